@@ -1,0 +1,177 @@
+//! Which kind of resource: `v1/pods`, `apps/v1/deployments`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A resource by group, version and plural name, as in `apps/v1/deployments`.
+///
+/// The core group is empty and its text form has no slash before the version: `v1/pods`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupVersionResource {
+    group: String,
+    version: String,
+    resource: String,
+}
+
+/// Why a text is no [`GroupVersionResource`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `version/resource` or `group/version/resource`, found \"{found}\"{hint}")]
+pub struct GvrError {
+    found: String,
+    hint: String,
+}
+
+impl GroupVersionResource {
+    /// Joins the parts as discovery names them; an empty `group` is the core group.
+    ///
+    /// # Errors
+    ///
+    /// When a part is not a name that an API server could serve.
+    pub fn new(group: &str, version: &str, resource: &str) -> Result<Self, GvrError> {
+        let text = if group.is_empty() { format!("{version}/{resource}") } else { format!("{group}/{version}/{resource}") };
+        text.parse()
+    }
+
+    /// The API group; empty for the core group.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// The version, as in `v1` or `v1beta1`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The plural name, as in `pods`.
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// `v1` or `apps/v1`: what objects carry as `apiVersion`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Whether only API servers define this group: it has no dot or ends in `.k8s.io`.
+    ///
+    /// A resource missing from such a group is a mistake; in any other group its definition may still come.
+    pub fn is_built_in_group(&self) -> bool {
+        !self.group.contains('.') || self.group.ends_with(".k8s.io")
+    }
+
+    /// Whether these are `v1/secrets`, of which only metadata is ever requested, told or written.
+    pub fn is_secrets(&self) -> bool {
+        self.group.is_empty() && self.resource == "secrets"
+    }
+}
+
+impl fmt::Display for GroupVersionResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.group.is_empty() {
+            write!(f, "{}/", self.group)?;
+        }
+        write!(f, "{}/{}", self.version, self.resource)
+    }
+}
+
+impl FromStr for GroupVersionResource {
+    type Err = GvrError;
+
+    fn from_str(text: &str) -> Result<Self, GvrError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let (group, version, resource) = match parts[..] {
+            [version, resource] => ("", version, resource),
+            [group, version, resource] if !group.is_empty() => (group, version, resource),
+            _ => return Err(GvrError::new(text)),
+        };
+        if !is_group(group) || !is_version(version) || !is_label(resource) {
+            return Err(GvrError::new(text));
+        }
+        Ok(Self { group: group.to_owned(), version: version.to_owned(), resource: resource.to_owned() })
+    }
+}
+
+impl GvrError {
+    fn new(found: &str) -> Self {
+        let bare = found.to_ascii_lowercase();
+        let hint =
+            if found.contains('/') || !is_label(&bare) { String::new() } else { format!("; did you mean \"{}\"?", guess(&bare)) };
+        Self { found: found.chars().take(FOUND_CHARS_MAX).collect(), hint }
+    }
+}
+
+/// How much of a wrong text an error repeats.
+const FOUND_CHARS_MAX: usize = 100;
+
+/// The usual home of a resource whose group and version were left out.
+fn guess(resource: &str) -> String {
+    let plural = if resource.ends_with('s') { resource.to_owned() } else { format!("{resource}s") };
+    let home = match plural.as_str() {
+        "deployments" | "daemonsets" | "statefulsets" | "replicasets" => "apps/v1",
+        "jobs" | "cronjobs" => "batch/v1",
+        "ingresses" | "networkpolicies" => "networking.k8s.io/v1",
+        "roles" | "rolebindings" | "clusterroles" | "clusterrolebindings" => "rbac.authorization.k8s.io/v1",
+        "customresourcedefinitions" => "apiextensions.k8s.io/v1",
+        _ => "v1",
+    };
+    format!("{home}/{plural}")
+}
+
+fn is_version(text: &str) -> bool {
+    is_label(text) && text.starts_with('v') && text[1..].starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn is_group(text: &str) -> bool {
+    text.is_empty() || (text.len() <= 253 && text.split('.').all(is_label))
+}
+
+/// An RFC 1123 label, the form that API servers demand of every part.
+fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 63
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let found = match text.parse::<GroupVersionResource>() {
+            Ok(gvr) => format!("ok {gvr}"),
+            Err(error) => format!("err {error}"),
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn accepts_core_and_named_groups_only() {
+        check("v1/pods", "ok v1/pods");
+        check("apps/v1/deployments", "ok apps/v1/deployments");
+        check("stable.example.com/v1alpha1/widgets", "ok stable.example.com/v1alpha1/widgets");
+        check("/v1/pods", r#"err expected `version/resource` or `group/version/resource`, found "/v1/pods""#);
+        check("pods", r#"err expected `version/resource` or `group/version/resource`, found "pods"; did you mean "v1/pods"?"#);
+        check(
+            "Deployment",
+            r#"err expected `version/resource` or `group/version/resource`, found "Deployment"; did you mean "apps/v1/deployments"?"#,
+        );
+        check("v1/Pods", r#"err expected `version/resource` or `group/version/resource`, found "v1/Pods""#);
+        check("a/b/c/d", r#"err expected `version/resource` or `group/version/resource`, found "a/b/c/d""#);
+        check("v1/../secrets", r#"err expected `version/resource` or `group/version/resource`, found "v1/../secrets""#);
+        check("", r#"err expected `version/resource` or `group/version/resource`, found """#);
+    }
+
+    #[test]
+    fn knows_which_groups_only_api_servers_define() {
+        for (text, expected) in [
+            ("v1/pods", true),
+            ("apps/v1/deployments", true),
+            ("storage.k8s.io/v1/csinodes", true),
+            ("example.com/v1/widgets", false),
+        ] {
+            assert_eq!(text.parse::<GroupVersionResource>().unwrap().is_built_in_group(), expected, "{text}");
+        }
+    }
+}

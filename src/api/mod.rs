@@ -1,0 +1,23 @@
+//! The words every station speaks: names, versions, metadata and statuses as an API server means them.
+//!
+//! Nothing here does I/O, keeps time or logs.
+
+mod field_selector;
+mod gvr;
+mod label_selector;
+mod list_page;
+mod object;
+mod status;
+mod target;
+mod version;
+mod watch_line;
+
+pub use field_selector::{FieldSelector, FieldSelectorError};
+pub use gvr::{GroupVersionResource, GvrError};
+pub use label_selector::{LabelSelector, LabelSelectorError};
+pub use list_page::ListPage;
+pub use object::{DecodeError, Object, ObjectRef, StringMap};
+pub use status::{Fault, Status};
+pub use target::{Scope, Watch, WatchId, WatchTarget};
+pub use version::ResourceVersion;
+pub use watch_line::{WatchKind, WatchLine};

@@ -1,0 +1,128 @@
+//! What a server answers when it does not do what was asked, and what kind of failure that is.
+
+use serde::Deserialize;
+use std::time::Duration;
+
+/// A `Status` object: the body of an HTTP error and of an in-stream `ERROR`. Every field may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Status {
+    /// The HTTP code, also of an error inside a stream.
+    pub code: u16,
+    /// A word for machines, as in `Expired`.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+    details: Option<Details>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Details {
+    retry_after_seconds: u64,
+    causes: Vec<Cause>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Cause {
+    reason: String,
+}
+
+/// The kind of a failure: what the informer decides by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// 410: the server no longer has that version.
+    Expired,
+    /// 504 or "too large": the server does not know that version yet, and after a restore from a backup never will.
+    UnknownVersion,
+    /// 400, 405, 406, 422: the server does not do what was asked in the form it was asked.
+    Refused,
+    /// 401, after credentials were refreshed once.
+    Unauthorized,
+    /// 403: the credentials do not allow it.
+    Forbidden,
+    /// 404: the path is not served, for now or for ever.
+    NotFound,
+    /// 429, 503: later, and when the server said so, not before.
+    Busy { retry_after: Option<Duration> },
+    /// Any other error answer.
+    Server,
+    /// The connection could not be made, broke, or the answer did not come in time.
+    Connection,
+    /// An answer came but could not be understood.
+    Undecodable,
+    /// An answer was longer than its limit; a smaller page may fit.
+    TooLong,
+    /// Faro itself ended the request because it stops.
+    Stopped,
+}
+
+impl Status {
+    /// Reads a status from an error body, or makes one from `code` where the body is none (a plain 404, a proxy's page).
+    pub fn from_body(code: u16, body: &[u8]) -> Self {
+        let mut status: Self = serde_json::from_slice(body).unwrap_or_default();
+        if status.message.is_empty() {
+            status.message = String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect();
+        }
+        status.code = code;
+        status
+    }
+
+    /// The kind of this failure. `retry_after` is the header of that name, which outranks the body's.
+    pub fn fault(&self, retry_after: Option<Duration>) -> Fault {
+        match self.code {
+            410 => Fault::Expired,
+            504 => Fault::UnknownVersion,
+            _ if self.is_too_large_version() => Fault::UnknownVersion,
+            400 | 405 | 406 | 422 => Fault::Refused,
+            401 => Fault::Unauthorized,
+            403 => Fault::Forbidden,
+            404 => Fault::NotFound,
+            429 | 503 => Fault::Busy { retry_after: retry_after.or_else(|| self.retry_after()) },
+            _ => Fault::Server,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.details.as_ref()?.retry_after_seconds;
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+
+    fn is_too_large_version(&self) -> bool {
+        self.message.contains("Too large resource version")
+            || self.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "ResourceVersionTooLarge")
+    }
+}
+
+/// How much of a body that is no `Status` is kept for the message.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(code: u16, body: &str, expected: Fault) {
+        assert_eq!(Status::from_body(code, body.as_bytes()).fault(None), expected, "{code} {body}");
+    }
+
+    #[test]
+    fn tells_the_kind_of_each_failure() {
+        check(410, "", Fault::Expired);
+        check(504, r#"{"details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#, Fault::UnknownVersion);
+        check(500, r#"{"message":"Timeout: Too large resource version: 9, current: 3"}"#, Fault::UnknownVersion);
+        check(422, "{}", Fault::Refused);
+        check(401, "{}", Fault::Unauthorized);
+        check(403, "{}", Fault::Forbidden);
+        check(404, "404 page not found\n", Fault::NotFound);
+        check(429, r#"{"details":{"retryAfterSeconds":3}}"#, Fault::Busy { retry_after: Some(Duration::from_secs(3)) });
+        check(503, "<html>", Fault::Busy { retry_after: None });
+        check(500, "", Fault::Server);
+    }
+
+    #[test]
+    fn keeps_a_plain_body_as_the_message() {
+        let status = Status::from_body(404, b"404 page not found\n");
+        assert_eq!((status.code, status.message.as_str()), (404, "404 page not found"));
+    }
+}

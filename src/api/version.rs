@@ -1,0 +1,84 @@
+//! The opaque version of an object or a list.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A resourceVersion: opaque, handed back to the server, compared for equality only.
+///
+/// Short versions, which are all that etcd-backed servers give, are held in place and cost no allocation.
+#[derive(Clone)]
+pub struct ResourceVersion(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Inline { len: u8, bytes: [u8; INLINE_BYTES] },
+    Shared(Arc<str>),
+}
+
+/// Room for the 20 digits of the largest `u64`, and then as much as fits without growing the type.
+const INLINE_BYTES: usize = 22;
+
+impl ResourceVersion {
+    /// Refuses the empty string, which the server would read as "no version".
+    pub fn new(opaque: &str) -> Option<Self> {
+        if opaque.is_empty() {
+            return None;
+        }
+        if opaque.len() > INLINE_BYTES {
+            return Some(Self(Repr::Shared(opaque.into())));
+        }
+        let mut bytes = [0; INLINE_BYTES];
+        bytes[..opaque.len()].copy_from_slice(opaque.as_bytes());
+        let len = u8::try_from(opaque.len()).expect("an inline version is at most 22 bytes long");
+        Some(Self(Repr::Inline { len, bytes }))
+    }
+
+    /// The text as the server gave it.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::Inline { len, bytes } => std::str::from_utf8(&bytes[..usize::from(*len)]).expect("copied whole from a str"),
+            Repr::Shared(text) => text,
+        }
+    }
+}
+
+impl PartialEq for ResourceVersion {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for ResourceVersion {}
+
+impl fmt::Debug for ResourceVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResourceVersion({})", self.as_str())
+    }
+}
+
+impl fmt::Display for ResourceVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_any_text_but_the_empty_one() {
+        assert_eq!(ResourceVersion::new(""), None);
+        for text in ["0", "18446744073709551615", "1234567890123456789012", "a version longer than is held in place", "ü"] {
+            let version = ResourceVersion::new(text).unwrap();
+            assert_eq!(version.as_str(), text);
+            assert_eq!(version, version.clone());
+        }
+        assert_ne!(ResourceVersion::new("12"), ResourceVersion::new("012"));
+    }
+
+    #[test]
+    fn is_no_larger_than_a_string() {
+        assert_eq!(size_of::<ResourceVersion>(), size_of::<String>());
+    }
+}

@@ -1,0 +1,65 @@
+//! What can go wrong between Faro and an API server.
+
+use crate::api::{Fault, Status};
+use std::time::Duration;
+
+/// Why a request, or the way to one, failed. Texts never hold credentials.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server answered with an error status.
+    #[error("{request}: {} {}", status.code, status.message)]
+    Status {
+        /// What was asked, as in `list v1/pods`.
+        request: String,
+        /// What the server said.
+        status: Status,
+        /// The header `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// The connection could not be made, broke, or stayed silent for too long.
+    #[error("{request}: no answer from {server}")]
+    Connection {
+        /// What was asked.
+        request: String,
+        /// The server's URL.
+        server: String,
+        /// What happened.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An answer came but could not be understood.
+    #[error("{request}: cannot read the answer: {reason}")]
+    Undecodable {
+        /// What was asked.
+        request: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An answer was longer than its limit.
+    #[error("{request}: the answer is longer than {limit_bytes} bytes")]
+    TooLong {
+        /// What was asked.
+        request: String,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// Faro stops, and ended the request.
+    #[error("{request}: ended because Faro stops")]
+    Stopped {
+        /// What was asked.
+        request: String,
+    },
+}
+
+impl Error {
+    /// What kind of failure this is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Status { status, retry_after, .. } => status.fault(*retry_after),
+            Self::Connection { .. } => Fault::Connection,
+            Self::Undecodable { .. } => Fault::Undecodable,
+            Self::TooLong { .. } => Fault::TooLong,
+            Self::Stopped { .. } => Fault::Stopped,
+        }
+    }
+}

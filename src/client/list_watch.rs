@@ -1,0 +1,99 @@
+//! What an informer asks of a server: list, watch, probe, and whether a kind is served at all.
+
+use super::Error;
+use crate::api::ResourceVersion;
+use std::time::Duration;
+
+/// One target on one server. Every call blocks its thread; [`Interrupt`](super::Interrupt) ends it from another.
+pub trait ListWatch: Send {
+    /// Fetches one page of a list into `body`, which is emptied first. Consistent: asks for no version.
+    ///
+    /// # Errors
+    ///
+    /// As the server or the connection fails. For a target of which only metadata is asked, an answer of another kind is an error.
+    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error>;
+
+    /// Opens a watch; returns when the head of the answer is there.
+    ///
+    /// # Errors
+    ///
+    /// As the server or the connection fails.
+    fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error>;
+
+    /// Asks whether the server knows `version`.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::UnknownVersion`](crate::api::Fault::UnknownVersion) when it does not; others as for `list`.
+    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error>;
+
+    /// Asks fresh discovery whether the kind is served, and learns its scope from it.
+    ///
+    /// # Errors
+    ///
+    /// As the server or the connection fails.
+    fn lookup(&mut self) -> Result<Served, Error>;
+}
+
+/// Which page of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRequest<'a> {
+    /// At most so many objects.
+    pub limit: u32,
+    /// The token of the page before; `None` for the first.
+    pub token: Option<&'a str>,
+}
+
+/// Where a watch begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchStart {
+    /// With every object there is, then a bookmark: a streaming list.
+    InitialEvents,
+    /// After this version.
+    After(ResourceVersion),
+}
+
+/// The lines of an open watch.
+pub trait WatchLines {
+    /// The next line, without its newline.
+    ///
+    /// # Errors
+    ///
+    /// When the connection breaks before the answer has ended.
+    ///
+    /// # Blocking
+    ///
+    /// Until a line is there, the answer ends, or [`READ_TICK`] passes without a byte.
+    fn next(&mut self) -> Result<Line<'_>, Error>;
+}
+
+/// What the next read of a watch gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A whole line.
+    Whole(&'a [u8]),
+    /// A line over the limit was passed over; so many bytes of it.
+    TooLong(u64),
+    /// Bytes came, but no whole line yet.
+    Partial,
+    /// No byte came for [`READ_TICK`].
+    Quiet,
+    /// The server ended the answer as it should.
+    End,
+}
+
+/// How long one read waits before it says that it heard nothing.
+pub const READ_TICK: Duration = Duration::from_secs(5);
+
+/// What discovery says about a kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// It is served.
+    Yes,
+    /// Only these other versions of it are served.
+    OtherVersions(Vec<String>),
+    /// No version of it is served.
+    Absent,
+    /// Its group does not answer or is stale; nothing can be concluded. Says why.
+    Unknown(String),
+}

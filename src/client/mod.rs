@@ -1,0 +1,13 @@
+//! One API server, blocking: where it is, how to log in, and what to ask it.
+//!
+//! [`Client`] is built from a kubeconfig or from inside a cluster. Each watch has a [`Transport`] of its own, so that
+//! ending one never disturbs another; all share one TLS configuration. [`ListWatch`] is what an informer needs of a
+//! server, and all it knows of one.
+
+mod error;
+mod list_watch;
+mod transport;
+
+pub use error::Error;
+pub use list_watch::{Line, ListWatch, PageRequest, Served, WatchLines, WatchStart};
+pub use transport::{Client, Get, Interrupt, Response, Transport};

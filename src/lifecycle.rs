@@ -1,0 +1,107 @@
+//! Stopping, and threads with one owner.
+//!
+//! A [`Stop`] is one flag that wakes every wait on it. A [`Joined`] thread is named and joined by whoever drops it.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// A stop request, shared by clones. Set once, never taken back.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    requested: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// One that nobody has asked for yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks everyone who holds a clone to stop, and wakes those that wait.
+    pub fn request(&self) {
+        *self.0.requested.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.changed.notify_all();
+    }
+
+    /// Whether a stop was requested.
+    pub fn is_requested(&self) -> bool {
+        *self.0.requested.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps for `pause`, or less when a stop is requested. Returns `true` on stop.
+    pub fn wait(&self, pause: Duration) -> bool {
+        let requested = self.0.requested.lock().unwrap_or_else(PoisonError::into_inner);
+        let (requested, _) =
+            self.0.changed.wait_timeout_while(requested, pause, |requested| !*requested).unwrap_or_else(PoisonError::into_inner);
+        *requested
+    }
+
+    /// Sleeps until a stop is requested.
+    pub fn wait_until_requested(&self) {
+        let requested = self.0.requested.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.0.changed.wait_while(requested, |requested| !*requested).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// A named thread, joined when dropped.
+#[derive(Debug)]
+pub struct Joined {
+    name: String,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl Joined {
+    /// Starts `body` on a thread called `name`. Linux shows its first 15 bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses one more thread.
+    pub fn spawn(name: impl Into<String>, body: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let name = name.into();
+        // The one place that may spawn: everything else gets a thread that is joined.
+        #[expect(clippy::disallowed_methods)]
+        let handle = Builder::new().name(name.clone()).spawn(body)?;
+        Ok(Self { name, handle: Some(handle) })
+    }
+
+    /// The thread's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_finished(&self) -> bool {
+        self.handle.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the end of the thread until `deadline`; a thread that is still running then is left alone. Returns whether it ended.
+    pub fn join_until(mut self, deadline: Instant) -> bool {
+        while !self.is_finished() && Instant::now() < deadline {
+            std::thread::park_timeout(JOIN_POLL);
+        }
+        if self.is_finished() {
+            return true;
+        }
+        self.handle = None;
+        false
+    }
+}
+
+/// How often a join with a deadline looks again; the standard library has no such join.
+const JOIN_POLL: Duration = Duration::from_millis(1);
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.take()
+            && handle.join().is_err()
+        {
+            log::error!("thread {} panicked", self.name);
+        }
+    }
+}
