@@ -46,6 +46,13 @@ impl RestListWatch {
         Self { http, target: target.clone(), scope, address: Address::new(target, scope), content }
     }
 
+    /// Reads so much of a list that its kind shows, and no more.
+    fn read_metadata_front(&self, request: &str, response: &mut dyn Read, body: &mut Vec<u8>) -> Result<(), Error> {
+        let read = response.take(FRONT_BYTES as u64).read_to_end(body);
+        read.map_err(|error| read_error(request, self.http.server(), error))?;
+        if begins_metadata_list(body) { Ok(()) } else { Err(undecodable(request, &NOT_METADATA)) }
+    }
+
     fn list_accept(&self) -> &'static str {
         match self.content {
             Content::Metadata => ACCEPT_METADATA_LIST,
@@ -75,12 +82,11 @@ impl ListWatch for RestListWatch {
             read_limit: LIST_READ_LIMIT,
         };
         let mut response = self.http.get(&get)?;
-        if self.content == Content::Metadata {
-            read_front(&mut response, body).map_err(|error| read_error(&request, self.http.server(), error))?;
-            if !begins_metadata_list(body) {
-                body.clear();
-                return Err(undecodable(&request, &NOT_METADATA));
-            }
+        if self.content == Content::Metadata
+            && let Err(error) = self.read_metadata_front(&request, &mut response, body)
+        {
+            body.clear();
+            return Err(error);
         }
         read_to_limit(&mut response, body, LIST_BYTES_MAX, &request, self.http.server())
     }
@@ -161,11 +167,6 @@ impl WatchLines for RestLines<'_> {
     fn bytes_received(&self) -> u64 {
         self.lines.bytes_received()
     }
-}
-
-/// Reads so much that the kind of the answer shows, and no more.
-fn read_front(response: &mut dyn Read, body: &mut Vec<u8>) -> io::Result<()> {
-    response.take(FRONT_BYTES as u64).read_to_end(body).map(drop)
 }
 
 const NOT_METADATA: &str = "metadata was asked for and something else came; it was dropped unread";

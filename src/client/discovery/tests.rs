@@ -1,3 +1,5 @@
+//! Every recorded discovery document, whole and with parts that fail.
+
 use super::*;
 use crate::api::Fault;
 use crate::client::transcript::{Script, Transcript};
