@@ -113,7 +113,12 @@ const HALT_LIMIT: Duration = Duration::from_millis(100);
 
 impl Dispatcher {
     /// Hands every event to each of `handlers`, in this order, and then to `export`; without one, to nobody else.
-    pub fn new(settings: Settings, handlers: Vec<Arc<dyn EventHandler>>, export: Option<Arc<dyn Export>>, health: Health) -> Self {
+    pub fn new(
+        settings: Settings,
+        handlers: Vec<Arc<dyn EventHandler>>,
+        export: Option<Arc<dyn Export>>,
+        health: Health,
+    ) -> Self {
         let (halt_sender, halt) = bounded(0);
         let (running_sender, running) = bounded(0);
         let (halted, given_up) = (AtomicBool::new(false), AtomicU64::new(0));

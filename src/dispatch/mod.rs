@@ -12,6 +12,7 @@
 //!
 //! What was not accepted when Faro stopped stays unacknowledged and is counted.
 
+mod book;
 mod credit;
 mod dispatcher;
 mod handler;

@@ -73,3 +73,37 @@ impl Parking {
         work
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::tests::{event, ledger, watch};
+    use std::time::Duration;
+
+    #[test]
+    fn rows_keep_their_order_and_all_together_fill_the_room() {
+        let (watch, ledger, now) = (watch("v1/pods"), ledger(), Instant::now());
+        let work = |version, object| {
+            let event = event(&watch, "any", version);
+            let completion = ledger.register(&event);
+            Work::new(event, completion, object)
+        };
+        let mut parking = Parking::new(4);
+        parking.park(work(1, 7), now + Duration::from_secs(2));
+        parking.park_behind(work(2, 7));
+        parking.park(work(3, 8), now + Duration::from_secs(1));
+        assert!(!parking.is_full() && parking.holds(7) && parking.holds(8) && !parking.holds(9));
+        parking.park_behind(work(4, 7));
+        assert!(parking.is_full());
+        assert_eq!((parking.next_due(), parking.due(now)), (Some(now + Duration::from_secs(1)), None));
+
+        let first = parking.pop(7).unwrap();
+        assert!(!parking.is_full());
+        parking.park(first, now + Duration::from_secs(4));
+        let row: Vec<String> = std::iter::from_fn(|| parking.pop(7)).map(|work| work.event.id()).collect();
+        assert_eq!(row, [1, 2, 4].map(|version| format!("{}/u/{version}/UPDATED", watch.id)));
+        assert!(!parking.holds(7) && parking.holds(8) && !parking.is_empty());
+        assert_eq!(parking.pop(8).map(|work| work.object), Some(8));
+        assert!(parking.pop(8).is_none() && parking.is_empty());
+    }
+}

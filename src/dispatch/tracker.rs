@@ -3,11 +3,11 @@
 //! The informer's side registers events and marks; handlers and sink complete the events. [`Ledger::accepted`] is the
 //! version up to which everything before is complete: what a checkpoint may store. In the steady state nothing is allocated.
 
+use super::book::Book;
 use super::credit::{Account, Gate};
 use crate::api::{ResourceVersion, Watch};
 use crate::event::{Credit, Mark, MatchedEvent};
 use crate::metrics::WatchMetrics;
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -34,10 +34,10 @@ pub struct Accepted {
 /// The duty to say that one event was accepted. Dropped without [`complete`](Self::complete), the event stays unacknowledged.
 #[derive(Debug)]
 pub struct Completion {
-    /// `None` once complete.
-    ledger: Option<Arc<Ledger>>,
+    ledger: Arc<Ledger>,
     sequence: u64,
     received: SystemTime,
+    is_complete: bool,
 }
 
 impl Ledger {
@@ -97,7 +97,7 @@ impl Ledger {
     fn register_version(self: &Arc<Self>, version: ResourceVersion, received: SystemTime) -> Completion {
         let sequence = self.book().register(version);
         self.metrics.in_flight_changed(1);
-        Completion { ledger: Some(Arc::clone(self)), sequence, received }
+        Completion { ledger: Arc::clone(self), sequence, received, is_complete: false }
     }
 
     /// Registers a point in the stream that carries no event.
@@ -143,145 +143,30 @@ impl Ledger {
 impl Completion {
     /// The event was accepted.
     pub fn complete(mut self) {
-        let ledger = self.ledger.take().expect("only complete and drop take the ledger, and both end the completion");
-        ledger.metrics.accepted(self.received.elapsed().unwrap_or_default());
-        ledger.complete(self.sequence);
+        self.is_complete = true;
+        self.ledger.metrics.accepted(self.received.elapsed().unwrap_or_default());
+        self.ledger.complete(self.sequence);
     }
 
     pub(super) fn metrics(&self) -> &WatchMetrics {
-        self.ledger.as_ref().expect("only complete and drop take the ledger, and both end the completion").metrics()
+        self.ledger.metrics()
     }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        if let Some(ledger) = self.ledger.take() {
-            ledger.abandon();
+        if !self.is_complete {
+            self.ledger.abandon();
         }
-    }
-}
-
-/// The tickets that are not yet in the prefix, oldest first.
-#[derive(Debug, Default)]
-struct Book {
-    tickets: VecDeque<Ticket>,
-    /// The sequence of the oldest ticket.
-    first: u64,
-    accepted: Accepted,
-    /// A list is under way, as told; `accepted` follows.
-    listing: bool,
-    unfinished: u64,
-    abandoned: u64,
-    settling: bool,
-}
-
-/// What is true when everything up to here is complete.
-#[derive(Debug)]
-struct Ticket {
-    state: TicketState,
-    /// The version reached; `None` where it does not change.
-    version: Option<ResourceVersion>,
-    listing: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TicketState {
-    /// An event on its way.
-    Pending,
-    /// An accepted event so far ahead of the prefix that it keeps its credit.
-    Ahead,
-    /// An accepted event.
-    Complete,
-    /// No event.
-    Mark,
-}
-
-/// How far ahead of the oldest open event others may be complete and give back their credit. It bounds the memory of a watch
-/// with an event that fails again and again, and lets others go on for about a minute of 250 changes a second.
-const WINDOW: usize = 16 * 1024;
-
-/// How many tickets an empty book keeps room for: all that is in flight in the steady state, and marks between.
-const TICKETS_KEPT: usize = 2 * super::CREDITS_PER_WATCH;
-
-impl Book {
-    fn register(&mut self, version: ResourceVersion) -> u64 {
-        let version = (!self.listing).then_some(version);
-        self.tickets.push_back(Ticket { state: TicketState::Pending, version, listing: self.listing });
-        self.unfinished += 1;
-        self.first + (self.tickets.len() as u64 - 1)
-    }
-
-    fn mark(&mut self, mark: Mark) {
-        let version = match mark {
-            Mark::Listing => {
-                self.listing = true;
-                None
-            }
-            Mark::Listed(version) => {
-                self.listing = false;
-                Some(version)
-            }
-            Mark::Bookmark(version) => (!self.listing).then_some(version),
-        };
-        // Marks in a row are one, so that they need no credit to be bounded.
-        match self.tickets.back_mut().filter(|last| last.state == TicketState::Mark) {
-            Some(last) => {
-                last.listing = self.listing;
-                last.version = version.or(last.version.take());
-            }
-            None => self.tickets.push_back(Ticket { state: TicketState::Mark, version, listing: self.listing }),
-        }
-        let credits = self.advance();
-        assert_eq!(credits, 0, "a mark at the end moves no window: before it nothing was complete");
-    }
-
-    /// Returns how many credits come back.
-    fn complete(&mut self, sequence: u64) -> usize {
-        let index = usize::try_from(sequence - self.first).expect("a ticket is in memory");
-        let ticket = &mut self.tickets[index];
-        assert_eq!(ticket.state, TicketState::Pending, "a completion is used once");
-        self.unfinished -= 1;
-        if index >= WINDOW {
-            ticket.state = TicketState::Ahead;
-            return 0;
-        }
-        ticket.state = TicketState::Complete;
-        1 + self.advance()
-    }
-
-    /// Moves the prefix over what is complete. Returns how many credits come back because the window moved.
-    fn advance(&mut self) -> usize {
-        let mut credits = 0;
-        while let Some(front) = self.tickets.front() {
-            match front.state {
-                TicketState::Pending => return credits,
-                TicketState::Ahead => unreachable!("what is ahead of the window is not the oldest"),
-                TicketState::Complete | TicketState::Mark => {}
-            }
-            let ticket = self.tickets.pop_front().expect("it was looked at");
-            self.first += 1;
-            self.accepted.listing = ticket.listing;
-            self.accepted.version = ticket.version.or(self.accepted.version.take());
-            if let Some(entering) = self.tickets.get_mut(WINDOW - 1).filter(|ticket| ticket.state == TicketState::Ahead) {
-                entering.state = TicketState::Complete;
-                credits += 1;
-            }
-        }
-        self.tickets.shrink_to(TICKETS_KEPT);
-        credits
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::WatchTarget;
     use crate::dispatch::CREDITS_PER_WATCH;
-
-    fn ledger() -> Arc<Ledger> {
-        let watch = Watch::new(WatchTarget::all("v1/pods".parse().unwrap()), "test", None);
-        Arc::new(Ledger::new(Arc::new(watch), WatchMetrics::default(), Arc::default()))
-    }
+    use crate::dispatch::book::{TICKETS_KEPT, WINDOW};
+    use crate::dispatch::tests::ledger;
 
     fn version(number: u64) -> ResourceVersion {
         ResourceVersion::new(&number.to_string()).unwrap()
@@ -340,7 +225,7 @@ mod tests {
             ledger.mark(Mark::Listed(version(round)));
             ledger.mark(Mark::Bookmark(version(5000 + round)));
         }
-        assert_eq!(ledger.book().tickets.len(), 2);
+        assert_eq!(ledger.book().tickets().len(), 2);
         open.complete();
         assert_eq!(told(&ledger), "5999");
     }
@@ -357,7 +242,7 @@ mod tests {
         assert_eq!(number as usize, WINDOW - 1 + CREDITS_PER_WATCH - 1);
         open.complete();
         assert_eq!(told(&ledger), number.to_string());
-        assert!(ledger.book().tickets.capacity() <= 4 * TICKETS_KEPT);
+        assert!(ledger.book().tickets().capacity() <= 4 * TICKETS_KEPT);
         let rest: Vec<_> = (0..CREDITS_PER_WATCH as u64).map(|more| event(&ledger, number + more)).collect();
         assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Exhausted);
         drop(rest);

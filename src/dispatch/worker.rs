@@ -50,7 +50,7 @@ impl Worker {
 
     /// Works until the end.
     pub(super) fn run(mut self) {
-        while !self.shared.is_halted() && !(self.closed && self.parking.is_empty()) {
+        while !self.shared.is_halted() && !self.is_through() {
             self.retry_due();
             match self.take() {
                 Some(work) => self.accept(work),
@@ -58,6 +58,10 @@ impl Worker {
             }
         }
         self.pulse.ended();
+    }
+
+    fn is_through(&self) -> bool {
+        self.closed && self.parking.is_empty()
     }
 
     /// The next event of the lane, if there is one and room to park it.
@@ -77,7 +81,7 @@ impl Worker {
 
     /// Waits until there may be something to do.
     fn wait(&mut self) {
-        if self.closed && self.parking.is_empty() {
+        if self.is_through() {
             return;
         }
         let (nothing, no_timer) = (never(), never());
@@ -176,7 +180,7 @@ fn call(handler: &dyn EventHandler, work: &Work) -> Result<(), String> {
 }
 
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source()).take(CAUSES_MAX);
+    let causes = std::iter::successors(Some(error), |error| (*error).source()).take(CAUSES_MAX);
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
