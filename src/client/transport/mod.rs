@@ -103,15 +103,23 @@ impl Transport {
         response::judge(get, answer, self.shared.server(), &self.state.ending)
     }
 
+    /// The server's URL, without credentials.
+    pub fn server(&self) -> &str {
+        self.shared.server()
+    }
+
     /// A handle that ends requests from another thread.
     pub fn interrupt(&self) -> Interrupt {
         Interrupt { state: self.state.clone() }
     }
 
     fn login(&self, get: &Get<'_>) -> Result<Login, Error> {
-        self.shared.session.login(&self.state.ending).map_err(|source| match source {
-            SetupError::Interrupted => Error::Stopped { request: get.request.to_owned() },
-            source => Error::Credentials { request: get.request.to_owned(), server: self.shared.server().to_owned(), source },
+        self.shared.session.login(&self.state.ending).map_err(|source| {
+            let request = get.request.to_owned();
+            if matches!(source, SetupError::Interrupted) {
+                return Error::Stopped { request };
+            }
+            Error::Credentials { request, server: self.shared.server().to_owned(), source }
         })
     }
 
