@@ -1,5 +1,9 @@
 //! One line of a watch.
+//!
+//! Takes the bytes of a line as the server sent it; gives what it says, borrowed from it. Promises to read no further than
+//! the metadata where `type` comes first and `object` last, as every API server sends them.
 
+use super::scan::{Scanner, is_space};
 use super::{DecodeError, ObjectRef, ResourceVersion, Status};
 
 /// What a line of a watch says.
@@ -29,13 +33,127 @@ pub enum WatchKind {
     Deleted,
 }
 
+/// The annotation of the bookmark that ends the initial events, from `k8s.io/apimachinery` (`InitialEventsAnnotationKey`).
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
 impl<'a> WatchLine<'a> {
     /// Reads a line, no further than its metadata where the rest is not needed.
+    ///
+    /// Where `type` comes first, the object is taken to run to the last brace but one of the line.
     ///
     /// # Errors
     ///
     /// When the line is no watch event, its type is unknown, or its object cannot be scanned.
     pub fn parse(line: &'a [u8]) -> Result<Self, DecodeError> {
-        todo!()
+        let mut scanner = Scanner::new(line);
+        let mut event_type = None;
+        let mut object = None;
+        scanner.open_object()?;
+        let mut first = true;
+        while let Some(key) = scanner.next_key(&mut first)? {
+            match (&*key, event_type) {
+                (b"type", None) => event_type = Some(&line[scanner.text()?]),
+                (b"object", Some(event_type)) if object.is_none() => {
+                    scanner.peek();
+                    return Self::of(event_type, scanner.at(), rest_object(line, scanner.at())?);
+                }
+                (b"object", None) if object.is_none() => {
+                    scanner.peek();
+                    let start = scanner.at();
+                    scanner.skip_value()?;
+                    object = Some((start, &line[start..scanner.at()]));
+                }
+                _ => scanner.skip_value()?,
+            }
+        }
+        match (event_type, object) {
+            (Some(event_type), Some((start, object))) => Self::of(event_type, start, object),
+            (None, _) => Err(DecodeError::new("the watch event has no type", 0)),
+            (_, None) => Err(DecodeError::new("the watch event has no object", 0)),
+        }
+    }
+
+    fn of(event_type: &[u8], start: usize, object: &'a [u8]) -> Result<Self, DecodeError> {
+        let kind = match event_type {
+            b"ADDED" => WatchKind::Added,
+            b"MODIFIED" => WatchKind::Modified,
+            b"DELETED" => WatchKind::Deleted,
+            b"BOOKMARK" => return Self::bookmark(object).map_err(|error| error.moved(start)),
+            b"ERROR" => return Self::error(object).map_err(|error| error.moved(start)),
+            _ => return Err(DecodeError::new("the watch event's type is unknown", 0)),
+        };
+        let object = ObjectRef::scan(object).map_err(|error| error.moved(start))?;
+        Ok(Self::Object { kind, object })
+    }
+
+    fn bookmark(object: &'a [u8]) -> Result<Self, DecodeError> {
+        let bookmark = ObjectRef::scan_any(object)?;
+        let initial_events_end = bookmark.annotations().get(INITIAL_EVENTS_END).is_some_and(|value| value == "true");
+        Ok(Self::Bookmark { version: bookmark.resource_version(), initial_events_end })
+    }
+
+    fn error(object: &[u8]) -> Result<Self, DecodeError> {
+        let status = serde_json::from_slice(object);
+        status.map(Self::Error).map_err(|error| DecodeError::new(format!("the ERROR event holds no Status: {error}"), 0))
+    }
+}
+
+/// The object that begins at `start` and is the last thing in the line but for the line's own brace.
+fn rest_object(line: &[u8], start: usize) -> Result<&[u8], DecodeError> {
+    let before_brace = |bytes: &[u8]| {
+        let end = bytes.iter().rposition(|&byte| !is_space(byte))?;
+        (bytes[end] == b'}').then_some(end)
+    };
+    let line_end = before_brace(line).filter(|&end| end > start);
+    let object_end = line_end.and_then(|end| before_brace(&line[start..end]));
+    object_end.map(|end| &line[start..=start + end]).ok_or_else(|| DecodeError::new("the line ends too early", line.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(line: &str) -> String {
+        match WatchLine::parse(line.as_bytes()) {
+            Ok(WatchLine::Object { kind, object }) => format!(
+                "{kind:?} {} {}/{} {}@{} {} {}",
+                object.kind(),
+                object.namespace(),
+                object.name(),
+                object.uid(),
+                object.resource_version(),
+                object.labels().as_json(),
+                object.annotations().as_json(),
+            ),
+            Ok(WatchLine::Bookmark { version, initial_events_end }) => format!("bookmark {version} {initial_events_end}"),
+            Ok(WatchLine::Error(status)) => format!("error {} {}", status.code, status.reason),
+            Err(error) => format!("err {error}"),
+        }
+    }
+
+    fn check(line: &str, expected: &str) {
+        assert_eq!(show(line), expected, "{line}");
+    }
+
+    #[test]
+    fn reads_what_servers_send() {
+        check(
+            r#"{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"n","uid":"u","resourceVersion":"7","labels":{"app":"web"},"annotations":{},"managedFields":[{"x":"}"}]},"spec":{"s":"}}"}}}"#,
+            r#"Added Pod n/a u@7 {"app":"web"} "#,
+        );
+        check(
+            r#"{"type":"DELETED","object":{"apiVersion":"x/v1","kind":"W","metadata":{"annotations":{"k":"{\"v\":\"\\n\"}"},"managedFields":[{"name":"no","uid":"no"}],"name":"w","resourceVersion":"8","uid":"u"},"spec":{}}}"#,
+            r#"Deleted W /w u@8  {"k":"{\"v\":\"\\n\"}"}"#,
+        );
+        check(
+            r#"{"type":"MODIFIED","object":{"kind":"ClusterRole","metadata":{"name":"a\u003cb","uid":"u","resourceVersion":"9"}}}"#,
+            "Modified ClusterRole /a<b u@9  ",
+        );
+        check(r#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"9"}}}"#, "bookmark 9 false");
+        check(
+            r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9","annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
+            "bookmark 9 true",
+        );
+        check(r#"{"type":"ERROR","object":{"kind":"Status","metadata":{},"reason":"Expired","code":410}}"#, "error 410 Expired");
     }
 }

@@ -5,9 +5,14 @@
 //! server, and all it knows of one.
 
 mod error;
+mod http;
+mod lines;
 mod list_watch;
+#[cfg(test)]
+mod transcript;
 mod transport;
 
 pub use error::Error;
+pub use lines::{LINE_BYTES_MAX, Lines};
 pub use list_watch::{Line, ListWatch, PageRequest, Served, WatchLines, WatchStart};
 pub use transport::{Client, Get, Interrupt, Response, Transport};

@@ -1,0 +1,68 @@
+# `make` alone prints what there is. Needs cargo, a C compiler (for ring) and make.
+
+CARGO ?= cargo
+CONFIG ?= examples/minimal.yaml
+FUZZ_SECONDS ?= 60
+CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
+# libFuzzer's instrumentation needs a switch that only this variable opens on a stable compiler.
+FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
+
+.DEFAULT_GOAL := help
+.PHONY: help build build-dev run test test-unit test-integration test-e2e e2e load check fmt bench fuzz clean tools
+
+help: ## Show all available targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the release binary: target/release/faro
+	$(CARGO) build --release --locked
+
+build-dev: ## Build for debugging: target/debug/faro
+	$(CARGO) build --locked
+
+run: ## Run against your cluster: make run CONFIG=examples/minimal.yaml
+	$(CARGO) run --release --locked -- --config $(CONFIG)
+
+test: test-unit test-integration ## Run all tests that need no cluster
+
+test-unit: ## Run unit tests and the examples in the documentation
+	$(CARGO) test --locked --lib --bins
+	$(CARGO) test --locked --doc
+
+test-integration: ## Run the real binary and library against recorded and misbehaving servers
+	$(CARGO) test --locked --test it
+
+test-e2e: ## Run against a real API server: $$KUBEBUILDER_ASSETS or $$KUBECONFIG
+	$(CARGO) build --release --locked
+	$(CARGO) test --locked --features e2e --test e2e
+
+e2e: test-e2e ## The same as test-e2e
+
+load: ## List 20,000 pods from a real API server; print memory and CPU
+	$(CARGO) build --release --locked
+	$(CARGO) test --locked --features e2e --test e2e -- load
+
+check: tools ## Check format, lints, documentation, licences and bans
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --locked --no-default-features --lib -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --all-features
+	$(CARGO) deny --log-level error check bans licenses sources
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+bench: ## Measure, as ratios to something measured in the same run
+	$(CARGO) bench --locked
+
+fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked --quiet cargo-fuzz@$(CARGO_FUZZ_VERSION)
+	for target in $$($(FUZZ) list); do \
+		$(FUZZ) run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+tools:
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny@$(CARGO_DENY_VERSION)
+
+clean: ## Remove what was built
+	$(CARGO) clean
