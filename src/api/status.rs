@@ -13,7 +13,7 @@ pub struct Status {
     pub reason: String,
     /// A sentence for people.
     pub message: String,
-    details: Option<Details>,
+    details: Option<Box<Details>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

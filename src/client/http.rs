@@ -89,6 +89,6 @@ pub(super) fn read_error(request: &str, server: &str, error: io::Error) -> Error
 }
 
 /// An answer whose JSON is not what was asked for.
-pub(super) fn undecodable(request: &str, reason: impl ToString) -> Error {
+pub(super) fn undecodable(request: &str, reason: &dyn std::fmt::Display) -> Error {
     Error::Undecodable { request: request.to_owned(), reason: reason.to_string() }
 }

@@ -1,0 +1,242 @@
+//! What is alive, what is heard and what is stuck: the truth behind `/health`, `/ready` and the health metrics.
+//!
+//! Every informer keeps its [`WatchStatus`] up to date; every long-lived thread has a [`Pulse`]; the sink says when it
+//! cannot write. Readers take a [`Liveness`] or a [`Readiness`], which hold the reasons too. Nothing here waits: locks
+//! are held for the copying of a few words, and the hot path ([`WatchStatus::heard`], [`Pulse`]) takes none.
+
+mod pulse;
+mod report;
+mod watch_status;
+
+pub use pulse::{Pulse, STUCK_AFTER};
+pub use report::{FailingThread, Liveness, Readiness, ThreadFailure, UnsyncedWatch};
+pub use watch_status::{Condition, SILENT_AFTER, Standing, WatchStatus};
+
+use crate::api::Watch;
+use pulse::ThreadState;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Everything that is watched over, shared by clones.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    clock: Clock,
+    watches: Mutex<Vec<Arc<WatchStatus>>>,
+    threads: Mutex<Vec<Arc<ThreadState>>>,
+    /// Why the sink cannot write; `None` while it can.
+    sink_failure: Mutex<Option<String>>,
+}
+
+impl Health {
+    /// Begins to watch over `watch`. Add every watch before the first one starts: [`Readiness`] knows only those added.
+    pub fn add_watch(&self, watch: Arc<Watch>) -> Arc<WatchStatus> {
+        let status = Arc::new(WatchStatus::new(watch, self.0.clock));
+        lock(&self.0.watches).push(Arc::clone(&status));
+        status
+    }
+
+    /// Stops watching over what `status` is about: it was removed, not lost.
+    pub fn remove_watch(&self, status: &Arc<WatchStatus>) {
+        lock(&self.0.watches).retain(|known| !Arc::ptr_eq(known, status));
+    }
+
+    /// Begins to watch over the thread `name`. It counts as waiting until it says otherwise.
+    pub fn add_thread(&self, name: &str) -> Pulse {
+        let (pulse, state) = Pulse::new(name, self.0.clock);
+        let mut threads = lock(&self.0.threads);
+        // Threads that ended as they should are forgotten here, so that months of new ones do not add up.
+        threads.retain(|thread| !thread.has_ended());
+        threads.push(state);
+        pulse
+    }
+
+    /// Notes that the sink cannot write now, and why. The reason is for people and holds no event.
+    pub fn sink_failed(&self, reason: impl Into<String>) {
+        *lock(&self.0.sink_failure) = Some(reason.into());
+    }
+
+    /// Notes that the sink can write (again).
+    pub fn sink_ok(&self) {
+        *lock(&self.0.sink_failure) = None;
+    }
+
+    /// Whether every thread lives and moves.
+    pub fn liveness(&self) -> Liveness {
+        self.liveness_at(Instant::now())
+    }
+
+    /// Whether the first list of every watch has ended and the sink can write, and what is not synced.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness_at(Instant::now())
+    }
+
+    /// Every watch that is watched over, in the order in which they were added.
+    pub fn watches(&self) -> Vec<Arc<WatchStatus>> {
+        lock(&self.0.watches).clone()
+    }
+
+    fn liveness_at(&self, now: Instant) -> Liveness {
+        Liveness::of(&lock(&self.0.threads), now)
+    }
+
+    fn readiness_at(&self, now: Instant) -> Readiness {
+        let sink_failure = lock(&self.0.sink_failure).clone();
+        Readiness::of(&self.watches(), sink_failure, now)
+    }
+}
+
+/// Times as milliseconds since the start, so that one fits an atomic.
+#[derive(Clone, Copy, Debug)]
+struct Clock(Instant);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock {
+    /// Never zero, which stands for "not yet" where this is stored.
+    fn millis(self) -> u64 {
+        self.0.elapsed().as_millis() as u64 + 1
+    }
+
+    /// The moment that `millis` stands for.
+    fn instant(self, millis: u64) -> Instant {
+        self.0 + std::time::Duration::from_millis(millis.saturating_sub(1))
+    }
+}
+
+/// A panic elsewhere leaves these few words whole, so a poisoned lock is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::api::WatchTarget;
+    use std::time::Duration;
+
+    /// A watch of all objects of `gvr`.
+    pub(crate) fn watch(gvr: &str) -> Arc<Watch> {
+        Arc::new(Watch::new(WatchTarget::all(gvr.parse().unwrap()), "test", None))
+    }
+
+    /// The status of a watch that nothing else knows.
+    pub(crate) fn watch_status(gvr: &str) -> Arc<WatchStatus> {
+        Health::default().add_watch(watch(gvr))
+    }
+
+    fn check_ready(conditions: &[Condition], ready: bool, strictly: bool) {
+        let health = Health::default();
+        for condition in conditions {
+            health.add_watch(watch("v1/pods")).set(*condition, "a reason");
+        }
+        let readiness = health.readiness();
+        assert_eq!((readiness.ready, readiness.strictly_ready()), (ready, strictly), "{conditions:?}");
+        let unsynced = conditions.iter().filter(|condition| **condition != Condition::Synced).count();
+        assert_eq!(readiness.not_synced.len(), unsynced, "{conditions:?}");
+    }
+
+    #[test]
+    fn ready_means_that_every_first_list_has_ended() {
+        use Condition::{Absent, Forbidden, Listing, Retrying, Starting, Synced, VersionGone};
+        check_ready(&[], false, false);
+        check_ready(&[Synced], true, true);
+        check_ready(&[Synced, Starting], false, false);
+        check_ready(&[Synced, Listing], false, false);
+        check_ready(&[Synced, Retrying], false, false);
+        check_ready(&[Synced, Forbidden], true, false);
+        check_ready(&[Absent, VersionGone], true, false);
+    }
+
+    #[test]
+    fn a_watch_that_was_synced_once_keeps_ready_but_is_named() {
+        let health = Health::default();
+        let status = health.add_watch(watch("v1/pods"));
+        status.set(Condition::Synced, "");
+        status.set(Condition::Retrying, "connection refused");
+        let readiness = health.readiness();
+        assert!(readiness.ready && !readiness.strictly_ready());
+        assert_eq!(
+            (readiness.not_synced[0].condition, readiness.not_synced[0].reason.as_str()),
+            ("retrying", "connection refused")
+        );
+        assert_eq!((readiness.not_synced[0].target.as_str(), readiness.not_synced[0].first_list_ended), ("v1/pods", true));
+    }
+
+    #[test]
+    fn a_silent_watch_is_named_until_it_is_heard_again() {
+        let health = Health::default();
+        let status = health.add_watch(watch("v1/pods"));
+        status.set(Condition::Synced, "");
+        let readiness = health.readiness_at(status.last_heard() + SILENT_AFTER + Duration::from_secs(1));
+        assert_eq!(readiness.not_synced[0].condition, "silent");
+        assert!(readiness.ready && !readiness.strictly_ready());
+        assert!(health.readiness().strictly_ready());
+    }
+
+    #[test]
+    fn a_sink_that_cannot_write_is_not_ready_but_alive() {
+        let health = Health::default();
+        health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
+        health.sink_failed("no space left on device");
+        let readiness = health.readiness();
+        assert_eq!((readiness.ready, readiness.sink_failure.as_deref()), (false, Some("no space left on device")));
+        assert!(health.liveness().alive);
+        health.sink_ok();
+        assert!(health.readiness().strictly_ready());
+    }
+
+    #[test]
+    fn a_removed_watch_is_asked_about_no_more() {
+        let health = Health::default();
+        health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
+        let other = health.add_watch(watch("v1/nodes"));
+        assert!(!health.readiness().ready);
+        health.remove_watch(&other);
+        assert_eq!((health.readiness().ready, health.watches().len()), (true, 1));
+    }
+
+    fn failures(health: &Health, later: Duration) -> Vec<(String, ThreadFailure)> {
+        let liveness = health.liveness_at(Instant::now() + later);
+        assert_eq!(liveness.alive, liveness.failing.is_empty());
+        liveness.failing.into_iter().map(|thread| (thread.thread, thread.failure)).collect()
+    }
+
+    #[test]
+    fn a_thread_is_stuck_only_while_it_works_for_too_long() {
+        let health = Health::default();
+        let pulse = health.add_thread("lane-3");
+        let (soon, too_late) = (STUCK_AFTER / 2, STUCK_AFTER + Duration::from_secs(1));
+        assert_eq!(failures(&health, too_late), []);
+        pulse.working();
+        assert_eq!(failures(&health, soon), []);
+        assert_eq!(failures(&health, too_late), [("lane-3".to_owned(), ThreadFailure::Stuck)]);
+        pulse.waiting();
+        assert_eq!(failures(&health, too_late), []);
+    }
+
+    #[test]
+    fn a_thread_that_panics_is_dead_and_one_that_ends_is_forgotten() {
+        let health = Health::default();
+        let (pulse, calm) = (health.add_thread("inf-v1/pods"), health.add_thread("sink"));
+        let clone = pulse.clone();
+        let body = move || {
+            let _pulse = pulse;
+            panic!("injected");
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err());
+        assert_eq!(failures(&health, Duration::ZERO), []);
+        drop(clone);
+        assert_eq!(failures(&health, Duration::ZERO), [("inf-v1/pods".to_owned(), ThreadFailure::Dead)]);
+        calm.ended();
+        assert_eq!(health.liveness().threads, 1);
+        health.add_thread("next").ended();
+        assert_eq!(lock(&health.0.threads).len(), 2);
+    }
+}

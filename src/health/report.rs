@@ -1,0 +1,134 @@
+//! What probes are told: alive or not, ready or not, and the reasons.
+
+use super::pulse::ThreadState;
+use super::{Standing, WatchStatus};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Whether every thread lives and moves.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Liveness {
+    /// No thread is dead or stuck.
+    pub alive: bool,
+    /// How many threads are watched over.
+    pub threads: usize,
+    /// Those that are dead or stuck.
+    pub failing: Vec<FailingThread>,
+}
+
+/// A thread that is dead or stuck.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FailingThread {
+    /// Its name.
+    pub thread: String,
+    /// What is wrong with it.
+    pub failure: ThreadFailure,
+    /// For how long, in seconds.
+    pub for_seconds: f64,
+}
+
+/// What is wrong with a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThreadFailure {
+    /// It ended without saying so, as in a panic.
+    Dead,
+    /// It is at one piece of work for longer than [`STUCK_AFTER`](super::STUCK_AFTER).
+    Stuck,
+}
+
+/// Whether everything that was asked for is heard and can be written.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Readiness {
+    /// There is a watch, the first list of every watch has ended (synced, forbidden, absent, or served in another
+    /// version only), and the sink can write.
+    pub ready: bool,
+    /// How many watches there are.
+    pub watches: usize,
+    /// Why the sink cannot write; absent while it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink_failure: Option<String>,
+    /// The watches that are not synced, or that fell silent.
+    pub not_synced: Vec<UnsyncedWatch>,
+}
+
+/// A watch that is not synced, and why.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UnsyncedWatch {
+    /// The id that its lines carry.
+    pub watch: String,
+    /// What it watches, in words.
+    pub target: String,
+    /// The name of its [`Condition`](super::Condition), or `silent`.
+    pub condition: &'static str,
+    /// Why, in words; empty where the condition says it all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// How long the condition has held, in seconds.
+    pub for_seconds: f64,
+    /// How long ago the server was last heard on it, in seconds.
+    pub heard_seconds_ago: f64,
+    /// Whether its first list has ended, be it with a refusal; while not, nothing is ready.
+    pub first_list_ended: bool,
+}
+
+impl Liveness {
+    pub(super) fn of(threads: &[Arc<ThreadState>], now: Instant) -> Self {
+        let running: Vec<_> = threads.iter().filter(|thread| !thread.has_ended()).collect();
+        let failing: Vec<_> = running.iter().filter_map(|thread| FailingThread::of(thread, now)).collect();
+        Self { alive: failing.is_empty(), threads: running.len(), failing }
+    }
+}
+
+impl FailingThread {
+    fn of(thread: &ThreadState, now: Instant) -> Option<Self> {
+        let dead = thread.dead_for(now).map(|duration| (ThreadFailure::Dead, duration));
+        let (failure, duration) = dead.or_else(|| Some((ThreadFailure::Stuck, thread.stuck_for(now)?)))?;
+        Some(Self { thread: thread.name().to_owned(), failure, for_seconds: seconds(duration) })
+    }
+}
+
+impl Readiness {
+    pub(super) fn of(watches: &[Arc<WatchStatus>], sink_failure: Option<String>, now: Instant) -> Self {
+        let not_synced: Vec<_> = watches.iter().filter_map(|status| UnsyncedWatch::of(status, now)).collect();
+        let all_listed = not_synced.iter().all(|watch| watch.first_list_ended);
+        Self {
+            ready: all_listed && !watches.is_empty() && sink_failure.is_none(),
+            watches: watches.len(),
+            sink_failure,
+            not_synced,
+        }
+    }
+
+    /// Ready, and every watch is synced and heard.
+    pub fn strictly_ready(&self) -> bool {
+        self.ready && self.not_synced.is_empty()
+    }
+}
+
+impl UnsyncedWatch {
+    fn of(status: &WatchStatus, now: Instant) -> Option<Self> {
+        let (condition, reason) = status.get();
+        let standing = status.standing(now);
+        let condition = match (condition, standing) {
+            (super::Condition::Synced, Standing::Healthy) => return None,
+            (super::Condition::Synced, _) => "silent",
+            (other, _) => other.as_str(),
+        };
+        Some(Self {
+            watch: status.watch().id.to_string(),
+            target: status.watch().target.to_string(),
+            condition,
+            reason,
+            for_seconds: seconds(now.saturating_duration_since(status.since())),
+            heard_seconds_ago: seconds(now.saturating_duration_since(status.last_heard())),
+            first_list_ended: status.first_list_ended(),
+        })
+    }
+}
+
+/// To the millisecond: enough for people, and short in JSON.
+fn seconds(duration: Duration) -> f64 {
+    duration.as_millis() as f64 / 1000.0
+}

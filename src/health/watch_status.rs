@@ -1,0 +1,218 @@
+//! How one watch is doing: written by its informer, read by probes and metrics.
+
+use super::{Clock, lock};
+use crate::api::Watch;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How one watch is doing.
+#[derive(Debug)]
+pub struct WatchStatus {
+    watch: Arc<Watch>,
+    clock: Clock,
+    state: Mutex<State>,
+    ever_synced: AtomicBool,
+    heard_millis: AtomicU64,
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    condition: Condition,
+    reason: String,
+    since: Instant,
+}
+
+/// The state of one watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Condition {
+    /// Nothing was listed yet.
+    Starting,
+    /// The first list is under way.
+    Listing,
+    /// The first list has ended and events arrive.
+    Synced,
+    /// The server refuses for lack of rights; the reason names verb and resource.
+    Forbidden,
+    /// The kind is not served; it is waited for.
+    Absent,
+    /// Another version of the kind is served; the reason names it.
+    VersionGone,
+    /// The last request failed and is tried again.
+    Retrying,
+}
+
+/// What a watch is worth to whoever relies on it, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// Every change of it is heard.
+    Healthy,
+    /// Its first list has not ended yet.
+    Syncing,
+    /// It was synced, and fails or is silent now: what it told last may be outdated.
+    Stale,
+    /// It does not get to its first list, or may not.
+    Failed,
+}
+
+impl WatchStatus {
+    pub(super) fn new(watch: Arc<Watch>, clock: Clock) -> Self {
+        let state = State { condition: Condition::Starting, reason: String::new(), since: Instant::now() };
+        Self {
+            watch,
+            clock,
+            state: Mutex::new(state),
+            ever_synced: AtomicBool::new(false),
+            heard_millis: AtomicU64::new(clock.millis()),
+        }
+    }
+
+    /// The watch it is about.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Says what holds now, and why. The reason is for people; it never holds credentials or contents of objects.
+    pub fn set(&self, condition: Condition, reason: impl Into<String>) {
+        if condition == Condition::Synced {
+            self.ever_synced.store(true, Ordering::Relaxed);
+            self.heard();
+        }
+        let mut state = lock(&self.state);
+        if state.condition != condition {
+            state.since = Instant::now();
+        }
+        state.condition = condition;
+        state.reason = reason.into();
+    }
+
+    /// What holds now, and why.
+    pub fn get(&self) -> (Condition, String) {
+        let state = lock(&self.state).clone();
+        (state.condition, state.reason)
+    }
+
+    /// Notes that the server was heard just now: bytes of this watch, or the head of an answer that opens it.
+    pub fn heard(&self) {
+        self.heard_millis.store(self.clock.millis(), Ordering::Relaxed);
+    }
+
+    /// When what holds now began.
+    pub fn since(&self) -> Instant {
+        lock(&self.state).since
+    }
+
+    /// When the server was last heard; when this watch was added, if never.
+    pub fn last_heard(&self) -> Instant {
+        self.clock.instant(self.heard_millis.load(Ordering::Relaxed))
+    }
+
+    /// Whether a first list has ended with objects told.
+    pub fn ever_synced(&self) -> bool {
+        self.ever_synced.load(Ordering::Relaxed)
+    }
+
+    /// Whether the first list has ended, be it with a refusal.
+    pub(super) fn first_list_ended(&self) -> bool {
+        self.ever_synced() || lock(&self.state).condition.is_refusal()
+    }
+
+    /// What the watch is worth at `now`.
+    pub fn standing(&self, now: Instant) -> Standing {
+        let condition = lock(&self.state).condition;
+        let silent = now.saturating_duration_since(self.last_heard()) > SILENT_AFTER;
+        match (condition, self.ever_synced()) {
+            (Condition::Forbidden | Condition::Absent | Condition::VersionGone, _) => Standing::Failed,
+            (Condition::Retrying, false) => Standing::Failed,
+            (Condition::Retrying, true) => Standing::Stale,
+            (Condition::Starting | Condition::Listing, false) if silent => Standing::Failed,
+            (Condition::Starting | Condition::Listing, false) => Standing::Syncing,
+            (Condition::Starting | Condition::Listing | Condition::Synced, _) if silent => Standing::Stale,
+            (Condition::Starting | Condition::Listing | Condition::Synced, _) => Standing::Healthy,
+        }
+    }
+}
+
+/// A watch that was not heard for longer is not relied on. The server ends every watch within 240 s, so five minutes
+/// without a word are a fault and never just calm.
+pub const SILENT_AFTER: Duration = Duration::from_secs(5 * 60);
+
+impl Condition {
+    /// `starting`, `listing`, `synced`, `forbidden`, `absent`, `version_gone` or `retrying`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Listing => "listing",
+            Self::Synced => "synced",
+            Self::Forbidden => "forbidden",
+            Self::Absent => "absent",
+            Self::VersionGone => "version_gone",
+            Self::Retrying => "retrying",
+        }
+    }
+
+    /// Whether the server was asked and has refused: there is nothing to list.
+    fn is_refusal(self) -> bool {
+        match self {
+            Self::Forbidden | Self::Absent | Self::VersionGone => true,
+            Self::Starting | Self::Listing | Self::Synced | Self::Retrying => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::watch_status;
+    use super::*;
+
+    fn check(story: &[Condition], silent_for: Duration, expected: Standing) {
+        let status = watch_status("v1/pods");
+        for condition in story {
+            status.set(*condition, "");
+        }
+        let now = status.last_heard() + silent_for;
+        assert_eq!(status.standing(now), expected, "{story:?}, then silent for {silent_for:?}");
+    }
+
+    #[test]
+    fn a_watch_stands_as_what_it_went_through_says() {
+        use Condition::{Absent, Forbidden, Listing, Retrying, Synced, VersionGone};
+        let calm = Duration::from_secs(60);
+        let silent = SILENT_AFTER + Duration::from_secs(1);
+        check(&[], calm, Standing::Syncing);
+        check(&[Listing], calm, Standing::Syncing);
+        check(&[Listing], silent, Standing::Failed);
+        check(&[Listing, Retrying], calm, Standing::Failed);
+        check(&[Listing, Synced], calm, Standing::Healthy);
+        check(&[Listing, Synced], silent, Standing::Stale);
+        check(&[Listing, Synced, Listing], calm, Standing::Healthy);
+        check(&[Listing, Synced, Listing], silent, Standing::Stale);
+        check(&[Listing, Synced, Retrying], calm, Standing::Stale);
+        check(&[Listing, Synced, Retrying, Synced], calm, Standing::Healthy);
+        check(&[Listing, Forbidden], calm, Standing::Failed);
+        check(&[Listing, Synced, Forbidden], calm, Standing::Failed);
+        check(&[Absent], calm, Standing::Failed);
+        check(&[VersionGone], calm, Standing::Failed);
+    }
+
+    #[test]
+    fn a_silent_watch_is_relied_on_again_once_it_is_heard() {
+        let status = watch_status("v1/pods");
+        status.set(Condition::Synced, "");
+        let later = status.last_heard() + SILENT_AFTER + Duration::from_secs(1);
+        assert_eq!(status.standing(later), Standing::Stale);
+        let before = Instant::now();
+        status.heard();
+        // The clock of the hot path counts whole milliseconds.
+        assert!(status.last_heard() + Duration::from_millis(1) > before);
+    }
+
+    #[test]
+    fn a_condition_that_is_repeated_keeps_its_beginning() {
+        let status = watch_status("v1/pods");
+        status.set(Condition::Retrying, "connection refused");
+        let began = status.since();
+        status.set(Condition::Retrying, "connection reset");
+        assert_eq!((status.since(), status.get()), (began, (Condition::Retrying, "connection reset".to_owned())));
+    }
+}

@@ -1,0 +1,93 @@
+//! What [`Health`] and the bookmarks tell when scraped: nothing here is counted.
+
+use super::watch::unix_millis;
+use crate::health::{Health, Standing, WatchStatus};
+use prometheus::core::Collector;
+use prometheus::{GaugeVec, Opts, Registry};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Adds to `registry`, which serves one scrape, what holds now.
+pub(super) fn register(registry: &Registry, health: &Health, bookmarks: &[(String, u64)]) {
+    let now = Instant::now();
+    let watches: Vec<_> = health.watches().into_iter().map(|status| (status.standing(now), status)).collect();
+    add(registry, build_info());
+    add(registry, informers(&watches));
+    add(registry, informer_health(&watches));
+    add(registry, informers_by_gvr(&watches));
+    add(registry, bookmark_age(bookmarks));
+}
+
+type Standings = [(Standing, Arc<WatchStatus>)];
+
+fn build_info() -> GaugeVec {
+    let info = gauges("faro_build_info", "Always 1; its labels say what is running.", &["version", "os", "arch"]);
+    info.with_label_values(&[env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH]).set(1.0);
+    info
+}
+
+fn informers(watches: &Standings) -> GaugeVec {
+    let informers = gauges("faro_informers_total", "Watches by what they are doing (a gauge).", &["status"]);
+    for status in ["active", "syncing", "failed"] {
+        let count = watches.iter().filter(|(standing, _)| informer_status(*standing) == status).count();
+        informers.with_label_values(&[status]).set(count as f64);
+    }
+    informers
+}
+
+fn informer_status(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Healthy => "active",
+        Standing::Syncing => "syncing",
+        Standing::Stale | Standing::Failed => "failed",
+    }
+}
+
+/// The worst of a gvr's watches decides; while one is still at its first list, no status holds yet.
+fn informer_health(watches: &Standings) -> GaugeVec {
+    let help = "1 for the status that holds, 0 for the others; the worst of the gvr's watches decides.";
+    let health = gauges("faro_informer_health", help, &["gvr", "status"]);
+    let mut worst: BTreeMap<&str, Standing> = BTreeMap::new();
+    for (standing, status) in watches {
+        let known = worst.entry(&status.watch().gvr).or_insert(*standing);
+        *known = (*known).max(*standing);
+    }
+    for (gvr, worst) in worst {
+        for (status, standing) in
+            [("healthy", Standing::Healthy), ("sync_failed", Standing::Failed), ("stale_events", Standing::Stale)]
+        {
+            health.with_label_values(&[gvr, status]).set(f64::from(u8::from(worst == standing)));
+        }
+    }
+    health
+}
+
+fn informers_by_gvr(watches: &Standings) -> GaugeVec {
+    let help = "Watches of a gvr, by whether they are of one namespace.";
+    let informers = gauges("faro_gvr_per_informer", help, &["gvr", "namespace_scoped"]);
+    for (_, status) in watches {
+        let namespace_scoped = status.watch().target.namespace.is_some().to_string();
+        informers.with_label_values(&[status.watch().gvr.as_str(), &namespace_scoped]).inc();
+    }
+    informers
+}
+
+fn bookmark_age(bookmarks: &[(String, u64)]) -> GaugeVec {
+    let help = "Time since the last bookmark of the gvr's watch that has waited for one longest; absent before the first.";
+    let ages = gauges("faro_bookmark_age_seconds", help, &["gvr"]);
+    let now = unix_millis();
+    for (gvr, millis) in bookmarks {
+        let age = ages.with_label_values(&[gvr]);
+        age.set(age.get().max(now.saturating_sub(*millis) as f64 / 1000.0));
+    }
+    ages
+}
+
+pub(super) fn gauges(name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    GaugeVec::new(Opts::new(name, help), labels).expect("names and labels of this folder are valid")
+}
+
+pub(super) fn add(registry: &Registry, metric: impl Collector + 'static) {
+    registry.register(Box::new(metric)).expect("names of this folder are distinct");
+}
