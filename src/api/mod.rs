@@ -15,6 +15,9 @@ mod target;
 mod version;
 mod watch_line;
 
+#[cfg(test)]
+mod decode_tests;
+
 pub use field_selector::{FieldSelector, FieldSelectorError};
 pub use gvr::{GroupVersionResource, GvrError};
 pub use label_selector::{LabelSelector, LabelSelectorError};

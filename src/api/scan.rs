@@ -56,7 +56,7 @@ pub(super) fn find_metadata(bytes: &[u8]) -> Result<Spans, DecodeError> {
             b"kind" => scanner.text_into(&mut spans.kind)?,
             b"metadata" => {
                 if scanner.metadata_into(&mut spans)? {
-                    break;
+                    return Ok(spans);
                 }
             }
             _ => scanner.skip_value()?,
@@ -161,11 +161,14 @@ impl<'a> Scanner<'a> {
                 b"resourceVersion" => self.text_into(&mut spans.version)?,
                 b"labels" => self.map_into(&mut spans.labels)?,
                 b"annotations" => self.map_into(&mut spans.annotations)?,
-                b"managedFields" if !spans.name.is_empty() && !spans.version.is_empty() => break,
+                b"managedFields" if !spans.name.is_empty() && !spans.version.is_empty() => return Ok(true),
                 _ => self.skip_value()?,
             }
         }
-        Ok(true)
+        match self.peek() {
+            Some(b',' | b'}') => Ok(true),
+            _ => Err(self.fail("expected `,` or `}`")),
+        }
     }
 
     fn text_into(&mut self, span: &mut Span) -> Result<(), DecodeError> {

@@ -10,7 +10,12 @@ use super::{DecodeError, ObjectRef, ResourceVersion, Status};
 #[derive(Clone, Debug)]
 pub enum WatchLine<'a> {
     /// An object came, changed, or left this watch.
-    Object { kind: WatchKind, object: ObjectRef<'a> },
+    Object {
+        /// Which of the three.
+        kind: WatchKind,
+        /// The object as it is now; for `DELETED` as it was last.
+        object: ObjectRef<'a>,
+    },
     /// A newer version without an object.
     Bookmark {
         /// The version to resume from.
@@ -107,53 +112,4 @@ fn rest_object(line: &[u8], start: usize) -> Result<&[u8], DecodeError> {
     let line_end = before_brace(line).filter(|&end| end > start);
     let object_end = line_end.and_then(|end| before_brace(&line[start..end]));
     object_end.map(|end| &line[start..=start + end]).ok_or_else(|| DecodeError::new("the line ends too early", line.len()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn show(line: &str) -> String {
-        match WatchLine::parse(line.as_bytes()) {
-            Ok(WatchLine::Object { kind, object }) => format!(
-                "{kind:?} {} {}/{} {}@{} {} {}",
-                object.kind(),
-                object.namespace(),
-                object.name(),
-                object.uid(),
-                object.resource_version(),
-                object.labels().as_json(),
-                object.annotations().as_json(),
-            ),
-            Ok(WatchLine::Bookmark { version, initial_events_end }) => format!("bookmark {version} {initial_events_end}"),
-            Ok(WatchLine::Error(status)) => format!("error {} {}", status.code, status.reason),
-            Err(error) => format!("err {error}"),
-        }
-    }
-
-    fn check(line: &str, expected: &str) {
-        assert_eq!(show(line), expected, "{line}");
-    }
-
-    #[test]
-    fn reads_what_servers_send() {
-        check(
-            r#"{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"n","uid":"u","resourceVersion":"7","labels":{"app":"web"},"annotations":{},"managedFields":[{"x":"}"}]},"spec":{"s":"}}"}}}"#,
-            r#"Added Pod n/a u@7 {"app":"web"} "#,
-        );
-        check(
-            r#"{"type":"DELETED","object":{"apiVersion":"x/v1","kind":"W","metadata":{"annotations":{"k":"{\"v\":\"\\n\"}"},"managedFields":[{"name":"no","uid":"no"}],"name":"w","resourceVersion":"8","uid":"u"},"spec":{}}}"#,
-            r#"Deleted W /w u@8  {"k":"{\"v\":\"\\n\"}"}"#,
-        );
-        check(
-            r#"{"type":"MODIFIED","object":{"kind":"ClusterRole","metadata":{"name":"a\u003cb","uid":"u","resourceVersion":"9"}}}"#,
-            "Modified ClusterRole /a<b u@9  ",
-        );
-        check(r#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"9"}}}"#, "bookmark 9 false");
-        check(
-            r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9","annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
-            "bookmark 9 true",
-        );
-        check(r#"{"type":"ERROR","object":{"kind":"Status","metadata":{},"reason":"Expired","code":410}}"#, "error 410 Expired");
-    }
 }

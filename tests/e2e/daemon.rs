@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     kubeconfig: Option<PathBuf>,
     arguments: Vec<String>,
     port: u16,
+    release: bool,
     dir: TempDir,
     secrets: Vec<String>,
 }
@@ -45,7 +46,9 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     /// Everything it said on stderr.
     pub(crate) log: String,
-    /// Every line it wrote.
+    /// Everything it wrote on stdout.
+    pub(crate) stdout: String,
+    /// Every line it wrote to its files.
     pub(crate) lines: Vec<Line>,
 }
 
@@ -64,7 +67,8 @@ impl Setup {
     /// Runs without configuration and without kubeconfig.
     pub(crate) fn bare() -> Self {
         let dir = tempfile::Builder::new().prefix("faro-e2e-daemon-").tempdir().expect("a folder for the daemon");
-        Self { config: None, kubeconfig: None, arguments: Vec::new(), port: free_port(), dir, secrets: Vec::new() }
+        let (arguments, secrets) = (Vec::new(), Vec::new());
+        Self { config: None, kubeconfig: None, arguments, port: free_port(), release: false, dir, secrets }
     }
 
     /// Takes this text as the whole configuration.
@@ -89,6 +93,11 @@ impl Setup {
         self
     }
 
+    /// Takes the release binary, which has to be built before.
+    pub(crate) fn release(self) -> Self {
+        Self { release: true, ..self }
+    }
+
     /// The port of its metrics.
     pub(crate) fn port(&self) -> u16 {
         self.port
@@ -106,7 +115,7 @@ impl Setup {
 
     /// Starts it.
     pub(crate) fn start(self) -> Daemon {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_faro"));
+        let mut command = Command::new(self.binary());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(config) = &self.config {
@@ -119,6 +128,17 @@ impl Setup {
         }
         command.args(&self.arguments);
         Daemon::run(&mut command, self)
+    }
+
+    fn binary(&self) -> PathBuf {
+        let built = Path::new(env!("CARGO_BIN_EXE_faro"));
+        if !self.release {
+            return built.to_owned();
+        }
+        let target = built.ancestors().nth(2).expect("cargo builds into target/PROFILE");
+        let binary = target.join("release/faro");
+        assert!(binary.is_file(), "{} is missing: run `cargo build --release`", binary.display());
+        binary
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -188,8 +208,7 @@ impl Daemon {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it wrote on stdout so far.
-    pub(crate) fn stdout(&self) -> String {
+    fn stdout(&self) -> String {
         self.stdout.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -229,7 +248,7 @@ impl Daemon {
         let status = eventually_some(deadline, "the daemon ends", || self.process.ended());
         // Both pipes end with the process; what they held is complete after this.
         self.reader = None;
-        let ended = Ended { code: status.code(), log: self.log(), lines: self.lines() };
+        let ended = Ended { code: status.code(), log: self.log(), stdout: self.stdout(), lines: self.lines() };
         self.check_outputs();
         ended
     }

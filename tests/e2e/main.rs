@@ -8,12 +8,14 @@ mod cluster;
 mod control_plane;
 mod daemon;
 mod kubectl;
+mod law;
 mod lines;
 mod pki;
 mod ports;
 mod process;
 mod runner;
 mod scenarios;
+mod tcp_proxy;
 mod wait;
 mod writer;
 

@@ -11,8 +11,6 @@ pub(crate) struct Pki {
     pub(crate) serving: Identity,
     /// User `admin` of the group `system:masters`.
     pub(crate) admin: Identity,
-    /// User `guest` without any group.
-    pub(crate) guest: Identity,
     /// Signs service-account tokens; `cert` is the public key.
     pub(crate) service_accounts: Identity,
 }
@@ -30,15 +28,11 @@ impl Pki {
         let (ca, issuer) = authority();
         let serving = sign(&issuer, "kube-apiserver", None, ExtendedKeyUsagePurpose::ServerAuth);
         let admin = sign(&issuer, "admin", Some("system:masters"), ExtendedKeyUsagePurpose::ClientAuth);
-        let guest = sign(&issuer, GUEST, None, ExtendedKeyUsagePurpose::ClientAuth);
         let key = KeyPair::generate().expect("ring makes keys");
         let service_accounts = Identity { cert: key.public_key_pem(), key: key.serialize_pem() };
-        Self { ca, serving, admin, guest, service_accounts }
+        Self { ca, serving, admin, service_accounts }
     }
 }
-
-/// The user of [`Pki::guest`].
-pub(crate) const GUEST: &str = "guest";
 
 /// An authority that signed nothing that is in use: its certificate is the wrong CA.
 pub(crate) fn stranger() -> String {
