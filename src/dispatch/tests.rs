@@ -226,8 +226,10 @@ fn closing_ends_credit_and_refuses_new_watches() {
     assert_eq!(outlet.wait_for_credit(Duration::ZERO), Credit::Granted);
     dispatcher.close();
     assert_eq!(outlet.wait_for_credit(DEADLINE), Credit::Closed);
-    let refused = dispatcher.outlet(watch("v1/nodes"), Metrics::default().watch(&watch("v1/nodes"))).map(drop);
-    assert_eq!(refused.unwrap_err().to_string(), "cannot watch v1/nodes: faro is stopping");
+    for gvr in ["v1/pods", "v1/nodes"] {
+        let refused = dispatcher.outlet(watch(gvr), Metrics::default().watch(&watch(gvr))).map(drop);
+        assert_eq!(refused.unwrap_err().to_string(), format!("cannot watch {gvr}: faro is stopping"));
+    }
 }
 
 #[test]

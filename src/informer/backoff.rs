@@ -62,9 +62,14 @@ mod tests {
 
     #[test]
     fn ceilings_double_from_0_8_s_to_the_cap() {
-        for (failures, cap_secs, expected) in [(0, 30, 0.8), (1, 30, 1.6), (4, 30, 12.8), (6, 30, 30.0), (20, 30, 30.0), (20, 60, 60.0)] {
+        for (failures, cap_secs, expected) in
+            [(0, 30, 0.8), (1, 30, 1.6), (4, 30, 12.8), (6, 30, 30.0), (20, 30, 30.0), (20, 60, 60.0)]
+        {
             let found = ceiling_after(failures, Duration::from_secs(cap_secs));
-            assert!(found <= expected && found > expected * 0.9, "{failures} failures: {found} s, expected just under {expected} s");
+            assert!(
+                found <= expected && found > expected * 0.9,
+                "{failures} failures: {found} s, expected just under {expected} s"
+            );
         }
     }
 

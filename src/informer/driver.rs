@@ -46,8 +46,7 @@ const WATCHES_MANY: f64 = 100.0;
 impl Driver {
     pub(super) fn new(informer: Informer) -> Self {
         let Informer { watch, source, outlet, context, store, resume, listed_before, random } = informer;
-        let report =
-            Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone(), listed_before);
+        let report = Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone(), listed_before);
         let backoff = Backoff::new(random, &context.limits);
         let member = context.gate.join();
         context.metrics.tracked_changed(i64::try_from(store.len()).expect("fewer objects than 2^63"));

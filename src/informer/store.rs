@@ -125,7 +125,8 @@ impl Record {
             annotations.as_json(),
         ];
         // The exact size, so that the box needs no second allocation.
-        let mut text = String::with_capacity(fields.iter().map(|field| field.len() + END.len_utf8()).sum::<usize>() - END.len_utf8());
+        let mut text =
+            String::with_capacity(fields.iter().map(|field| field.len() + END.len_utf8()).sum::<usize>() - END.len_utf8());
         for (n, field) in fields.into_iter().enumerate() {
             if n > 0 {
                 text.push(END);
@@ -133,7 +134,10 @@ impl Record {
             text.push_str(field);
         }
         let key_len = fields[0].len() + END.len_utf8() + fields[1].len();
-        Self { text: text.into_boxed_str(), key_len: u32::try_from(key_len).expect("a line is shorter than 4 GiB, and so is a name") }
+        Self {
+            text: text.into_boxed_str(),
+            key_len: u32::try_from(key_len).expect("a line is shorter than 4 GiB, and so is a name"),
+        }
     }
 
     fn key(&self) -> &str {

@@ -380,12 +380,9 @@ impl Machine {
             State::Watching(watching) => self.watch_failed(watching, fault),
             State::Probing(resume) => self.probe_failed(resume, fault),
             State::LookingUp { before } => self.look_up_failed(before, fault),
-            State::Idle
-            | State::Ending(_)
-            | State::Emptying
-            | State::Pausing { .. }
-            | State::Blocked { .. }
-            | State::Stopped => unasked("a failed request"),
+            State::Idle | State::Ending(_) | State::Emptying | State::Pausing { .. } | State::Blocked { .. } | State::Stopped => {
+                unasked("a failed request")
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! Watches, and the probe before one is trusted again.
 
-use super::{Close, Fault, Line, Machine, Note, Pause, RelistReason, RestartReason, Resume, State, Step, Watching, busy, unasked};
+use super::{
+    Close, Fault, Line, Machine, Note, Pause, RelistReason, RestartReason, Resume, State, Step, Watching, busy, unasked,
+};
 
 /// So many watches in a row that end as soon as they are open say that the version leads nowhere.
 const ENDS_AT_ONCE_MAX: u8 = 3;
@@ -54,7 +56,9 @@ impl Machine {
     /// The stream said why it ends: as the HTTP code would, but an error that comes again says that the version leads nowhere.
     fn error_line(&mut self, watching: Watching, fault: Fault) -> Step {
         match fault {
-            Fault::Refused | Fault::Server | Fault::Undecodable | Fault::TooLong | Fault::Connection => self.counted_error(watching),
+            Fault::Refused | Fault::Server | Fault::Undecodable | Fault::TooLong | Fault::Connection => {
+                self.counted_error(watching)
+            }
             Fault::Expired
             | Fault::UnknownVersion
             | Fault::Unauthorized
