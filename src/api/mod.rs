@@ -4,20 +4,27 @@
 
 mod field_selector;
 mod gvr;
+mod json_text;
 mod label_selector;
 mod list_page;
 mod object;
+mod scan;
 mod status;
+mod string_map;
 mod target;
 mod version;
 mod watch_line;
+
+#[cfg(test)]
+mod decode_tests;
 
 pub use field_selector::{FieldSelector, FieldSelectorError};
 pub use gvr::{GroupVersionResource, GvrError};
 pub use label_selector::{LabelSelector, LabelSelectorError};
 pub use list_page::ListPage;
-pub use object::{DecodeError, Object, ObjectRef, StringMap};
+pub use object::{DecodeError, Object, ObjectRef};
 pub use status::{Fault, Status};
+pub use string_map::StringMap;
 pub use target::{Scope, Watch, WatchId, WatchTarget};
 pub use version::ResourceVersion;
 pub use watch_line::{WatchKind, WatchLine};

@@ -1,6 +1,11 @@
 //! An object's identity, found in its bytes in one pass; the rest is passed on untouched.
+//!
+//! Takes the bytes of one object, from a watch line or a list page; gives its metadata, borrowed or owned together with the
+//! bytes. Promises that what the accessors give was checked, and that the object itself is the server's, byte for byte.
 
-use super::ResourceVersion;
+use super::json_text::{escape, unescape};
+use super::scan::{Span, Spans, find_metadata};
+use super::{ResourceVersion, StringMap};
 use bytes::Bytes;
 use std::borrow::Cow;
 
@@ -18,30 +23,43 @@ pub struct Object {
     spans: Spans,
 }
 
-/// Half-open byte ranges; an empty one means absent.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spans {}
-
-/// Labels or annotations: a JSON object of strings, already checked, on one line.
-#[derive(Clone, Copy, Debug)]
-pub struct StringMap<'a>(&'a str);
-
 /// Why bytes are no object of the Kubernetes API, with the place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset}")]
 pub struct DecodeError {
-    what: &'static str,
+    what: Cow<'static, str>,
     offset: usize,
 }
+
+/// Where `kubectl apply` keeps a copy of the whole object, a secret's values included.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 impl<'a> ObjectRef<'a> {
     /// Finds the metadata of the JSON object that `bytes` hold.
     ///
+    /// Of a field that comes twice the first one counts. Bytes after the metadata are neither read nor checked, nor are
+    /// `managedFields` and what follows them where name and version came before. Labels and annotations are given out as
+    /// they stand, so they must stand on one line; a [`ListPage`](super::ListPage) sees to that.
+    ///
     /// # Errors
     ///
-    /// When what must be read is no JSON, no UTF-8, or lacks `metadata.name` or `metadata.resourceVersion`.
+    /// When what must be read is no JSON, no UTF-8, or lacks `metadata.name` or `metadata.resourceVersion`; when labels or
+    /// annotations hold anything but strings, or line breaks between them.
     pub fn scan(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        todo!()
+        let object = Self::scan_any(bytes)?;
+        if object.spans.name.is_empty() {
+            return Err(DecodeError::new("the object has no metadata.name", 0));
+        }
+        Ok(object)
+    }
+
+    /// The same for objects that have no name, as bookmarks.
+    pub(super) fn scan_any(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let spans = find_metadata(bytes)?;
+        if spans.version.is_empty() {
+            return Err(DecodeError::new("the object has no metadata.resourceVersion", 0));
+        }
+        Ok(Self { bytes, spans })
     }
 
     /// The whole object as the server sent it.
@@ -49,54 +67,54 @@ impl<'a> ObjectRef<'a> {
         self.bytes
     }
 
-    /// `kind`, empty where the server left it out, as in lists.
+    /// `kind`, empty where the server left it out, as in lists, or sent it after the metadata.
     pub fn kind(&self) -> Cow<'a, str> {
-        todo!()
+        unescape(self.text(self.spans.kind))
     }
 
     /// `metadata.namespace`, empty for cluster-scoped objects.
     pub fn namespace(&self) -> Cow<'a, str> {
-        todo!()
+        unescape(self.namespace_json())
     }
 
     /// `metadata.name`.
     pub fn name(&self) -> Cow<'a, str> {
-        todo!()
+        unescape(self.name_json())
     }
 
     /// `metadata.uid`; empty for the few virtual kinds that have none.
     pub fn uid(&self) -> Cow<'a, str> {
-        todo!()
+        unescape(self.uid_json())
     }
 
     /// `metadata.namespace` as JSON text without its quotes: escapes as the server sent them. For copying into JSON and for keys.
     pub fn namespace_json(&self) -> &'a str {
-        todo!()
+        self.text(self.spans.namespace)
     }
 
     /// `metadata.name` as JSON text without its quotes.
     pub fn name_json(&self) -> &'a str {
-        todo!()
+        self.text(self.spans.name)
     }
 
     /// `metadata.uid` as JSON text without its quotes.
     pub fn uid_json(&self) -> &'a str {
-        todo!()
+        self.text(self.spans.uid)
     }
 
     /// `metadata.resourceVersion`.
     pub fn resource_version(&self) -> ResourceVersion {
-        todo!()
+        version_of(self.text(self.spans.version))
     }
 
     /// `metadata.labels`.
     pub fn labels(&self) -> StringMap<'a> {
-        todo!()
+        StringMap::from_json(self.text(self.spans.labels))
     }
 
     /// `metadata.annotations`.
     pub fn annotations(&self) -> StringMap<'a> {
-        todo!()
+        StringMap::from_json(self.text(self.spans.annotations))
     }
 
     /// Copies the object: one allocation.
@@ -108,7 +126,19 @@ impl<'a> ObjectRef<'a> {
     ///
     /// For `v1/secrets`: what is left holds no value of the object.
     pub fn to_redacted_object(&self) -> Object {
-        todo!()
+        let annotations = without_last_applied(self.annotations());
+        Object::from_identity(
+            self.namespace_json(),
+            self.name_json(),
+            self.uid_json(),
+            &self.resource_version(),
+            self.labels(),
+            StringMap::from_json(&annotations),
+        )
+    }
+
+    fn text(&self, span: Span) -> &'a str {
+        std::str::from_utf8(span.of(self.bytes)).expect("what is scanned is checked to be UTF-8")
     }
 }
 
@@ -122,7 +152,22 @@ impl Object {
         labels: StringMap<'_>,
         annotations: StringMap<'_>,
     ) -> Self {
-        todo!()
+        let version_json = escape(version.as_str());
+        let texts_bytes = namespace_json.len() + name_json.len() + uid_json.len() + version_json.len();
+        let maps_bytes = labels.as_json().len() + annotations.as_json().len();
+        let mut builder = Builder { json: Vec::with_capacity(texts_bytes + maps_bytes + Builder::KEYS_BYTES) };
+        builder.json.extend_from_slice(b"{\"metadata\":");
+        let spans = Spans {
+            kind: Span::default(),
+            name: builder.text("name", name_json),
+            namespace: builder.text("namespace", namespace_json),
+            uid: builder.text("uid", uid_json),
+            version: builder.text("resourceVersion", &version_json),
+            labels: builder.member("labels", labels.as_json()),
+            annotations: builder.member("annotations", annotations.as_json()),
+        };
+        builder.json.extend_from_slice(b"}}");
+        Self { bytes: builder.json.into(), spans }
     }
 
     /// The same object, borrowed: every accessor is there.
@@ -131,32 +176,72 @@ impl Object {
     }
 }
 
-impl<'a> StringMap<'a> {
-    /// No labels or annotations at all.
-    pub const EMPTY: Self = Self("");
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+impl DecodeError {
+    pub(super) fn new(what: impl Into<Cow<'static, str>>, offset: usize) -> Self {
+        Self { what: what.into(), offset }
     }
 
-    /// The JSON object on one line, or the empty string where there are none (also for `{}`).
-    pub fn as_json(&self) -> &'a str {
-        self.0
+    /// The same error in bytes that begin `by` earlier.
+    pub(super) fn moved(self, by: usize) -> Self {
+        Self { offset: self.offset + by, ..self }
+    }
+}
+
+/// Writes the members of `metadata` and remembers where they stand.
+struct Builder {
+    json: Vec<u8>,
+}
+
+impl Builder {
+    /// What braces, keys, quotes and commas take at most.
+    const KEYS_BYTES: usize = 100;
+
+    /// Writes a text, unless it is empty.
+    fn text(&mut self, key: &str, text_json: &str) -> Span {
+        if text_json.is_empty() {
+            return Span::default();
+        }
+        self.key(key);
+        self.json.push(b'"');
+        let start = self.json.len();
+        self.json.extend_from_slice(text_json.as_bytes());
+        self.json.push(b'"');
+        Span::new(start..start + text_json.len())
     }
 
-    /// Reads back what [`as_json`](Self::as_json) gave, unchecked but for being valid later: `json` must come from there.
-    pub fn from_json(json: &'a str) -> Self {
-        Self(json)
+    /// Writes a value of any kind, unless it is empty.
+    fn member(&mut self, key: &str, json: &str) -> Span {
+        if json.is_empty() {
+            return Span::default();
+        }
+        self.key(key);
+        let start = self.json.len();
+        self.json.extend_from_slice(json.as_bytes());
+        Span::new(start..self.json.len())
     }
 
-    /// Each key with its value, in the server's order.
-    pub fn iter(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + 'a {
-        std::iter::empty()
+    fn key(&mut self, key: &str) {
+        self.json.push(if self.json.ends_with(b":") { b'{' } else { b',' });
+        self.json.push(b'"');
+        self.json.extend_from_slice(key.as_bytes());
+        self.json.extend_from_slice(b"\":");
     }
+}
 
-    /// The value of `key`.
-    pub fn get(&self, key: &str) -> Option<Cow<'a, str>> {
-        todo!()
+fn version_of(text_json: &str) -> ResourceVersion {
+    ResourceVersion::new(&unescape(text_json)).expect("an object without a version is refused when it is scanned")
+}
+
+fn without_last_applied(annotations: StringMap<'_>) -> String {
+    let mut json = String::new();
+    for (key, value) in annotations.raw_entries().filter(|(key, _)| unescape(key) != LAST_APPLIED) {
+        json.push(if json.is_empty() { '{' } else { ',' });
+        for part in ["\"", key, "\":\"", value, "\""] {
+            json.push_str(part);
+        }
     }
+    if !json.is_empty() {
+        json.push('}');
+    }
+    json
 }

@@ -35,6 +35,15 @@ pub trait ListWatch: Send {
     fn lookup(&mut self) -> Result<Served, Error>;
 }
 
+/// How much of each object is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Its metadata only, which costs the server and the wire least.
+    Metadata,
+    /// The whole object.
+    Object,
+}
+
 /// Which page of a list.
 #[derive(Clone, Copy, Debug)]
 pub struct PageRequest<'a> {
@@ -65,6 +74,11 @@ pub trait WatchLines {
     ///
     /// Until a line is there, the answer ends, or [`READ_TICK`] passes without a byte.
     fn next(&mut self) -> Result<Line<'_>, Error>;
+
+    /// How many bytes have come so far, whole lines or not. Defaults to 0, for sources that carry no bytes.
+    fn bytes_received(&self) -> u64 {
+        0
+    }
 }
 
 /// What the next read of a watch gave.

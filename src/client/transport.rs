@@ -61,6 +61,11 @@ impl Transport {
         todo!()
     }
 
+    /// The server's URL, without credentials.
+    pub fn server(&self) -> &str {
+        todo!()
+    }
+
     /// A handle that ends requests from another thread.
     pub fn interrupt(&self) -> Interrupt {
         todo!()

@@ -1,1 +1,252 @@
-//! (to come)
+//! The configuration: both YAML formats, checked as a whole, to sorted and distinct watch targets.
+//!
+//! Takes a file and the flags that override it; gives a [`Config`] in which every value has its type and is within its bounds,
+//! or every mistake at once, each with its place, what was found and what is allowed. Nothing is ever replaced by a silent
+//! default. Opens no socket and creates nothing.
+//!
+//! ```
+//! let config = faro::config::Config::from_yaml("output_dir: events\nresources: [{gvr: v1/pods}]", "example")?;
+//! assert_eq!(config.watches()[0].target.to_string(), "v1/pods");
+//! # Ok::<(), faro::config::ConfigError>(())
+//! ```
+
+mod error;
+mod read;
+mod schema;
+mod suggest;
+mod values;
+mod watches;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Place, Problem};
+pub use suggest::nearest;
+
+use crate::api::{FieldSelector, GroupVersionResource, LabelSelector, Scope, WatchTarget};
+use error::{Source, Spot};
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What Faro is told to do. Made by [`Config::load`] or [`Config::from_yaml`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where event files are written; log files go to `logs/` in it. Required.
+    pub output_dir: PathBuf,
+    /// The least important level that is logged. Defaults to [`LogLevel::Info`].
+    pub log_level: LogLevel,
+    /// Whether log lines also go to a file. Defaults to true.
+    pub log_file: bool,
+    /// Stop by itself after this long (`auto_shutdown_sec`). Defaults to `None`: run until stopped.
+    pub auto_shutdown: Option<Duration>,
+    /// How long a stop waits for queues to drain (`shutdown_grace_sec`). Defaults to 10 seconds.
+    pub shutdown_grace: Duration,
+    /// Whether events are written to files. Defaults to true.
+    pub json_export: bool,
+    /// Whether the same lines go to stdout. Defaults to false.
+    pub json_stdout: bool,
+    /// A name that every line and metric carries. Defaults to `None`.
+    pub cluster_name: Option<String>,
+    /// The HTTP endpoints.
+    pub metrics: MetricsConfig,
+    /// What is watched, from both formats, in the order of the file.
+    pub resources: Vec<ResourceEntry>,
+}
+
+/// Where metrics, health and readiness are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MetricsConfig {
+    /// Whether they are. Defaults to true.
+    pub enabled: bool,
+    /// The TCP port; 0 takes one that is free. Defaults to 8080.
+    pub port: u16,
+    /// The path of the metrics. Defaults to `/metrics`.
+    pub path: String,
+    /// The address to listen on. Defaults to `0.0.0.0`.
+    pub bind_addr: IpAddr,
+}
+
+/// One resource that is asked for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ResourceEntry {
+    /// Which.
+    pub gvr: GroupVersionResource,
+    /// What the configuration says about its scope, to be checked against discovery. Defaults to `None`.
+    pub scope: Option<Scope>,
+    /// In which namespaces, sorted; empty means all.
+    pub namespaces: Vec<String>,
+    /// Which of its objects.
+    pub selectors: Selectors,
+    /// Where this was asked for.
+    pub place: Place,
+}
+
+/// Which objects of a resource; all conditions must hold. The server applies them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selectors {
+    /// Exactly this name. Defaults to `None`: any.
+    pub name: Option<String>,
+    /// These labels. Defaults to `None`: any.
+    pub label: Option<LabelSelector>,
+    /// These fields. Defaults to `None`: any.
+    pub field: Option<FieldSelector>,
+}
+
+/// A target with what the configuration says about it.
+#[derive(Clone, Debug)]
+pub struct ConfiguredWatch {
+    /// What to watch.
+    pub target: WatchTarget,
+    /// The scope that the configuration claims.
+    pub scope: Option<Scope>,
+    /// Where it was asked for (first), for errors and warnings.
+    pub place: Place,
+}
+
+/// What flags say instead of the file. Defaults to nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Instead of `output_dir`.
+    pub output_dir: Option<PathBuf>,
+    /// Instead of `log_level`.
+    pub log_level: Option<LogLevel>,
+    /// Instead of `auto_shutdown_sec`; zero means: run until stopped.
+    pub auto_shutdown: Option<Duration>,
+    /// Turns `json_stdout` on.
+    pub json_stdout: bool,
+}
+
+/// How important a log line must be to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    /// Every request.
+    Debug,
+    /// Life cycle.
+    Info,
+    /// Degraded and retrying.
+    Warning,
+    /// Someone must act.
+    Error,
+    /// Only what ends the process.
+    Fatal,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or anything in it is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, &Overrides::default())
+    }
+
+    /// Reads a file, lays `overrides` over it and checks the whole.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or anything in it is wrong.
+    pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        // One byte more than is accepted, so that a file which is too long is known as such and never read whole.
+        let limit = yaml::TEXT_BYTES_MAX as u64 + 1;
+        File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(read_error)?;
+        let name = path.display().to_string();
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::from_yaml_with(&text, &name, overrides),
+            Err(error) => {
+                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = 1 + memchr::memchr_iter(b'\n', valid).count();
+                Err(invalid(&Arc::new(Source { name, text: String::new() }), Spot::Line(line), "not UTF-8 text"))
+            }
+        }
+    }
+
+    /// Checks a text. `origin` is what errors call it, as in `config.yaml`.
+    ///
+    /// # Errors
+    ///
+    /// When anything in it is wrong.
+    pub fn from_yaml(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        Self::from_yaml_with(text, origin, &Overrides::default())
+    }
+
+    /// Lays `overrides` over a text and checks the whole. `origin` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// When anything in it is wrong.
+    pub fn from_yaml_with(text: &str, origin: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let source = Arc::new(Source { name: origin.to_owned(), text: text.to_owned() });
+        let root =
+            yaml::parse(text).map_err(|error| invalid(&source, error.line.map_or(Spot::Whole, Spot::Line), &error.message))?;
+        schema::read(source, &root, overrides).map_err(ConfigError::Invalid)
+    }
+
+    /// Every watch that is asked for: sorted, each once.
+    ///
+    /// A namespace stands where the configuration names one, also for kinds that turn out to be cluster-scoped.
+    pub fn watches(&self) -> Vec<ConfiguredWatch> {
+        watches::of(&self.resources)
+    }
+}
+
+fn invalid(source: &Arc<Source>, spot: Spot, message: &str) -> ConfigError {
+    let place = Place { source: Arc::clone(source), spot, path: String::new() };
+    ConfigError::Invalid(vec![Problem { place, message: message.to_owned() }])
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { enabled: true, port: 8080, path: "/metrics".to_owned(), bind_addr: Ipv4Addr::UNSPECIFIED.into() }
+    }
+}
+
+impl LogLevel {
+    /// All of them, from the most to the least talkative.
+    pub const ALL: [Self; 5] = [Self::Debug, Self::Info, Self::Warning, Self::Error, Self::Fatal];
+
+    const EXPECTED: &str = "debug, info, warning, error or fatal";
+
+    /// As it is written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Fatal => "fatal",
+        }
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(level) = Self::ALL.into_iter().find(|level| level.as_str() == text) {
+            return Ok(level);
+        }
+        let near = if text.eq_ignore_ascii_case("warn") { Some("warning") } else { nearest(text, Self::ALL.map(Self::as_str)) };
+        let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+        let text: String = text.chars().take(100).collect();
+        Err(format!("expected {}, found {text:?}{hint}", Self::EXPECTED))
+    }
+}

@@ -1,1 +1,31 @@
-//! (to come)
+//! From informers to handlers: lanes that keep each object's order, workers, retries, and the tracker of what was accepted.
+//!
+//! Takes [`MatchedEvent`](crate::event::MatchedEvent)s through one [`LaneOutlet`] a watch; gives each of them to every
+//! [`EventHandler`] in turn and then to the [`Export`]. Promises:
+//!
+//! - **Order.** An object (gvr, namespace, name) always takes the same lane, and a lane has one worker: its events arrive in
+//!   order and never at once, also while one of them is tried again.
+//! - **Isolation.** Lanes belong to a gvr: a slow handler of one holds back no other. A handler that fails or panics holds
+//!   back its object alone.
+//! - **Bounds.** A watch has at most [`CREDITS_PER_WATCH`] events in flight and a gvr [`CREDITS_PER_GVR`]; who has none waits.
+//! - **The ordered prefix.** A [`Ledger`] a watch knows up to which version everything before is accepted.
+//!
+//! What was not accepted when Faro stopped stays unacknowledged and is counted.
+
+mod book;
+mod credit;
+mod dispatcher;
+mod handler;
+mod lane;
+mod parking;
+mod tracker;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use credit::{CREDITS_PER_GVR, CREDITS_PER_WATCH};
+pub use dispatcher::{Dispatcher, Drained, Retry, Settings};
+pub use handler::{EventHandler, Export, HandlerError};
+pub use lane::LaneOutlet;
+pub use tracker::{Accepted, Completion, Ledger};

@@ -1,0 +1,299 @@
+//! Finds metadata in an object's bytes: one pass, no further than needed, nothing allocated.
+//!
+//! Takes the bytes of a JSON object, gives the places of `kind` and of what Faro wants from `metadata`. What is found is
+//! fully checked (UTF-8, escapes, no control characters); what is skipped is only followed to its end. Each value is the first
+//! one present under its key. Reading ends with `metadata`, or at `managedFields` where the rest is known to be behind:
+//! built-in types send it last, custom resources send keys in alphabetical order, with `name` and `uid` after it.
+
+use super::DecodeError;
+use super::json_text::{check_text, unescape};
+use memchr::memchr2;
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// A half-open byte range; an empty one means absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// Where an object's identity stands in its bytes: texts without their quotes, maps with their braces.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spans {
+    pub(super) kind: Span,
+    pub(super) namespace: Span,
+    pub(super) name: Span,
+    pub(super) uid: Span,
+    pub(super) version: Span,
+    pub(super) labels: Span,
+    pub(super) annotations: Span,
+}
+
+/// A place in JSON text, and the steps from it.
+pub(super) struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// Where a key and its value stand in a map of strings, without their quotes.
+pub(super) type Entry = (Range<usize>, Range<usize>);
+
+/// Deepest nesting that is followed. The API server's own decoder, Go's `encoding/json`, refuses more.
+const NESTING_MAX: usize = 10_000;
+
+/// Finds the metadata of the object that `bytes` hold; absent fields are empty.
+pub(super) fn find_metadata(bytes: &[u8]) -> Result<Spans, DecodeError> {
+    if u32::try_from(bytes.len()).is_err() {
+        return Err(DecodeError::new("the object is longer than 4 GiB", 0));
+    }
+    let mut scanner = Scanner::new(bytes);
+    let mut spans = Spans::default();
+    scanner.open_object()?;
+    let mut first = true;
+    while let Some(key) = scanner.next_key(&mut first)? {
+        match &*key {
+            b"kind" => scanner.text_into(&mut spans.kind)?,
+            b"metadata" => {
+                if scanner.metadata_into(&mut spans)? {
+                    return Ok(spans);
+                }
+            }
+            _ => scanner.skip_value()?,
+        }
+    }
+    Ok(spans)
+}
+
+impl Span {
+    pub(super) fn new(range: Range<usize>) -> Self {
+        let narrow = |at| u32::try_from(at).expect("objects are shorter than 4 GiB");
+        Self { start: narrow(range.start), end: narrow(range.end) }
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// The next byte that is no white space, not taken.
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            if !is_space(byte) {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Where the next [`peek`](Self::peek) begins.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn fail(&self, what: &'static str) -> DecodeError {
+        DecodeError::new(if self.at >= self.bytes.len() { "the JSON ends too early" } else { what }, self.at)
+    }
+
+    pub(super) fn open_object(&mut self) -> Result<(), DecodeError> {
+        self.take(b'{', "expected an object")
+    }
+
+    /// The next key of the object that was opened, and past its colon; `None` past the closing brace.
+    pub(super) fn next_key(&mut self, first: &mut bool) -> Result<Option<Cow<'a, [u8]>>, DecodeError> {
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(None);
+        }
+        if !std::mem::take(first) {
+            self.take(b',', "expected `,` or `}`")?;
+        }
+        let key = self.skip_string()?;
+        let raw = &self.bytes[key];
+        self.take(b':', "expected `:`")?;
+        if !raw.contains(&b'\\') {
+            return Ok(Some(Cow::Borrowed(raw)));
+        }
+        let text = check_text(raw).map_err(|what| self.fail(what))?;
+        Ok(Some(Cow::Owned(unescape(text).into_owned().into_bytes())))
+    }
+
+    /// A string, checked; its place without the quotes.
+    pub(super) fn text(&mut self) -> Result<Range<usize>, DecodeError> {
+        let range = self.skip_string()?;
+        match check_text(&self.bytes[range.clone()]) {
+            Ok(_) => Ok(range),
+            Err(what) => Err(DecodeError::new(what, range.start)),
+        }
+    }
+
+    /// Past the value that comes next.
+    pub(super) fn skip_value(&mut self) -> Result<(), DecodeError> {
+        match self.peek() {
+            Some(b'"') => self.skip_string().map(|_| ()),
+            Some(b'{' | b'[') => self.skip_nested(),
+            _ => self.skip_scalar(),
+        }
+    }
+
+    /// Reads `metadata` and tells whether it was an object, after which nothing more is wanted.
+    fn metadata_into(&mut self, spans: &mut Spans) -> Result<bool, DecodeError> {
+        if self.take_null() {
+            return Ok(false);
+        }
+        self.open_object()?;
+        let mut first = true;
+        while let Some(key) = self.next_key(&mut first)? {
+            match &*key {
+                b"name" => self.text_into(&mut spans.name)?,
+                b"namespace" => self.text_into(&mut spans.namespace)?,
+                b"uid" => self.text_into(&mut spans.uid)?,
+                b"resourceVersion" => self.text_into(&mut spans.version)?,
+                b"labels" => self.map_into(&mut spans.labels)?,
+                b"annotations" => self.map_into(&mut spans.annotations)?,
+                b"managedFields" if !spans.name.is_empty() && !spans.version.is_empty() => return Ok(true),
+                _ => self.skip_value()?,
+            }
+        }
+        match self.peek() {
+            Some(b',' | b'}') => Ok(true),
+            _ => Err(self.fail("expected `,` or `}`")),
+        }
+    }
+
+    fn text_into(&mut self, span: &mut Span) -> Result<(), DecodeError> {
+        if self.take_null() {
+            return Ok(());
+        }
+        let range = self.text()?;
+        if span.is_empty() {
+            *span = Span::new(range);
+        }
+        Ok(())
+    }
+
+    fn map_into(&mut self, span: &mut Span) -> Result<(), DecodeError> {
+        if self.take_null() {
+            return Ok(());
+        }
+        self.open_object()?;
+        let start = self.at - 1;
+        let mut count = 0;
+        while self.next_map_entry(count == 0)?.is_some() {
+            count += 1;
+        }
+        let range = start..self.at;
+        if self.bytes[range.clone()].iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+            return Err(DecodeError::new("labels or annotations are spread over lines", start));
+        }
+        if count > 0 && span.is_empty() {
+            *span = Span::new(range);
+        }
+        Ok(())
+    }
+
+    /// The next key and value of an opened map of strings, both checked, without their quotes; `None` past the closing brace.
+    pub(super) fn next_map_entry(&mut self, first: bool) -> Result<Option<Entry>, DecodeError> {
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(None);
+        }
+        if !first {
+            self.take(b',', "expected `,` or `}`")?;
+        }
+        let key = self.text()?;
+        self.take(b':', "expected `:`")?;
+        Ok(Some((key, self.text()?)))
+    }
+
+    fn take(&mut self, wanted: u8, what: &'static str) -> Result<(), DecodeError> {
+        if self.peek() != Some(wanted) {
+            return Err(self.fail(what));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn take_null(&mut self) -> bool {
+        let is_null = self.peek() == Some(b'n') && self.bytes[self.at..].starts_with(b"null");
+        if is_null {
+            self.at += 4;
+        }
+        is_null
+    }
+
+    fn skip_string(&mut self) -> Result<Range<usize>, DecodeError> {
+        self.take(b'"', "expected a string")?;
+        let start = self.at;
+        loop {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let Some(found) = memchr2(b'"', b'\\', rest) else {
+                return Err(DecodeError::new("the string has no end", start));
+            };
+            self.at += found + 1;
+            if rest[found] == b'"' {
+                return Ok(start..self.at - 1);
+            }
+            self.at += 1;
+        }
+    }
+
+    fn skip_nested(&mut self) -> Result<(), DecodeError> {
+        let mut depth = 0;
+        loop {
+            match self.bytes.get(self.at) {
+                None => return Err(self.fail("")),
+                Some(b'"') => {
+                    self.skip_string()?;
+                    continue;
+                }
+                Some(b'{' | b'[') if depth == NESTING_MAX => return Err(self.fail("the JSON is nested too deep")),
+                Some(b'{' | b'[') => depth += 1,
+                Some(b'}' | b']') => depth -= 1,
+                Some(_) => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn skip_scalar(&mut self) -> Result<(), DecodeError> {
+        let start = self.at;
+        let is_scalar = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+        while self.bytes.get(self.at).is_some_and(is_scalar) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.fail("expected a value")) } else { Ok(()) }
+    }
+}
+
+/// White space as RFC 8259 defines it.
+pub(super) fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+/// The same JSON without white space between its tokens.
+pub(super) fn compact(json: &[u8]) -> Vec<u8> {
+    let mut compacted = Vec::with_capacity(json.len());
+    let mut scanner = Scanner::new(json);
+    while let Some(byte) = scanner.peek() {
+        let start = scanner.at;
+        if byte != b'"' || scanner.skip_string().is_err() {
+            scanner.at = start + 1;
+        }
+        compacted.extend_from_slice(&json[start..scanner.at]);
+    }
+    compacted
+}

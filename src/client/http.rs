@@ -1,0 +1,94 @@
+//! The few calls that list, watch and discovery make of a transport, and how they read an answer.
+//!
+//! Takes a [`Get`]; gives the body, whole and within a limit, or as a reader. Promises that nothing is read without a
+//! limit, and that every failure says what was asked.
+
+use super::{Error, Get, Interrupt, Transport};
+use std::io::{self, Read};
+use std::time::Duration;
+
+/// Where requests go: a [`Transport`], or a script in tests.
+pub(super) trait Http: Send {
+    /// Sends the request; the body of a 2xx answer is read from what comes back.
+    fn get(&self, get: &Get<'_>) -> Result<Box<dyn Read>, Error>;
+
+    /// The server's URL, for errors.
+    fn server(&self) -> &str;
+
+    /// Ends requests from another thread.
+    fn interrupt(&self) -> Interrupt;
+}
+
+impl Http for Transport {
+    fn get(&self, get: &Get<'_>) -> Result<Box<dyn Read>, Error> {
+        Ok(Box::new(Transport::get(self, get)?))
+    }
+
+    fn server(&self) -> &str {
+        Transport::server(self)
+    }
+
+    fn interrupt(&self) -> Interrupt {
+        Transport::interrupt(self)
+    }
+}
+
+/// Plain JSON: what every server speaks.
+pub(super) const ACCEPT_JSON: &str = "application/json";
+
+/// Metadata of one object, and of each object of a watch.
+pub(super) const ACCEPT_METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// Fetches a small document whole: discovery, a namespace, the server's version.
+pub(super) fn document(http: &dyn Http, request: &str, path: &str, accept: &str) -> Result<Vec<u8>, Error> {
+    let get = Get {
+        request,
+        path_and_query: path,
+        accept,
+        gzip: true,
+        head_limit: DOCUMENT_HEAD_LIMIT,
+        read_limit: DOCUMENT_READ_LIMIT,
+    };
+    let mut body = Vec::new();
+    let mut response = http.get(&get)?;
+    read_to_limit(&mut response, &mut body, DOCUMENT_BYTES_MAX, request, http.server())?;
+    Ok(body)
+}
+
+/// Longest wait for the head of a document. The server gives up on an aggregated API server sooner.
+const DOCUMENT_HEAD_LIMIT: Duration = Duration::from_secs(15);
+
+/// Longest silence within a document.
+const DOCUMENT_READ_LIMIT: Duration = Duration::from_secs(15);
+
+/// Longest document. Aggregated discovery of a cluster with 1,000 custom resources is about 1 MiB.
+const DOCUMENT_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Appends the rest of an answer to `body`, which then holds at most `limit_bytes`.
+pub(super) fn read_to_limit(
+    response: &mut dyn Read,
+    body: &mut Vec<u8>,
+    limit_bytes: usize,
+    request: &str,
+    server: &str,
+) -> Result<(), Error> {
+    let room = limit_bytes.saturating_sub(body.len()) as u64;
+    let read = response.take(room + 1).read_to_end(body).map_err(|error| read_error(request, server, error))?;
+    if read as u64 > room {
+        return Err(Error::TooLong { request: request.to_owned(), limit_bytes });
+    }
+    Ok(())
+}
+
+/// What a failed read means. A transport that was interrupted says so by an [`Error`] inside the I/O error.
+pub(super) fn read_error(request: &str, server: &str, error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) => error,
+        Err(source) => Error::Connection { request: request.to_owned(), server: server.to_owned(), source: source.into() },
+    }
+}
+
+/// An answer whose JSON is not what was asked for.
+pub(super) fn undecodable(request: &str, reason: &dyn std::fmt::Display) -> Error {
+    Error::Undecodable { request: request.to_owned(), reason: reason.to_string() }
+}

@@ -1,0 +1,200 @@
+//! Lists, watches and probes one target over HTTP.
+//!
+//! Takes a [`WatchTarget`] and a [`Transport`] of its own; gives pages as bytes and watches as lines. Promises that
+//! where metadata was asked for, nothing else is kept or handed on, and that of `v1/secrets` nothing but metadata is
+//! ever asked.
+
+use super::address::Address;
+use super::http::{ACCEPT_JSON, ACCEPT_METADATA, Http, read_error, read_to_limit, undecodable};
+use super::lookup::lookup;
+use super::metadata_only::{FRONT_BYTES, begins_metadata_list, is_metadata_line};
+use super::{
+    Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, READ_TICK, Served, Transport, WatchLines, WatchStart,
+};
+use crate::api::{ResourceVersion, Scope, WatchTarget};
+use std::io::{self, Read};
+use std::time::Duration;
+
+/// [`ListWatch`] on a real server.
+pub struct RestListWatch {
+    http: Box<dyn Http>,
+    target: WatchTarget,
+    scope: Option<Scope>,
+    address: Address,
+    content: Content,
+}
+
+impl RestListWatch {
+    /// Opens no connection yet. `scope` is what discovery said, `None` where it was not asked; a lookup fills it in.
+    /// For `v1/secrets` the content is [`Content::Metadata`], whatever is asked.
+    pub fn new(transport: Transport, target: &WatchTarget, scope: Option<Scope>, content: Content) -> Self {
+        Self::over(Box::new(transport), target, scope, content)
+    }
+
+    /// A handle that ends the request under way, and every later one, from another thread.
+    pub fn interrupt(&self) -> Interrupt {
+        self.http.interrupt()
+    }
+
+    /// What is asked of each object.
+    pub fn content(&self) -> Content {
+        self.content
+    }
+
+    pub(super) fn over(http: Box<dyn Http>, target: &WatchTarget, scope: Option<Scope>, content: Content) -> Self {
+        let content = if target.gvr.is_secrets() { Content::Metadata } else { content };
+        Self { http, target: target.clone(), scope, address: Address::new(target, scope), content }
+    }
+
+    /// Reads so much of a list that its kind shows, and no more.
+    fn read_metadata_front(&self, request: &str, response: &mut dyn Read, body: &mut Vec<u8>) -> Result<(), Error> {
+        let read = response.take(FRONT_BYTES as u64).read_to_end(body);
+        read.map_err(|error| read_error(request, self.http.server(), error))?;
+        if begins_metadata_list(body) { Ok(()) } else { Err(undecodable(request, &NOT_METADATA)) }
+    }
+
+    fn list_accept(&self) -> &'static str {
+        match self.content {
+            Content::Metadata => ACCEPT_METADATA_LIST,
+            Content::Object => ACCEPT_JSON,
+        }
+    }
+
+    fn watch_accept(&self) -> &'static str {
+        match self.content {
+            Content::Metadata => ACCEPT_METADATA,
+            Content::Object => ACCEPT_JSON,
+        }
+    }
+}
+
+impl ListWatch for RestListWatch {
+    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        body.clear();
+        let request = format!("list {}", self.target);
+        let path = self.address.list(page);
+        let get = Get {
+            request: &request,
+            path_and_query: &path,
+            accept: self.list_accept(),
+            gzip: true,
+            head_limit: LIST_HEAD_LIMIT,
+            read_limit: LIST_READ_LIMIT,
+        };
+        let mut response = self.http.get(&get)?;
+        if self.content == Content::Metadata
+            && let Err(error) = self.read_metadata_front(&request, &mut response, body)
+        {
+            body.clear();
+            return Err(error);
+        }
+        read_to_limit(&mut response, body, LIST_BYTES_MAX, &request, self.http.server())
+    }
+
+    fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
+        let request = format!("watch {}", self.target);
+        let path = self.address.watch(start, timeout);
+        let response = self.http.get(&Get {
+            request: &request,
+            path_and_query: &path,
+            accept: self.watch_accept(),
+            gzip: false,
+            head_limit: match start {
+                WatchStart::InitialEvents => STREAMING_LIST_HEAD_LIMIT,
+                WatchStart::After(_) => WATCH_HEAD_LIMIT,
+            },
+            read_limit: READ_TICK,
+        })?;
+        let lines = Lines::new(response);
+        Ok(Box::new(RestLines { lines, content: self.content, request, server: self.http.server() }))
+    }
+
+    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
+        let request = format!("probe {} at version {version}", self.target.gvr);
+        let path = self.address.probe(version);
+        let mut response = self.http.get(&Get {
+            request: &request,
+            path_and_query: &path,
+            accept: ACCEPT_METADATA_LIST,
+            gzip: true,
+            head_limit: LIST_HEAD_LIMIT,
+            read_limit: LIST_READ_LIMIT,
+        })?;
+        // Read to its end, so that the connection can be used again.
+        let read = io::copy(&mut response.as_mut().take(PROBE_BYTES_MAX), &mut io::sink());
+        read.map(drop).map_err(|error| read_error(&request, self.http.server(), error))
+    }
+
+    fn lookup(&mut self) -> Result<Served, Error> {
+        let (served, scope) = lookup(self.http.as_ref(), &self.target.gvr)?;
+        if let Some(scope) = scope
+            && self.scope != Some(scope)
+        {
+            self.scope = Some(scope);
+            self.address = Address::new(&self.target, self.scope);
+        }
+        Ok(served)
+    }
+}
+
+impl std::fmt::Debug for RestListWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RestListWatch")
+            .field("server", &self.http.server())
+            .field("target", &self.target)
+            .field("scope", &self.scope)
+            .field("content", &self.content)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The lines of one watch, and what to call it in errors.
+struct RestLines<'a> {
+    lines: Lines<Box<dyn Read>>,
+    content: Content,
+    request: String,
+    server: &'a str,
+}
+
+impl WatchLines for RestLines<'_> {
+    fn next(&mut self) -> Result<Line<'_>, Error> {
+        let line = self.lines.next_line().map_err(|error| read_error(&self.request, self.server, error))?;
+        match line {
+            Line::Whole(bytes) if self.content == Content::Metadata && !is_metadata_line(bytes) => {
+                Err(undecodable(&self.request, &NOT_METADATA))
+            }
+            Line::Whole(_) | Line::TooLong(_) | Line::Partial | Line::Quiet | Line::End => Ok(line),
+        }
+    }
+
+    fn bytes_received(&self) -> u64 {
+        self.lines.bytes_received()
+    }
+}
+
+const NOT_METADATA: &str = "metadata was asked for and something else came; it was dropped unread";
+
+/// Servers refuse a list that asks for the kind of a watch with 406, and leave a watch empty that asks for the kind of a list.
+const ACCEPT_METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+/// Longest wait for the head of a list: the time after which kube-apiserver itself gives up (`--request-timeout`), and some.
+const LIST_HEAD_LIMIT: Duration = Duration::from_secs(70);
+
+/// Longest silence within a list: by then the server has written what it holds in memory, or is gone.
+const LIST_READ_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longest wait for the head of a watch, which the server sends before the first event.
+const WATCH_HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longest wait for the head of a streaming list. A proxy that holds a stream back may hold its head back too; after 10 s
+/// without a byte the informer lists by pages.
+const STREAMING_LIST_HEAD_LIMIT: Duration = Duration::from_secs(12);
+
+/// Longest page. 500 objects of the 1.5 MiB that etcd accepts would be more, but no server can write that; smaller pages fit.
+const LIST_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// So much of the answer to a probe is read; it is one object's metadata.
+const PROBE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

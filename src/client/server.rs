@@ -1,0 +1,93 @@
+//! Which server, and which cluster, this is.
+
+use super::http::{ACCEPT_JSON, ACCEPT_METADATA, Http, document, undecodable};
+use super::{Client, Error};
+use crate::api::Fault;
+use serde::Deserialize;
+
+impl Client {
+    /// The uid of the namespace `kube-system`, by which a cluster is known whatever its URL; `None` where that may not
+    /// be read or is not there.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not answer, or refuses for another reason.
+    pub fn cluster_uid(&self) -> Result<Option<String>, Error> {
+        cluster_uid(&self.transport())
+    }
+
+    /// The server's version for people, as in `v1.36.0`.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not answer or refuses.
+    pub fn version(&self) -> Result<String, Error> {
+        version(&self.transport())
+    }
+}
+
+#[derive(Deserialize)]
+struct Namespace {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    uid: String,
+}
+
+fn cluster_uid(http: &dyn Http) -> Result<Option<String>, Error> {
+    let request = "read the uid of namespace kube-system";
+    match document(http, request, "/api/v1/namespaces/kube-system", ACCEPT_METADATA) {
+        Ok(body) => {
+            let namespace: Namespace = serde_json::from_slice(&body).map_err(|error| undecodable(request, &error))?;
+            Ok(Some(namespace.metadata.uid).filter(|uid| !uid.is_empty()))
+        }
+        Err(error) if matches!(error.fault(), Fault::Forbidden | Fault::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    git_version: String,
+}
+
+fn version(http: &dyn Http) -> Result<String, Error> {
+    let request = "read the server's version";
+    let body = document(http, request, "/version", ACCEPT_JSON)?;
+    let version: Version = serde_json::from_slice(&body).map_err(|error| undecodable(request, &error))?;
+    Ok(version.git_version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::transcript::{Script, Transcript};
+
+    fn uid(code: u16, body: &str) -> Result<Option<String>, Fault> {
+        let script = Script::new([Transcript::made("/api/v1/namespaces/kube-system", code, body)]);
+        cluster_uid(&script).map_err(|error| error.fault())
+    }
+
+    #[test]
+    fn a_cluster_is_known_by_the_uid_of_kube_system_where_that_is_readable() {
+        let namespace = r#"{"kind":"PartialObjectMetadata","metadata":{"name":"kube-system","uid":"3a57d2a5"}}"#;
+        assert_eq!(uid(200, namespace), Ok(Some("3a57d2a5".to_owned())));
+        assert_eq!(uid(403, "{}"), Ok(None));
+        assert_eq!(uid(404, "{}"), Ok(None));
+        assert_eq!(uid(401, "{}"), Err(Fault::Unauthorized));
+        assert_eq!(uid(500, "{}"), Err(Fault::Server));
+        assert_eq!(uid(200, "<html>"), Err(Fault::Undecodable));
+    }
+
+    #[test]
+    fn reads_the_version_of_both_recorded_servers() {
+        for (name, expected) in [("version", "v0.0.0-master+$Format:%H$"), ("server-1.20/version", SERVER_1_20)] {
+            assert_eq!(version(&Script::new([Transcript::golden(name)])).unwrap(), expected);
+        }
+    }
+
+    const SERVER_1_20: &str = "v1.20.2";
+}

@@ -1,0 +1,230 @@
+//! Both formats of the file: which keys there are, and what becomes of each.
+//!
+//! Takes the tree; gives a [`RawConfig`], in which nothing is required yet, so that flags can fill in what the file left out.
+
+use super::error::{Place, Problem, Source, Spot};
+use super::read::{Map, Reader};
+use super::values::{self, found};
+use super::yaml::{Node, Value};
+use super::{Config, LogLevel, MetricsConfig, Overrides, ResourceEntry, Selectors, watches};
+use crate::api::{GroupVersionResource, Scope};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const ROOT_KEYS: [&str; 11] = [
+    "output_dir",
+    "log_level",
+    "log_file",
+    "auto_shutdown_sec",
+    "shutdown_grace_sec",
+    "json_export",
+    "json_stdout",
+    "cluster_name",
+    "metrics",
+    "namespaces",
+    "resources",
+];
+const METRICS_KEYS: [&str; 4] = ["enabled", "port", "path", "bind_addr"];
+const NAMESPACE_KEYS: [&str; 2] = ["name_selector", "resources"];
+const SELECTOR_KEYS: [&str; 3] = ["label_selector", "field_selector", "name_selector"];
+const RESOURCE_KEYS: [&str; 6] = ["gvr", "scope", "namespace_names", "name_selector", "label_selector", "field_selector"];
+
+/// What to add to a configuration that watches nothing.
+const NOTHING_TO_WATCH: &str = "nothing to watch; add what to watch, as in `resources: [{gvr: v1/pods}]`";
+
+/// What a file says, each value checked by itself.
+#[derive(Default)]
+struct RawConfig {
+    output_dir: Option<PathBuf>,
+    log_level: Option<LogLevel>,
+    log_file: Option<bool>,
+    auto_shutdown: Option<Duration>,
+    shutdown_grace: Option<Duration>,
+    json_export: Option<bool>,
+    json_stdout: Option<bool>,
+    cluster_name: Option<String>,
+    metrics: MetricsConfig,
+    resources: Vec<ResourceEntry>,
+}
+
+/// Reads the whole tree, lays `overrides` over it, and checks what is left.
+pub(super) fn read(source: Arc<Source>, root: &Node, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader::new(source);
+    let mut raw = RawConfig::default();
+    let empty = Node { number: 0, value: Value::Map(Vec::new()) };
+    let root = if let Value::Null = root.value { &empty } else { root };
+    let map = reader.map("", root, "a mapping of settings", &ROOT_KEYS);
+    if let Some(map) = &map {
+        raw = read_root(&mut reader, map);
+        if overrides.output_dir.is_none() && map.get("output_dir").is_none() {
+            let message = "missing; name the folder that events and logs are written to";
+            reader.report(Spot::Whole, "output_dir", message);
+        }
+        if map.get("resources").is_none_or(is_empty_list) && map.get("namespaces").is_none_or(is_empty_list) {
+            reader.report(Spot::Whole, "resources", NOTHING_TO_WATCH);
+        }
+    }
+    check_scopes(&mut reader, &raw.resources);
+    let watch_count: usize = raw.resources.iter().map(|entry| entry.namespaces.len().max(1)).sum();
+    if watch_count > watches::WATCHES_MAX {
+        let message = format!("{watch_count} watches are asked for; at most {} are accepted", watches::WATCHES_MAX);
+        reader.report(Spot::Whole, "resources", message);
+    }
+    let problems = reader.into_problems();
+    if problems.is_empty() { Ok(finish(raw, overrides)) } else { Err(problems) }
+}
+
+fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
+    let output_dir = overrides.output_dir.clone().or(raw.output_dir).expect("its absence is a mistake that was told");
+    let auto_shutdown = overrides.auto_shutdown.or(raw.auto_shutdown).filter(|after| !after.is_zero());
+    Config {
+        output_dir,
+        log_level: overrides.log_level.or(raw.log_level).unwrap_or(LogLevel::Info),
+        log_file: raw.log_file.unwrap_or(true),
+        auto_shutdown,
+        shutdown_grace: raw.shutdown_grace.unwrap_or(SHUTDOWN_GRACE),
+        json_export: raw.json_export.unwrap_or(true),
+        json_stdout: overrides.json_stdout || raw.json_stdout.unwrap_or(false),
+        cluster_name: raw.cluster_name,
+        metrics: raw.metrics,
+        resources: raw.resources,
+    }
+}
+
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+fn read_root(reader: &mut Reader, map: &Map<'_>) -> RawConfig {
+    let mut raw = RawConfig {
+        output_dir: reader.read(map, "output_dir", values::output_dir),
+        log_level: reader.read(map, "log_level", values::log_level),
+        log_file: reader.read(map, "log_file", values::boolean),
+        auto_shutdown: reader.read(map, "auto_shutdown_sec", values::seconds),
+        shutdown_grace: reader.read(map, "shutdown_grace_sec", values::seconds),
+        json_export: reader.read(map, "json_export", values::boolean),
+        json_stdout: reader.read(map, "json_stdout", values::boolean),
+        cluster_name: reader.read(map, "cluster_name", values::cluster_name).flatten(),
+        metrics: MetricsConfig::default(),
+        resources: Vec::new(),
+    };
+    if let Some(node) = map.get("metrics") {
+        read_metrics(reader, node, &mut raw.metrics);
+    }
+    for (path, node) in reader.list(map, "namespaces", "a list of namespaces, each with `name_selector` and `resources`") {
+        read_namespace(reader, &path, node, &mut raw.resources);
+    }
+    for (path, node) in reader.list(map, "resources", "a list of resources, each with `gvr`") {
+        raw.resources.extend(read_resource(reader, &path, node));
+    }
+    raw
+}
+
+fn read_metrics(reader: &mut Reader, node: &Node, metrics: &mut MetricsConfig) {
+    let Some(map) = reader.map("metrics", node, "a mapping of settings", &METRICS_KEYS) else { return };
+    metrics.enabled = reader.read(&map, "enabled", values::boolean).unwrap_or(metrics.enabled);
+    metrics.port = reader.read(&map, "port", values::port).unwrap_or(metrics.port);
+    metrics.bind_addr = reader.read(&map, "bind_addr", values::bind_addr).unwrap_or(metrics.bind_addr);
+    if let Some(path) = reader.read(&map, "path", values::metrics_path) {
+        metrics.path = path;
+    }
+}
+
+fn read_namespace(reader: &mut Reader, path: &str, node: &Node, entries: &mut Vec<ResourceEntry>) {
+    let what = "a namespace with `name_selector` and `resources`";
+    let Some(map) = reader.map(path, node, what, &NAMESPACE_KEYS) else { return };
+    let missing = "missing; name the namespace, or move its resources to `resources` for all namespaces";
+    let name = reader.require(&map, "name_selector", missing, values::namespace_name);
+    let example = "as in `\"v1/pods\": {}`";
+    let resources_path = map.path_of("resources");
+    let Some(resources) = map.get("resources") else {
+        return reader.report(map.spot(), &resources_path, format!("missing; add what to watch there, {example}"));
+    };
+    let what = format!("a mapping from each resource to its selectors, {example}");
+    let Some(resources) = reader.free_map(&resources_path, resources, &what) else { return };
+    if resources.entries().is_empty() {
+        reader.report(resources.spot(), &resources_path, format!("empty; add what to watch there, {example}"));
+    }
+    for entry in resources.entries() {
+        let path = resources.path_of(entry.key);
+        let gvr = entry.key.parse::<GroupVersionResource>().map_err(|e| reader.report(entry.spot(), &path, e.to_string())).ok();
+        let selectors = read_namespaced_selectors(reader, &path, entry.value);
+        if let (Some(gvr), Some(selectors), Some(name)) = (gvr, selectors, name.clone()) {
+            let place = reader.place(entry.spot(), &path);
+            entries.push(ResourceEntry { gvr, scope: None, namespaces: vec![name], selectors, place });
+        }
+    }
+}
+
+fn read_namespaced_selectors(reader: &mut Reader, path: &str, node: &Node) -> Option<Selectors> {
+    let map = reader.map(path, node, "a mapping of selectors ({} selects everything)", &SELECTOR_KEYS)?;
+    Some(read_selectors(reader, &map))
+}
+
+fn read_selectors(reader: &mut Reader, map: &Map<'_>) -> Selectors {
+    let selectors = Selectors {
+        name: reader.read(map, "name_selector", values::object_name),
+        label: reader.read(map, "label_selector", values::label_selector).flatten(),
+        field: reader.read(map, "field_selector", values::field_selector).flatten(),
+    };
+    if let Err(error) = watches::fields(&selectors) {
+        reader.report(map.spot(), &map.path_of("name_selector"), format!("cannot be joined with the field selector: {error}"));
+    }
+    selectors
+}
+
+fn read_resource(reader: &mut Reader, path: &str, node: &Node) -> Option<ResourceEntry> {
+    let map = reader.map(path, node, "a resource with `gvr`, as in {gvr: v1/pods}", &RESOURCE_KEYS)?;
+    let gvr = reader.require(&map, "gvr", "missing; name the resource, as in \"v1/pods\"", values::gvr);
+    let scope = reader.read(&map, "scope", values::scope);
+    let namespaces = read_namespace_names(reader, &map);
+    let selectors = read_selectors(reader, &map);
+    let spot = map.get("gvr").map_or(map.spot(), |node| Spot::Node(node.number));
+    Some(ResourceEntry { gvr: gvr?, scope, namespaces, selectors, place: reader.place(spot, map.path()) })
+}
+
+fn read_namespace_names(reader: &mut Reader, map: &Map<'_>) -> Vec<String> {
+    let key = "namespace_names";
+    if let Some(node) = map.get(key)
+        && let Value::Text(_) = node.value
+    {
+        let message = format!("expected a list of namespaces, found {0}; did you mean [{0}]?", found(node));
+        reader.report(Spot::Node(node.number), &map.path_of(key), message);
+        return Vec::new();
+    }
+    let items = reader.list(map, key, "a list of namespaces, as in [default, kube-system]");
+    let mut names: Vec<String> = Vec::new();
+    for (path, node) in &items {
+        names.extend(reader.parse(path, node, values::namespace_name_or_all));
+    }
+    if names.iter().any(String::is_empty) {
+        if names.iter().any(|name| !name.is_empty()) {
+            reader.report(
+                Spot::Node(items[0].1.number),
+                &map.path_of(key),
+                "\"\" means all namespaces; leave it or the others out",
+            );
+        }
+        names.clear();
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// One kind has one scope, wherever it is named.
+fn check_scopes(reader: &mut Reader, entries: &[ResourceEntry]) {
+    let mut known: BTreeMap<&GroupVersionResource, (Scope, &Place)> = BTreeMap::new();
+    for entry in entries {
+        let Some(scope) = entry.scope else { continue };
+        let (first, place) = known.entry(&entry.gvr).or_insert((scope, &entry.place));
+        if *first != scope {
+            let message = format!("scope {scope:?} contradicts scope {first:?} of the same resource at {place}");
+            reader.report(entry.place.spot, &entry.place.path, message);
+        }
+    }
+}
+
+fn is_empty_list(node: &Node) -> bool {
+    if let Value::List(items) = &node.value { items.is_empty() } else { false }
+}

@@ -1,0 +1,292 @@
+//! Turns YAML text into a tree whose every node can be found in the text again.
+//!
+//! Takes one document; gives [`Node`]s, numbered in the order in which the parser meets them. A number leads back to its line by
+//! parsing the text once more and stopping there, so that the parser itself says where it is: flow style, quoted keys, anchors
+//! and multi-line texts need no rules of ours. Bounded in size, depth and expansion.
+
+use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// A value of the tree.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Its number, which [`line_of`] finds again.
+    pub(super) number: usize,
+    pub(super) value: Value,
+}
+
+#[derive(Debug)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Integer(i128),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    /// Keys may be of any kind here, and may repeat.
+    Map(Vec<(Node, Node)>),
+}
+
+/// Why a text is no tree, and in which line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SyntaxError {
+    pub(super) line: Option<usize>,
+    pub(super) message: String,
+}
+
+/// Longest accepted text: what a `ConfigMap` can hold (Kubernetes refuses more than 1 MiB).
+pub(super) const TEXT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most `[` and `{` in a text. The parser's time grows with the square of their nesting; so many take a fifth of a second.
+const FLOW_OPENINGS_MAX: usize = 10_000;
+
+/// Most memory a tree may take, so that aliases of aliases cannot grow without end.
+const TREE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Parses the only document of `text`.
+pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
+    let text = without_byte_order_mark(text);
+    check_size(text)?;
+    let mut documents = serde_yaml::Deserializer::from_str(text);
+    let mut builder = Builder::default();
+    let root = match documents.next() {
+        Some(document) => builder.seed().deserialize(document).map_err(|error| syntax_error(text, &error, builder.refusal))?,
+        None => Node { number: 0, value: Value::Null },
+    };
+    match documents.next() {
+        None => Ok(root),
+        Some(second) => {
+            let line = Builder { stop_at: Some(0), ..Builder::default() }.seed().deserialize(second).err();
+            let line = line.and_then(|error| Some(error.location()?.line()));
+            Err(SyntaxError { line, message: "a second YAML document begins; only one is allowed".to_owned() })
+        }
+    }
+}
+
+/// The line of the node `number` of a text that [`parse`] accepted, counted from 1.
+pub(super) fn line_of(text: &str, number: usize) -> Option<usize> {
+    let document = serde_yaml::Deserializer::from_str(without_byte_order_mark(text)).next()?;
+    let stopped = Builder { stop_at: Some(number), ..Builder::default() }.seed().deserialize(document).err()?;
+    Some(stopped.location()?.line())
+}
+
+fn without_byte_order_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+fn check_size(text: &str) -> Result<(), SyntaxError> {
+    if text.len() > TEXT_BYTES_MAX {
+        let message = format!("longer than {TEXT_BYTES_MAX} bytes");
+        return Err(SyntaxError { line: None, message });
+    }
+    if memchr::memchr2_iter(b'[', b'{', text.as_bytes()).count() > FLOW_OPENINGS_MAX {
+        let message = format!("more than {FLOW_OPENINGS_MAX} of `[` and `{{`; write lists and mappings as indented lines");
+        return Err(SyntaxError { line: None, message });
+    }
+    Ok(())
+}
+
+fn syntax_error(text: &str, error: &serde_yaml::Error, refusal: Option<&str>) -> SyntaxError {
+    let line = error.location().map(|location| location.line());
+    let indent = line.and_then(|line| text.lines().nth(line - 1)).unwrap_or_default();
+    let has_tab = indent.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
+    let message = match refusal {
+        Some(refusal) => refusal.to_owned(),
+        None if has_tab => "not YAML: a tab indents this line; use spaces".to_owned(),
+        None => format!("not YAML: {error}"),
+    };
+    SyntaxError { line, message }
+}
+
+/// Numbers nodes as they come, and keeps their sum within bounds.
+#[derive(Default)]
+struct Builder {
+    next: usize,
+    stop_at: Option<usize>,
+    tree_bytes: usize,
+    /// Why the document is not accepted, where it is not the parser that says so.
+    refusal: Option<&'static str>,
+}
+
+struct Seed<'b>(&'b mut Builder);
+
+impl Builder {
+    fn seed(&mut self) -> Seed<'_> {
+        Seed(self)
+    }
+
+    fn begin<E: serde::de::Error>(&mut self, text_bytes: usize) -> Result<usize, E> {
+        let number = self.next;
+        if self.stop_at == Some(number) {
+            return Err(E::custom("stop here"));
+        }
+        self.next += 1;
+        self.tree_bytes += size_of::<Node>() + text_bytes;
+        if self.tree_bytes > TREE_BYTES_MAX {
+            return Err(self.refuse("too large once its aliases are expanded"));
+        }
+        Ok(number)
+    }
+
+    fn refuse<E: serde::de::Error>(&mut self, refusal: &'static str) -> E {
+        self.refusal = Some(refusal);
+        E::custom(refusal)
+    }
+
+    fn scalar<E: serde::de::Error>(&mut self, value: Value) -> Result<Node, E> {
+        let text_bytes = if let Value::Text(text) = &value { text.len() } else { 0 };
+        Ok(Node { number: self.begin(text_bytes)?, value })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Node;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any YAML value")
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Node, E> {
+        self.0.scalar(Value::Null)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Node, E> {
+        self.0.scalar(Value::Null)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Node, E> {
+        self.0.scalar(Value::Bool(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Node, E> {
+        self.0.scalar(Value::Integer(value.into()))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Node, E> {
+        self.0.scalar(Value::Integer(value.into()))
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, value: i128) -> Result<Node, E> {
+        self.0.scalar(Value::Integer(value))
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, value: u128) -> Result<Node, E> {
+        self.0.scalar(Value::Integer(i128::try_from(value).unwrap_or(i128::MAX)))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Node, E> {
+        self.0.scalar(Value::Float(value))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Node, E> {
+        self.0.scalar(Value::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        let number = self.0.begin(0)?;
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(self.0.seed())? {
+            list.push(item);
+        }
+        Ok(Node { number, value: Value::List(list) })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+        let number = self.0.begin(0)?;
+        let mut map = Vec::new();
+        while let Some(key) = entries.next_key_seed(self.0.seed())? {
+            map.push((key, entries.next_value_seed(self.0.seed())?));
+        }
+        Ok(Node { number, value: Value::Map(map) })
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
+        Err(self.0.refuse("a YAML tag (`!name`) has no meaning here; leave it out"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lists every text of `node` with its line, in the order of the text.
+    fn lines(text: &str) -> String {
+        fn walk(text: &str, node: &Node, out: &mut Vec<String>) {
+            let shown = match &node.value {
+                Value::List(items) => return items.iter().for_each(|item| walk(text, item, out)),
+                Value::Map(entries) => {
+                    let nodes = entries.iter().flat_map(|(key, value)| [key, value]);
+                    return nodes.for_each(|node| walk(text, node, out));
+                }
+                Value::Text(word) => word.clone(),
+                scalar @ (Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_)) => format!("{scalar:?}"),
+            };
+            out.push(format!("{shown}@{}", line_of(text, node.number).unwrap()));
+        }
+        let mut out = Vec::new();
+        walk(text, &parse(text).unwrap(), &mut out);
+        out.join(" ")
+    }
+
+    #[test]
+    fn every_node_is_found_in_its_line_however_it_is_written() {
+        for (text, expected) in [
+            ("a: 1\nb: x\n", "a@1 Integer(1)@1 b@2 x@2"),
+            ("# c\n\na:\n  b:\n    - x\n    - y\n", "a@3 b@4 x@5 y@6"),
+            ("{a: x,\n b: [y,\n z]}", "a@1 x@1 b@2 y@2 z@3"),
+            ("\"a\": 'x'\n'b': \"y\"", "a@1 x@1 b@2 y@2"),
+            ("a: |\n  x\n  y\nb: >\n  z\nc: w", "a@1 x\ny\n@1 b@4 z\n@4 c@6 w@6"),
+            ("a: \"x\n  y\"\nb: z", "a@1 x y@1 b@3 z@3"),
+            ("a: &n\n  k: x\nb: *n\nc: y", "a@1 k@2 x@2 b@3 k@2 x@2 c@4 y@4"),
+            ("a:\nb: x", "a@1 Null@1 b@2 x@2"),
+            ("\u{feff}a: x\nb: y", "a@1 x@1 b@2 y@2"),
+            ("---\na: x\n", "a@2 x@2"),
+            ("a: x\r\nb: y\r\n", "a@1 x@1 b@2 y@2"),
+            ("? a\n: x\n? b\n: y", "a@1 x@2 b@3 y@4"),
+            ("a: # b: c\n  x", "a@1 x@2"),
+        ] {
+            assert_eq!(lines(text), expected, "{text:?}");
+        }
+    }
+
+    fn check_refused(text: &str, line: Option<usize>, message: &str) {
+        assert_eq!(
+            parse(text).unwrap_err(),
+            SyntaxError { line, message: message.to_owned() },
+            "{:?}",
+            &text[..text.len().min(60)]
+        );
+    }
+
+    #[test]
+    fn what_is_no_single_plain_document_is_refused_with_its_line() {
+        check_refused("a: 1\nb: 2\n---\nc: 3\n", Some(4), "a second YAML document begins; only one is allowed");
+        check_refused("a:\n\tb: 1\n", Some(2), "not YAML: a tab indents this line; use spaces");
+        check_refused("a: 1\nb: !secret x\n", Some(2), "a YAML tag (`!name`) has no meaning here; leave it out");
+        check_refused("a: *x\n", Some(1), "not YAML: unknown anchor at line 1 column 4");
+        check_refused("a: b: c\n", Some(1), "not YAML: mapping values are not allowed in this context at line 1 column 5");
+        check_refused(
+            "a: [1, 2\n",
+            Some(2),
+            "not YAML: did not find expected ',' or ']' at line 2 column 1, while parsing a flow sequence at line 1 column 4",
+        );
+    }
+
+    #[test]
+    fn size_nesting_and_expansion_are_bounded() {
+        check_refused(&"# x\n".repeat(300_000), None, "longer than 1048576 bytes");
+        check_refused(&"[".repeat(20_000), None, "more than 10000 of `[` and `{`; write lists and mappings as indented lines");
+        let nested = "- ".repeat(200);
+        assert_eq!(parse(&nested).unwrap_err().message, "not YAML: recursion limit exceeded at line 1 column 257");
+        let bomb = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 40].join(", "));
+        check_refused(&bomb, Some(1), "too large once its aliases are expanded");
+    }
+}

@@ -1,0 +1,54 @@
+//! Who receives events: handlers of the embedding program, and the export that comes after them.
+
+use super::Completion;
+use crate::event::MatchedEvent;
+use std::error::Error;
+
+/// Receives matched events.
+///
+/// **Order.** Events of one object arrive in order and never at once. Events of two objects may arrive on two threads, in
+/// any order. Where two watches tell the same object, each tells its own events in order.
+///
+/// **Threads.** Called on Faro's lane threads, never on the thread that called [`Controller`](crate::controller) or that
+/// reads from a server; the handler is shared by all of them.
+///
+/// **Repetition.** At least once: after a crash an event may arrive again, with the same [`id`](MatchedEvent::id). An event
+/// that the handler refuses (`Err`, or a panic, which is contained) is given to it again after a pause that doubles; the
+/// object's later events wait meanwhile, other objects go on. After [`Retry::attempts_max`](super::Retry::attempts_max)
+/// attempts the event is counted as failed, logged once with its id, and taken as accepted. With several handlers each gets
+/// the event in turn; one that accepted it is not asked again.
+///
+/// **Time.** Return quickly: a slow handler holds back its lane, and when the lane is full, the watches of that resource.
+/// After Faro was stopped and its grace has passed, a handler that has not returned is left alone.
+pub trait EventHandler: Send + Sync {
+    /// Takes one event.
+    ///
+    /// # Errors
+    ///
+    /// When the event was not dealt with and should be given again. The text goes to the log.
+    fn on_matched(&self, event: &MatchedEvent) -> Result<(), HandlerError>;
+}
+
+/// Why a handler refuses an event: any error, whose chain is logged when it gives up.
+pub type HandlerError = Box<dyn Error + Send + Sync>;
+
+impl<F> EventHandler for F
+where
+    F: Fn(&MatchedEvent) -> Result<(), HandlerError> + Send + Sync,
+{
+    fn on_matched(&self, event: &MatchedEvent) -> Result<(), HandlerError> {
+        self(event)
+    }
+}
+
+/// Takes each event after every handler has accepted it, as the JSON sink does.
+///
+/// Events of one object arrive in order and never at once.
+pub trait Export: Send + Sync {
+    /// Takes one event, and completes it when it is safe. Dropping `completion` leaves the event unacknowledged.
+    ///
+    /// # Blocking
+    ///
+    /// While there is no room.
+    fn export(&self, event: &MatchedEvent, completion: Completion);
+}

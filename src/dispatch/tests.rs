@@ -1,0 +1,240 @@
+//! The dispatcher as a whole: order, isolation, bounds and the end.
+
+use super::*;
+use crate::api::{Object, ObjectRef, Watch, WatchTarget};
+use crate::event::{Credit, EventType, MatchedEvent, Outlet};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Long enough for any machine; reached only by a failing test.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(super) fn watch(gvr: &str) -> Arc<Watch> {
+    Arc::new(Watch::new(WatchTarget::all(gvr.parse().unwrap()), "test", None))
+}
+
+fn object(name: &str, version: u64) -> Object {
+    let json = format!(
+        r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"name":"{name}","namespace":"default","uid":"u","resourceVersion":"{version}"}}}}"#
+    );
+    ObjectRef::scan(json.as_bytes()).unwrap().to_object()
+}
+
+pub(super) fn event(watch: &Arc<Watch>, name: &str, version: u64) -> MatchedEvent {
+    MatchedEvent::new(EventType::Updated, Arc::clone(watch), object(name, version))
+}
+
+fn outlet(dispatcher: &Dispatcher, watch: &Arc<Watch>) -> LaneOutlet {
+    dispatcher.outlet(Arc::clone(watch), Metrics::default().watch(watch)).unwrap()
+}
+
+pub(super) fn ledger() -> Arc<Ledger> {
+    let watch = watch("v1/pods");
+    let metrics = Metrics::default().watch(&watch);
+    Arc::new(Ledger::new(watch, metrics, Arc::default()))
+}
+
+fn send(outlet: &mut LaneOutlet, event: MatchedEvent) {
+    assert_eq!(outlet.wait_for_credit(DEADLINE), Credit::Granted);
+    outlet.send(event);
+}
+
+fn handler(body: impl Fn(&MatchedEvent) -> Result<(), HandlerError> + Send + Sync + 'static) -> Arc<dyn EventHandler> {
+    Arc::new(body)
+}
+
+fn dispatcher(retry_pause: Duration, handlers: Vec<Arc<dyn EventHandler>>) -> Dispatcher {
+    let retry = Retry { pause_first: retry_pause, pause_max: retry_pause, ..Retry::default() };
+    Dispatcher::new(Settings { retry, lanes_per_gvr: 4 }, handlers, None, Health::default())
+}
+
+fn name_and_version(event: &MatchedEvent) -> (String, u64) {
+    let metadata = event.metadata();
+    (metadata.name().into_owned(), metadata.resource_version().as_str().parse().unwrap())
+}
+
+/// A handler that reports each call, and returns only when told to.
+fn held() -> (Arc<dyn EventHandler>, Receiver<String>, Sender<()>) {
+    let (called, calls) = bounded(1024);
+    let (release, released) = bounded::<()>(1024);
+    let held = handler(move |event| {
+        called.send(name_and_version(event).0).expect("the test listens");
+        released.recv().ok();
+        Ok(())
+    });
+    (held, calls, release)
+}
+
+/// Accepted events, by object.
+type Seen = Arc<Mutex<HashMap<String, Vec<u64>>>>;
+
+/// Fails or panics about every third time; takes what it accepts into `seen`.
+fn flaky(seed: u64, seen: Seen) -> Arc<dyn EventHandler> {
+    let random = Mutex::new(fastrand::Rng::with_seed(seed));
+    handler(move |event| {
+        let roll = random.lock().unwrap().u8(..12);
+        match roll {
+            0..3 => return Err("refused".into()),
+            // Without the hook that prints.
+            3 => std::panic::resume_unwind(Box::new("this handler panics on purpose")),
+            4..8 => std::thread::yield_now(),
+            8.. => {}
+        }
+        let (name, version) = name_and_version(event);
+        seen.lock().unwrap().entry(name).or_default().push(version);
+        Ok(())
+    })
+}
+
+#[test]
+fn events_of_each_object_stay_in_order_whatever_handlers_do() {
+    for seed in 0..8 {
+        let (seen_first, seen_second) = (Seen::default(), Seen::default());
+        let handlers = vec![flaky(seed, Arc::clone(&seen_first)), flaky(seed + 1000, Arc::clone(&seen_second))];
+        let dispatcher = dispatcher(Duration::ZERO, handlers);
+        let watch = watch("v1/pods");
+        let mut outlet = outlet(&dispatcher, &watch);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut sent: HashMap<String, Vec<u64>> = HashMap::new();
+        for version in 1..=2000 {
+            let name = format!("pod-{}", random.u8(..40));
+            send(&mut outlet, event(&watch, &name, version));
+            sent.entry(name).or_default().push(version);
+        }
+        let ledger = Arc::clone(outlet.ledger());
+        drop(outlet);
+        assert_eq!(dispatcher.drain(DEADLINE), Drained { unfinished: 0 }, "seed {seed}");
+        assert_eq!(ledger.accepted().version.unwrap().as_str(), "2000", "seed {seed}");
+        let mut missing = 0;
+        for seen in [seen_first, seen_second] {
+            for (name, versions) in seen.lock().unwrap().iter() {
+                assert!(versions.is_sorted_by(|a, b| a < b), "seed {seed}: {name} in order and once: {versions:?}");
+                missing += sent[name].len() - versions.len();
+            }
+        }
+        assert_eq!(missing as u64, dispatcher.given_up(), "seed {seed}: only what was given up on is missing");
+    }
+}
+
+#[test]
+fn a_failing_object_holds_back_itself_and_no_other_of_its_lane() {
+    let (called, calls) = bounded(1024);
+    let failing = handler(move |event| {
+        let (name, version) = name_and_version(event);
+        called.send(format!("{name}@{version}")).expect("the test listens");
+        if name == "bad" { Err("refused".into()) } else { Ok(()) }
+    });
+    let settings =
+        Settings { lanes_per_gvr: 1, retry: Retry { pause_first: DEADLINE * 60, pause_max: DEADLINE * 60, ..Retry::default() } };
+    let dispatcher = Dispatcher::new(settings, vec![failing], None, Health::default());
+    let watch = watch("v1/pods");
+    let mut outlet = outlet(&dispatcher, &watch);
+    for (name, version) in [("bad", 1), ("bad", 2), ("good", 3), ("bad", 4), ("good", 5)] {
+        send(&mut outlet, event(&watch, name, version));
+    }
+    let seen: Vec<String> = (0..3).map(|_| calls.recv_timeout(DEADLINE).unwrap()).collect();
+    assert_eq!(seen, ["bad@1", "good@3", "good@5"]);
+    drop(outlet);
+    assert_eq!(dispatcher.drain(Duration::ZERO), Drained { unfinished: 3 });
+    assert_eq!(calls.try_recv().ok(), None);
+}
+
+#[test]
+fn a_watch_whose_events_all_wait_for_a_retry_gets_no_more_credit() {
+    let dispatcher = dispatcher(DEADLINE * 60, vec![handler(|_| Err("refused".into()))]);
+    let watch = watch("v1/pods");
+    let mut outlet = outlet(&dispatcher, &watch);
+    for version in 0..CREDITS_PER_WATCH as u64 {
+        send(&mut outlet, event(&watch, "bad", version));
+    }
+    assert_eq!(outlet.wait_for_credit(Duration::ZERO), Credit::Exhausted);
+    drop(outlet);
+    assert_eq!(dispatcher.drain(Duration::ZERO), Drained { unfinished: CREDITS_PER_WATCH as u64 });
+}
+
+#[test]
+fn a_handler_that_blocks_on_one_gvr_holds_back_no_other() {
+    let (release, released) = bounded::<()>(0);
+    let (called, calls) = bounded(1024);
+    let blocking = handler(move |event| {
+        if event.watch.gvr == "v1/pods" {
+            released.recv().ok();
+        }
+        called.send(event.watch.gvr.clone()).expect("the test listens");
+        Ok(())
+    });
+    let dispatcher = dispatcher(Duration::ZERO, vec![blocking]);
+    let (pods, services) = (watch("v1/pods"), watch("v1/services"));
+    let mut pods_outlet = outlet(&dispatcher, &pods);
+    let mut services_outlet = outlet(&dispatcher, &services);
+    for version in 0..CREDITS_PER_WATCH as u64 {
+        send(&mut pods_outlet, event(&pods, &format!("pod-{version}"), version));
+    }
+    assert_eq!(pods_outlet.wait_for_credit(Duration::ZERO), Credit::Exhausted);
+    for version in 0..1000 {
+        send(&mut services_outlet, event(&services, &format!("service-{version}"), version));
+        assert_eq!(calls.recv_timeout(DEADLINE).unwrap(), "v1/services");
+    }
+    drop((release, pods_outlet, services_outlet));
+    assert_eq!(dispatcher.drain(DEADLINE), Drained { unfinished: 0 });
+}
+
+#[test]
+fn draining_gives_every_queued_event_to_its_handler() {
+    let (held, calls, release) = held();
+    let dispatcher = dispatcher(Duration::ZERO, vec![held]);
+    let watch = watch("v1/pods");
+    let mut outlet = outlet(&dispatcher, &watch);
+    for version in 0..100 {
+        send(&mut outlet, event(&watch, "web-0", version));
+    }
+    calls.recv_timeout(DEADLINE).unwrap();
+    drop((outlet, release));
+    assert_eq!(dispatcher.drain(DEADLINE), Drained { unfinished: 0 });
+    assert_eq!(calls.len(), 99);
+}
+
+#[test]
+fn a_handler_that_never_returns_is_left_alone_and_its_events_are_counted() {
+    let (held, calls, release) = held();
+    let dispatcher = dispatcher(Duration::ZERO, vec![held]);
+    let watch = watch("v1/pods");
+    let mut outlet = outlet(&dispatcher, &watch);
+    for version in 0..3 {
+        send(&mut outlet, event(&watch, "web-0", version));
+    }
+    calls.recv_timeout(DEADLINE).unwrap();
+    drop(outlet);
+    assert_eq!(dispatcher.drain(Duration::ZERO), Drained { unfinished: 3 });
+    drop(release);
+}
+
+#[test]
+fn closing_ends_credit_and_refuses_new_watches() {
+    let dispatcher = dispatcher(Duration::ZERO, Vec::new());
+    let mut outlet = outlet(&dispatcher, &watch("v1/pods"));
+    assert_eq!(outlet.wait_for_credit(Duration::ZERO), Credit::Granted);
+    dispatcher.close();
+    assert_eq!(outlet.wait_for_credit(DEADLINE), Credit::Closed);
+    let refused = dispatcher.outlet(watch("v1/nodes"), Metrics::default().watch(&watch("v1/nodes"))).map(drop);
+    assert_eq!(refused.unwrap_err().to_string(), "cannot watch v1/nodes: faro is stopping");
+}
+
+#[test]
+fn watches_of_one_gvr_share_lanes_and_keep_their_own_tickets() {
+    let dispatcher = dispatcher(Duration::ZERO, Vec::new());
+    let all = watch("v1/pods");
+    let mut first = outlet(&dispatcher, &all);
+    let mut second = outlet(&dispatcher, &all);
+    send(&mut first, event(&all, "web-0", 1));
+    send(&mut second, event(&all, "web-0", 2));
+    let ledgers = [Arc::clone(first.ledger()), Arc::clone(second.ledger())];
+    drop((first, second));
+    assert_eq!(dispatcher.drain(DEADLINE), Drained { unfinished: 0 });
+    let versions = ledgers.map(|ledger| ledger.accepted().version.unwrap().to_string());
+    assert_eq!(versions, ["1", "2"]);
+}
