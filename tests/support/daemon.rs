@@ -1,10 +1,9 @@
 //! The real binary as a black box: a configuration goes in, lines, log and an exit code come out.
 
-use crate::cluster::Cluster;
-use crate::lines::{self, Line};
-use crate::ports::free_port;
-use crate::process::Guarded;
-use crate::wait::{SOON, eventually, eventually_some};
+use super::lines::{self, Line};
+use super::ports::free_port;
+use super::process::Guarded;
+use super::wait::{SOON, eventually, eventually_some};
 use faro::lifecycle::Joined;
 use rustix::process::Signal;
 use std::fs;
@@ -53,20 +52,17 @@ pub(crate) struct Ended {
 }
 
 impl Setup {
-    /// Runs with an administrator's kubeconfig. To `config` are added `output_dir`, `metrics` on a free loopback port and
-    /// `log_level: debug`.
-    pub(crate) fn new(cluster: &Cluster, config: &str) -> Self {
-        let mut setup = Self::bare();
+    /// Runs with this configuration; to it are added `output_dir`, `metrics` on a free loopback port and `log_level: debug`.
+    pub(crate) fn with_config(config: &str) -> Self {
+        let setup = Self::bare();
         let (output, port) = (setup.output().display().to_string(), setup.port);
         let metrics = format!("metrics: {{enabled: true, port: {port}, bind_addr: 127.0.0.1}}");
-        setup.config = Some(format!("output_dir: {output}\nlog_level: debug\n{metrics}\n{config}"));
-        setup.secrets = cluster.secrets();
-        setup.kubeconfig(&cluster.admin())
+        setup.config(&format!("output_dir: {output}\nlog_level: debug\n{metrics}\n{config}"))
     }
 
     /// Runs without configuration and without kubeconfig.
     pub(crate) fn bare() -> Self {
-        let dir = tempfile::Builder::new().prefix("faro-e2e-daemon-").tempdir().expect("a folder for the daemon");
+        let dir = tempfile::Builder::new().prefix("faro-daemon-").tempdir().expect("a folder for the daemon");
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_faro"));
         let (arguments, secrets) = (Vec::new(), Vec::new());
         Self { config: None, kubeconfig: None, arguments, port: free_port(), binary, dir, secrets }
@@ -89,9 +85,8 @@ impl Setup {
     }
 
     /// No output may contain any of these, nor what the cluster keeps secret.
-    pub(crate) fn secrets(mut self, cluster: &Cluster) -> Self {
-        self.secrets = cluster.secrets();
-        self
+    pub(crate) fn keeping_secret(self, secrets: Vec<String>) -> Self {
+        Self { secrets, ..self }
     }
 
     /// Takes the release binary.
