@@ -348,10 +348,10 @@ fn serve_without_descriptors() {
 fn a_head_that_does_not_come_in_time_is_answered_with_408() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = connect(listener.local_addr().unwrap());
-    let site = Site::new("/metrics", Metrics::default(), Health::default()).unwrap();
+    let mut site = Site::new("/metrics", Metrics::default(), Health::default()).unwrap();
     let start = Instant::now();
     let mut connection = Connection::new(listener.accept().unwrap().0, start).unwrap();
-    connection.advance(start, &site);
+    connection.advance(start, &mut site);
     connection.expire(start + HEAD_LIMIT / 2);
     assert!(is_open(&client));
     client.set_nonblocking(false).unwrap();
