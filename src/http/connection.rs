@@ -4,6 +4,7 @@
 
 use super::answer::{self, Site};
 use super::head::{self, Refusal};
+use bytes::Bytes;
 use rustix::event::PollFlags;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -24,7 +25,7 @@ enum State {
     /// The head is not complete yet.
     Reading(Vec<u8>),
     /// This much of the answer has been taken by the socket.
-    Writing { answer: Vec<u8>, written: usize },
+    Writing { answer: Bytes, written: usize },
     /// The answer is with the system; this much was sent by the client since, and dropped. Closing a socket that holds
     /// unread bytes would reset it, and a reset may overtake the answer.
     Lingering { dropped: usize },
@@ -57,7 +58,7 @@ impl Connection {
     }
 
     /// Goes on as far as the socket allows.
-    pub(super) fn advance(&mut self, now: Instant, site: &Site) {
+    pub(super) fn advance(&mut self, now: Instant, site: &mut Site) {
         match self.state {
             State::Reading(_) => self.read_head(now, site),
             State::Lingering { .. } => self.drop_rest(),
@@ -112,7 +113,7 @@ impl Connection {
         }
     }
 
-    fn read_head(&mut self, now: Instant, site: &Site) {
+    fn read_head(&mut self, now: Instant, site: &mut Site) {
         let State::Reading(head) = &mut self.state else { return };
         let searched = head.len();
         let mut chunk = [0; READ_BYTES];
@@ -130,7 +131,7 @@ impl Connection {
         }
     }
 
-    fn begin_answer(&mut self, answer: Vec<u8>, now: Instant) {
+    fn begin_answer(&mut self, answer: Bytes, now: Instant) {
         self.state = State::Writing { answer, written: 0 };
         self.deadline = now + ANSWER_LIMIT;
     }
@@ -185,7 +186,7 @@ impl AsFd for Connection {
 }
 
 /// The answer to what has come so far; `None` when more of the head is to come.
-fn answer_to(head: &[u8], searched: usize, site: &Site) -> Option<Vec<u8>> {
+fn answer_to(head: &[u8], searched: usize, site: &mut Site) -> Option<Bytes> {
     match head::end(head, searched) {
         Some(end) => Some(head::parse(&head[..end]).map_or_else(answer::refuse, |request| site.answer(&request))),
         None if head.len() == HEAD_BYTES_MAX => Some(answer::refuse(Refusal::TooLarge)),

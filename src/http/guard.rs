@@ -101,7 +101,7 @@ impl Guard {
     fn turn(&mut self, ready: &Ready, now: Instant) {
         for (connection, is_ready) in self.connections.iter_mut().zip(&ready.connections) {
             if *is_ready {
-                connection.advance(now, &self.site);
+                connection.advance(now, &mut self.site);
             }
             connection.expire(now);
         }
@@ -137,7 +137,7 @@ impl Guard {
         // Nothing had to be given up for it.
         self.is_short &= self.spare.is_none();
         let Ok(mut connection) = Connection::new(stream, now) else { return };
-        connection.advance(now, &self.site);
+        connection.advance(now, &mut self.site);
         if connection.is_closed() {
             return;
         }

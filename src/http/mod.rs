@@ -13,7 +13,7 @@
 //! `tiny_http` writes the answers, and its `Server` is not used. Exposed to a network, that server can be killed by
 //! whoever reaches it: a POST with an enormous `Content-Length` aborts the process, a reset panics a worker, an accept
 //! error ends it without a word, a head may be of any size and a client costs a thread for as long as it likes. All five
-//! are in how it accepts, reads and queues, none in how it answers. So a guard of ours ([`guard`]) does the former: one
+//! are in how it accepts, reads and queues, none in how it answers. So a guard of ours (`guard.rs`) does the former: one
 //! thread polls the listener and at most 64 connections, admits GET and HEAD without a body in a head of at most 8 KB
 //! within 5 s, and lets the connection that is idle for longest give way to a new one. What it admits is four words of a
 //! request line, answered from memory. Relaying them to a second server on loopback would add threads, descriptors, a

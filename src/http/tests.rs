@@ -348,10 +348,10 @@ fn serve_without_descriptors() {
 fn a_head_that_does_not_come_in_time_is_answered_with_408() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = connect(listener.local_addr().unwrap());
-    let site = Site::new("/metrics", Metrics::default(), Health::default()).unwrap();
+    let mut site = Site::new("/metrics", Metrics::default(), Health::default()).unwrap();
     let start = Instant::now();
     let mut connection = Connection::new(listener.accept().unwrap().0, start).unwrap();
-    connection.advance(start, &site);
+    connection.advance(start, &mut site);
     connection.expire(start + HEAD_LIMIT / 2);
     assert!(is_open(&client));
     client.set_nonblocking(false).unwrap();
@@ -359,6 +359,25 @@ fn a_head_that_does_not_come_in_time_is_answered_with_408() {
     assert_eq!(status(&read_all(client)), "408");
     connection.expire(connection.deadline());
     assert!(connection.is_closed());
+}
+
+#[test]
+fn a_slow_reader_gets_its_whole_answer_and_holds_up_nobody() {
+    let fixture = serve();
+    let address = fixture.server.local_addr();
+    let watches: Vec<_> = (0..1000).map(|number| fixture.metrics.watch(&watch(&format!("v1/kind{number}")))).collect();
+    let ask_without_reading = || {
+        let mut client = connect(address);
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        client
+    };
+    let slow = ask_without_reading();
+    assert_answers(address);
+    let answer = read_all(slow);
+    assert!(answer.contains(&format!("\r\nContent-Length: {}\r\n", body(&answer).len())), "{} bytes came", answer.len());
+    assert!(answer.len() > watches.len() * 1000, "{} bytes are no large answer", answer.len());
+    let _never_reading: Vec<_> = (0..2 * CONNECTIONS_MAX).map(|_| ask_without_reading()).collect();
+    assert_answers(address);
 }
 
 #[test]
