@@ -62,7 +62,7 @@ fn lock(file: &Mutex<LogFile>) -> MutexGuard<'_, LogFile> {
 
 /// The log file cannot be created.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot create a log file in {}", folder.display())]
+#[error("cannot create a log file in {}; make it writable for the user that runs faro, or choose another output_dir", folder.display())]
 pub(crate) struct LogFileError {
     folder: PathBuf,
     source: io::Error,

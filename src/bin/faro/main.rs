@@ -7,7 +7,9 @@ mod log_file;
 mod logger;
 mod signals;
 
+use faro::client::{Client, ClientOptions};
 use faro::config::Config;
+use faro::controller::{Controller, ControllerError, Summary};
 use flags::{Command, Flags};
 use logger::Log;
 use std::error::Error;
@@ -40,19 +42,27 @@ fn run(flags: &Flags) -> Result<(), Failure> {
     let config = Config::load_with(&flags.config, &flags.overrides).map_err(usage)?;
     let log = Log::init(&config).map_err(usage)?;
     log::info!("{}", version().trim_end());
-    serve(flags, &config).inspect_err(|failure| log.fatal(&chain(failure.error.as_ref())))
+    serve(flags, config).inspect_err(|failure| log.fatal(&chain(failure.error.as_ref())))
 }
 
-fn serve(flags: &Flags, config: &Config) -> Result<(), Failure> {
-    let stop = faro::lifecycle::Stop::new();
-    let requested = stop.clone();
-    let _listening = signals::listen(move || requested.request()).map_err(failed)?;
-    log::info!(kubeconfig:? = flags.kubeconfig, context:? = flags.context; "watching {} targets", config.watches().len());
-    match config.auto_shutdown {
-        Some(after) => drop(stop.wait(after)),
-        None => stop.wait_until_requested(),
+fn serve(flags: &Flags, config: Config) -> Result<(), Failure> {
+    let options = ClientOptions { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
+    let client = Client::from_options(&options).map_err(usage)?;
+    let controller = Controller::new(client, config);
+    let stopped = controller.clone();
+    let _listening = signals::listen(move || stopped.stop()).map_err(failed)?;
+    let Summary { unfinished } = controller.start().map_err(ended)?;
+    if unfinished > 0 {
+        log::warn!(events = unfinished; "stopped before everything was drained");
+    } else {
+        log::info!("stopped, everything is drained");
     }
     Ok(())
+}
+
+/// What does not fit the configuration to the server is a wrong configuration.
+fn ended(error: ControllerError) -> Failure {
+    if let ControllerError::Plan(_) = error { usage(error) } else { failed(error) }
 }
 
 fn usage(error: impl Error + 'static) -> Failure {
