@@ -80,10 +80,10 @@ fn versions_of(http: &dyn Http, gvr: &GroupVersionResource) -> Result<Group, Err
 
 /// Why nothing can be concluded; a server that gave no answer at all is the caller's error.
 fn unknown(error: Error) -> Result<String, Error> {
-    if matches!(error, Error::Status { .. } | Error::Undecodable { .. } | Error::TooLong { .. }) {
-        return Ok(error.to_string());
+    match error {
+        Error::Connection { .. } | Error::Credentials { .. } | Error::Stopped { .. } => Err(error),
+        Error::Status { .. } | Error::Undecodable { .. } | Error::TooLong { .. } => Ok(error.to_string()),
     }
-    Err(error)
 }
 
 #[cfg(test)]

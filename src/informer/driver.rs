@@ -121,9 +121,7 @@ impl Driver {
         self.teller.out.context.pulse.working();
         match opened {
             Ok(lines) => {
-                if list.is_none() {
-                    self.report.watching();
-                }
+                self.report.answered();
                 Outcome::Next(Stream::new(lines, silence, &mut self.machine, &mut self.teller, &mut self.report).read())
             }
             Err(error) => {
@@ -145,7 +143,10 @@ impl Driver {
         let mut body = mem::take(&mut self.body);
         let request = PageRequest { limit, token };
         let input = match self.asking(|source| source.list(&request, &mut body)) {
-            Ok(()) => self.tell_page(&body),
+            Ok(()) => {
+                self.report.answered();
+                self.tell_page(&body)
+            }
             Err(fault) => Input::Failed(fault),
         };
         self.body = body;

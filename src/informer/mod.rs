@@ -11,12 +11,18 @@ mod backoff;
 mod dirt;
 mod driver;
 mod gate;
+#[cfg(test)]
+mod golden;
 mod handover;
 mod machine;
 mod report;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod stream;
 mod teller;
+#[cfg(test)]
+mod testing;
 mod timing;
 
 pub use gate::{ListGate, MAX_CONCURRENT_LISTS, Permit};

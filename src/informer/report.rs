@@ -90,7 +90,7 @@ impl Report {
     /// The very first list has begun.
     pub(super) fn listing(&mut self) {
         if !self.synced && self.trouble.is_none() {
-            self.status.set(Condition::Listing, "");
+            self.well();
         }
     }
 
@@ -101,15 +101,16 @@ impl Report {
         }
         self.synced = true;
         log::info!(objects, resource_version = version; "{}: listed, watching", self.watch.target);
-        self.recovered();
+        self.trouble = None;
+        self.well();
     }
 
-    /// A watch was opened.
-    pub(super) fn watching(&mut self) {
+    /// The server answered as it should.
+    pub(super) fn answered(&mut self) {
         if let Some((_, cause)) = self.trouble.take() {
-            log::info!(after:% = cause; "{}: watching again", self.watch.target);
+            log::info!(after:% = cause; "{}: the server answers again", self.watch.target);
+            self.well();
         }
-        self.recovered();
     }
 
     /// An event could not be read.
@@ -127,11 +128,8 @@ impl Report {
         log::warn!(cause = why, unlogged; "{}: an event cannot be read and is passed over, everything will be listed again", self.watch.target);
     }
 
-    fn recovered(&mut self) {
-        self.trouble = None;
-        if self.synced {
-            self.status.set(Condition::Synced, "");
-        }
+    fn well(&self) {
+        self.status.set(if self.synced { Condition::Synced } else { Condition::Listing }, "");
     }
 
     /// Logs trouble once, at its beginning; the same trouble again is a step, not a change.

@@ -85,12 +85,6 @@ impl Store {
         self.objects.remove_entry(self.key.as_str()).map(|(record, _)| record.to_object())
     }
 
-    /// What is known under the namespace and name of `object`.
-    pub(super) fn get(&mut self, object: &ObjectRef<'_>) -> Option<Object> {
-        write_key(&mut self.key, object);
-        self.objects.get_key_value(self.key.as_str()).map(|(record, _)| record.to_object())
-    }
-
     /// How many known objects the list under way has not seen.
     pub(super) fn missing(&self) -> usize {
         self.objects.values().filter(|seen| **seen != self.list).count()

@@ -5,6 +5,7 @@ use super::machine::{Action, Close, Input, Line as Heard, Machine, Step};
 use super::report::Report;
 use super::teller::{self, Teller};
 use crate::client::{Line, READ_TICK, WatchLines};
+use std::mem;
 use std::time::Duration;
 
 /// How long an open stream may stay without a byte.
@@ -38,6 +39,8 @@ pub(super) struct Stream<'a> {
     waited: bool,
     /// Whether any byte came.
     begun: bool,
+    /// How many bytes were counted.
+    bytes: u64,
 }
 
 impl<'a> Stream<'a> {
@@ -48,7 +51,7 @@ impl<'a> Stream<'a> {
         teller: &'a mut Teller,
         report: &'a mut Report,
     ) -> Self {
-        Self { lines, silence, machine, teller, report, quiet: Duration::ZERO, waited: false, begun: false }
+        Self { lines, silence, machine, teller, report, quiet: Duration::ZERO, waited: false, begun: false, bytes: 0 }
     }
 
     /// Reads until the machine wants something that is not reading, and gives that.
@@ -96,20 +99,20 @@ impl<'a> Stream<'a> {
             self.report.ended("an event could not be read");
             return Some(Input::Line(Heard::RelistDue));
         }
+        let bytes = self.lines.bytes_received();
+        context.metrics.bytes_received(bytes - mem::replace(&mut self.bytes, bytes));
         context.pulse.waiting();
         let line = self.lines.next();
         context.pulse.working();
         match line {
             Ok(Line::Whole(bytes)) => {
                 (self.quiet, self.begun) = (Duration::ZERO, true);
-                context.metrics.bytes_received(bytes.len() as u64 + 1);
                 context.status.heard();
                 let heard = self.teller.line(bytes);
                 Some(take(heard, self.teller, self.report))
             }
             Ok(Line::TooLong(length)) => {
                 (self.quiet, self.begun) = (Duration::ZERO, true);
-                context.metrics.bytes_received(length);
                 let why = format!("a line of {length} bytes is over the limit");
                 Some(take(Ok(teller::Heard::Unreadable(why)), self.teller, self.report))
             }

@@ -6,18 +6,17 @@
 
 mod cluster;
 mod control_plane;
-mod daemon;
 mod kubectl;
 mod law;
-mod lines;
-mod pki;
-mod ports;
-mod process;
 mod runner;
 mod scenarios;
 mod tcp_proxy;
-mod wait;
 mod writer;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::{daemon, lines, pki, ports, process, wait};
 
 use runner::{Scenario, Source, Stage, say};
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! Lists: streaming where the server has it, by pages where not.
 
-use super::{Close, Detour, Ending, Fault, Line, Machine, Note, Page, PagedList, Pause, RelistReason, RestartReason};
+use super::{Close, Detour, Ending, Fault, Line, Machine, Note, Page, PagedList, Pause, RelistReason, RestartReason, Resume};
 use super::{State, Step, Streaming, StreamingList, Watching, busy, unasked};
 
 /// Objects on a page, unless they turn out too large. As client-go asks for.
@@ -39,7 +39,7 @@ impl Machine {
 
     pub(super) fn list_closed(&mut self, list: StreamingList, close: Close) -> Step {
         match close {
-            Close::Ended { .. } | Close::Silent => self.cut(&list, Pause::Backoff),
+            Close::Ended { .. } | Close::Silent => self.cut(list, Pause::Backoff),
             Close::Error(fault) => self.stream_failed(list, fault),
             Close::NoFirstByte => self.swallowed(Detour::NoFirstByte),
             Close::NoInitialEventsEnd => self.swallowed(Detour::NoEnd),
@@ -57,8 +57,8 @@ impl Machine {
                 self.streaming = Streaming::Refused;
                 self.enter(pages()).noting(Note::Pages(Detour::Refused))
             }
-            Fault::Connection if list.opened => self.cut(&list, Pause::Reconnect),
-            Fault::Undecodable | Fault::TooLong => self.cut(&list, Pause::Backoff),
+            Fault::Connection if list.opened => self.cut(list, Pause::Reconnect),
+            Fault::Undecodable | Fault::TooLong => self.cut(list, Pause::Backoff),
             Fault::Connection | Fault::Unauthorized | Fault::Server | Fault::Expired | Fault::UnknownVersion => {
                 self.pause(Pause::Backoff, streaming(list.cuts))
             }
@@ -72,9 +72,10 @@ impl Machine {
 
     pub(super) fn page(&mut self, list: PagedList, page: Page) -> Step {
         self.untold = false;
-        let whole = list.whole && page.whole;
+        let PagedList { limit, whole, token: _ } = list;
+        let whole = whole && page.whole;
         match page.next {
-            Some(token) => self.enter(State::Paging(PagedList { token: Some(token), whole, ..list })),
+            Some(token) => self.enter(State::Paging(PagedList { token: Some(token), limit, whole })),
             None => self.enter(State::Ending(Ending { version: page.version, whole, open: false })),
         }
     }
@@ -109,7 +110,7 @@ impl Machine {
         self.in_first_list = false;
         self.untold = false;
         self.moved = false;
-        let watching = Watching::new(super::Resume::new(ending.version));
+        let watching = Watching::new(Resume::new(ending.version));
         if ending.open {
             return self.read_on(State::Watching(Watching { opened: true, heard: true, ..watching }));
         }
@@ -129,7 +130,7 @@ impl Machine {
     }
 
     /// The streaming list broke off: what was told stays known, and the list begins again.
-    fn cut(&mut self, list: &StreamingList, pause: Pause) -> Step {
+    fn cut(&mut self, list: StreamingList, pause: Pause) -> Step {
         if list.cuts + 1 < CUTS_MAX {
             return self.pause(pause, streaming(list.cuts + 1)).noting(Note::Relist(RelistReason::Interrupted));
         }

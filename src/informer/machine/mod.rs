@@ -54,7 +54,7 @@ enum State {
 }
 
 /// A list by one long answer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct StreamingList {
     /// How often this list was cut before its end.
     cuts: u8,
