@@ -1,5 +1,6 @@
 //! What can go wrong between Faro and an API server.
 
+use super::SetupError;
 use crate::api::{Fault, Status};
 use std::time::Duration;
 
@@ -43,6 +44,16 @@ pub enum Error {
         /// The limit.
         limit_bytes: usize,
     },
+    /// No credentials could be had to send the request with.
+    #[error("{request}: no credentials for {server}")]
+    Credentials {
+        /// What was asked.
+        request: String,
+        /// The server's URL.
+        server: String,
+        /// Why not.
+        source: SetupError,
+    },
     /// Faro stops, and ended the request.
     #[error("{request}: ended because Faro stops")]
     Stopped {
@@ -59,6 +70,7 @@ impl Error {
             Self::Connection { .. } => Fault::Connection,
             Self::Undecodable { .. } => Fault::Undecodable,
             Self::TooLong { .. } => Fault::TooLong,
+            Self::Credentials { .. } => Fault::Unauthorized,
             Self::Stopped { .. } => Fault::Stopped,
         }
     }

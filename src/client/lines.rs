@@ -64,7 +64,7 @@ impl<R: Read> Lines<R> {
         let read = match self.read() {
             Ok(read) => read,
             Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
-                self.shrink();
+                self.shrink(BUFFER_BYTES_MIN);
                 return Ok(Line::Quiet);
             }
             Err(error) => return Err(error),
@@ -150,7 +150,7 @@ impl<R: Read> Lines<R> {
     /// Moves the line under way to the front, and doubles the buffer when that line takes more than half of it.
     fn make_room(&mut self) {
         if self.small_lines >= SMALL_LINES_TO_SHRINK {
-            self.shrink();
+            self.shrink(BUFFER_BYTES_KEPT);
         }
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.filled, 0);
@@ -165,10 +165,10 @@ impl<R: Read> Lines<R> {
         assert!(self.filled < self.buffer.len(), "a line that fills the largest buffer is over the limit and was dropped");
     }
 
-    /// Gives the memory of a large line back. The line under way is kept.
-    fn shrink(&mut self) {
+    /// Gives the memory of larger lines back when the buffer has more than `kept` bytes. The line under way stays.
+    fn shrink(&mut self, kept: usize) {
         let pending = self.filled - self.start;
-        if self.buffer.len() <= BUFFER_BYTES_KEPT || pending > BUFFER_BYTES_MIN / 2 {
+        if self.buffer.len() <= kept || pending > BUFFER_BYTES_MIN / 2 {
             return;
         }
         let mut small = vec![0; BUFFER_BYTES_MIN];
@@ -189,7 +189,7 @@ enum Found {
 /// Where a buffer begins: most idle watches never need more, and there may be thousands of them.
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
 
-/// A buffer up to this size is never worth giving back.
+/// A buffer up to this size is not worth giving back while lines come; a quiet watch gives back all it can.
 const BUFFER_BYTES_KEPT: usize = 64 * 1024;
 
 /// Room for the longest line, its newline, and a read behind it.
@@ -315,9 +315,11 @@ mod tests {
         assert_eq!(told.len(), 1 + 33 + 1);
         assert_eq!(lines.buffer.len(), BUFFER_BYTES_MIN);
 
-        let quiet = Cut::at(&stream[..large], &[large]).failing_between(io::ErrorKind::TimedOut);
-        let mut lines = Lines::new(quiet);
-        while lines.next_line().unwrap() != Line::Quiet {}
-        assert_eq!(lines.buffer.len(), BUFFER_BYTES_MIN, "a quiet watch gives its memory back");
+        for length in [30_000, large] {
+            let quiet = Cut::at(&stream[large - length..large], &[]).failing_between(io::ErrorKind::TimedOut);
+            let mut lines = Lines::new(quiet);
+            while lines.next_line().unwrap() != Line::Quiet {}
+            assert_eq!((lines.buffer.len(), lines.bytes_received()), (BUFFER_BYTES_MIN, length as u64), "a quiet watch is small");
+        }
     }
 }

@@ -5,22 +5,39 @@
 //! server, and all it knows of one.
 
 mod address;
+mod connect;
+mod credentials;
 mod discovery;
+mod endpoint;
 mod error;
+mod exec;
+mod files;
 mod http;
+mod in_cluster;
+mod interrupt;
+mod kubeconfig;
 mod lines;
 mod list_watch;
 mod lookup;
 mod metadata_only;
+mod proxy;
 mod rest;
+mod secret;
 mod server;
+mod setup_error;
+#[cfg(test)]
+mod testing;
+mod tls;
 #[cfg(test)]
 mod transcript;
 mod transport;
+mod url;
 
+pub use connect::{Client, ClientOptions};
 pub use discovery::{ApiResource, Discovery, Lookup};
 pub use error::Error;
 pub use lines::{LINE_BYTES_MAX, Lines};
 pub use list_watch::{Content, Line, ListWatch, PageRequest, READ_TICK, Served, WatchLines, WatchStart};
 pub use rest::RestListWatch;
-pub use transport::{Client, Get, Interrupt, Response, Transport};
+pub use setup_error::SetupError;
+pub use transport::{Get, Interrupt, Response, Transport};

@@ -46,6 +46,13 @@ impl RestListWatch {
         Self { http, target: target.clone(), scope, address: Address::new(target, scope), content }
     }
 
+    /// Reads so much of a list that its kind shows, and no more.
+    fn read_metadata_front(&self, request: &str, response: &mut dyn Read, body: &mut Vec<u8>) -> Result<(), Error> {
+        let read = response.take(FRONT_BYTES as u64).read_to_end(body);
+        read.map_err(|error| read_error(request, self.http.server(), error))?;
+        if begins_metadata_list(body) { Ok(()) } else { Err(undecodable(request, &NOT_METADATA)) }
+    }
+
     fn list_accept(&self) -> &'static str {
         match self.content {
             Content::Metadata => ACCEPT_METADATA_LIST,
@@ -75,12 +82,11 @@ impl ListWatch for RestListWatch {
             read_limit: LIST_READ_LIMIT,
         };
         let mut response = self.http.get(&get)?;
-        if self.content == Content::Metadata {
-            read_front(&mut response, body).map_err(|error| read_error(&request, self.http.server(), error))?;
-            if !begins_metadata_list(body) {
-                body.clear();
-                return Err(undecodable(&request, &NOT_METADATA));
-            }
+        if self.content == Content::Metadata
+            && let Err(error) = self.read_metadata_front(&request, &mut response, body)
+        {
+            body.clear();
+            return Err(error);
         }
         read_to_limit(&mut response, body, LIST_BYTES_MAX, &request, self.http.server())
     }
@@ -93,7 +99,10 @@ impl ListWatch for RestListWatch {
             path_and_query: &path,
             accept: self.watch_accept(),
             gzip: false,
-            head_limit: WATCH_HEAD_LIMIT,
+            head_limit: match start {
+                WatchStart::InitialEvents => STREAMING_LIST_HEAD_LIMIT,
+                WatchStart::After(_) => WATCH_HEAD_LIMIT,
+            },
             read_limit: READ_TICK,
         })?;
         let lines = Lines::new(response);
@@ -163,11 +172,6 @@ impl WatchLines for RestLines<'_> {
     }
 }
 
-/// Reads so much that the kind of the answer shows, and no more.
-fn read_front(response: &mut dyn Read, body: &mut Vec<u8>) -> io::Result<()> {
-    response.take(FRONT_BYTES as u64).read_to_end(body).map(drop)
-}
-
 const NOT_METADATA: &str = "metadata was asked for and something else came; it was dropped unread";
 
 /// Servers refuse a list that asks for the kind of a watch with 406, and leave a watch empty that asks for the kind of a list.
@@ -181,6 +185,10 @@ const LIST_READ_LIMIT: Duration = Duration::from_secs(30);
 
 /// Longest wait for the head of a watch, which the server sends before the first event.
 const WATCH_HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longest wait for the head of a streaming list. A proxy that holds a stream back may hold its head back too; after 10 s
+/// without a byte the informer lists by pages.
+const STREAMING_LIST_HEAD_LIMIT: Duration = Duration::from_secs(12);
 
 /// Longest page. 500 objects of the 1.5 MiB that etcd accepts would be more, but no server can write that; smaller pages fit.
 const LIST_BYTES_MAX: usize = 256 * 1024 * 1024;

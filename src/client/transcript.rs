@@ -88,7 +88,10 @@ struct Played {
 #[derive(Clone)]
 enum Answer {
     Recorded(Transcript),
+    /// The connection breaks before the head.
     Broken,
+    /// The connection breaks after these bytes of the body.
+    BrokenAfter(Vec<u8>),
 }
 
 impl Script {
@@ -104,6 +107,12 @@ impl Script {
     /// Answers `path` by closing the connection.
     pub(crate) fn broken(self, path: &str) -> Self {
         self.0.lock().unwrap().answers.insert(0, (path.to_owned(), Answer::Broken));
+        self
+    }
+
+    /// Answers `path` with a body whose rest never comes.
+    pub(crate) fn broken_after(self, path: &str, body: &str) -> Self {
+        self.0.lock().unwrap().answers.insert(0, (path.to_owned(), Answer::BrokenAfter(body.into())));
         self
     }
 
@@ -124,6 +133,9 @@ impl Http for Script {
             Some((_, Answer::Broken)) => {
                 let source = io::Error::from(io::ErrorKind::ConnectionReset).into();
                 return Err(Error::Connection { request: get.request.to_owned(), server: self.server().to_owned(), source });
+            }
+            Some((_, Answer::BrokenAfter(body))) => {
+                return Ok(Box::new(Cut::at(body, &[]).failing_between(io::ErrorKind::ConnectionReset)));
             }
             None => missing,
         };

@@ -1,3 +1,5 @@
+//! Recorded answers and faults, told to an informer as they must be.
+
 use super::*;
 use crate::api::Fault;
 use crate::client::transcript::{Script, Transcript};
@@ -124,6 +126,17 @@ fn a_secret_that_comes_anyway_is_dropped() {
     let error = end.unwrap_err();
     assert_eq!(error.fault(), Fault::Undecodable);
     assert!(!format!("{error} {error:?}").contains("aHVudGVyMg"), "{error:?}");
+}
+
+#[test]
+fn a_list_that_breaks_off_is_a_broken_connection_and_leaves_nothing_of_unknown_kind() {
+    let list = "/api/v1/namespaces/demo/secrets?limit=2";
+    for front in ["", r#"{"items":[{"data":{"password":"aHVudGVyMg=="}}"#] {
+        let script = Script::default().broken_after(list, front);
+        let mut body = b"left over".to_vec();
+        let error = rest(&script, "v1/secrets", Content::Metadata).list(&PAGE, &mut body).unwrap_err();
+        assert_eq!((error.fault(), body.len()), (Fault::Connection, 0), "{front}");
+    }
 }
 
 #[test]

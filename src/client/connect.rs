@@ -1,0 +1,146 @@
+//! A client: one API server, how to log in, and where that was learnt.
+
+use super::SetupError;
+use super::credentials::Session;
+use super::endpoint::Endpoint;
+use super::in_cluster::{self, SERVICE_ACCOUNT_DIR};
+use super::interrupt::Ending;
+use super::kubeconfig::{Kubeconfig, Variables};
+use super::transport::{Resolver, Transport};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One API server and how to log in. Cheap to clone; holds no connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+/// What all clones and transports of a client share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) session: Session,
+    pub(crate) resolver: Resolver,
+    server: String,
+}
+
+/// Which cluster to talk to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// The kubeconfig to read. Defaults to the pod's service account, then the files of `$KUBECONFIG`, then `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context to take. Defaults to the kubeconfig's current context; given alone, it rules out the service account.
+    pub context: Option<String>,
+}
+
+impl Client {
+    /// Finds the cluster that `options` mean.
+    ///
+    /// # Errors
+    ///
+    /// When nothing says where a cluster is, or what says so cannot be used. Certificates, keys and token files are read and checked here.
+    ///
+    /// # Blocking
+    ///
+    /// While files are read. An exec plugin runs at the first request.
+    pub fn from_options(options: &ClientOptions) -> Result<Self, SetupError> {
+        find(options, Path::new(SERVICE_ACCOUNT_DIR), &variable).and_then(Self::new)
+    }
+
+    /// As [`from_options`](Self::from_options) with no options.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_options`](Self::from_options).
+    pub fn try_default() -> Result<Self, SetupError> {
+        Self::from_options(&ClientOptions::default())
+    }
+
+    /// Takes `context`, or the current context, of one kubeconfig.
+    ///
+    /// # Errors
+    ///
+    /// When the file or what it names cannot be read or used.
+    pub fn from_kubeconfig(path: &Path, context: Option<&str>) -> Result<Self, SetupError> {
+        Kubeconfig::from_file(path)?.endpoint(context, &variable).and_then(Self::new)
+    }
+
+    /// Takes the service account of the pod that this process runs in.
+    ///
+    /// # Errors
+    ///
+    /// When this is no pod, or its service account cannot be used.
+    pub fn in_cluster() -> Result<Self, SetupError> {
+        in_cluster::endpoint(Path::new(SERVICE_ACCOUNT_DIR), &variable).and_then(Self::new)
+    }
+
+    /// Checks what can be checked without the server.
+    pub(crate) fn new(endpoint: Endpoint) -> Result<Self, SetupError> {
+        let server = endpoint.server.to_string();
+        let session = Session::new(endpoint);
+        session.check()?;
+        Ok(Self { shared: Arc::new(Shared { session, resolver: Resolver::new(), server }) })
+    }
+
+    /// Opens no connection yet.
+    pub fn transport(&self) -> Transport {
+        Transport::new(self.shared.clone(), Ending::new())
+    }
+
+    /// The server's URL, without credentials.
+    pub fn server(&self) -> &str {
+        &self.shared.server
+    }
+
+    /// Where the server and login come from, and why from there, as in `context "dev" of /home/joe/.kube/config (no KUBECONFIG is set)`.
+    pub fn origin(&self) -> &str {
+        &self.shared.session.endpoint().origin
+    }
+}
+
+impl Shared {
+    /// The server's URL, without credentials.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// In this order: what was asked for, the pod's service account, `$KUBECONFIG`, the home folder.
+fn find(options: &ClientOptions, service_account: &Path, variables: Variables<'_>) -> Result<Endpoint, SetupError> {
+    let context = options.context.as_deref();
+    let because = |mut endpoint: Endpoint, reason: &str| {
+        endpoint.origin = format!("{} ({reason})", endpoint.origin);
+        endpoint
+    };
+    if let Some(path) = &options.kubeconfig {
+        return Ok(because(Kubeconfig::from_file(path)?.endpoint(context, variables)?, "named by --kubeconfig"));
+    }
+    if context.is_none() && in_cluster::is_in_cluster(service_account, variables) {
+        return Ok(because(in_cluster::endpoint(service_account, variables)?, "no kubeconfig was named, and this is a pod"));
+    }
+    if let Some(list) = variables("KUBECONFIG").filter(|list| !list.is_empty()) {
+        return Ok(because(Kubeconfig::from_list(&list)?.endpoint(context, variables)?, "named by KUBECONFIG"));
+    }
+    let path = variables("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".kube/config"));
+    match path {
+        Some(path) if path.exists() => Ok(because(
+            Kubeconfig::from_file(&path)?.endpoint(context, variables)?,
+            "no kubeconfig was named, and this is no pod",
+        )),
+        Some(path) => {
+            let tried = format!("this is no pod with a service account, KUBECONFIG is not set, there is no {}", path.display());
+            Err(SetupError::NoCluster { tried })
+        }
+        None => {
+            let tried = "this is no pod with a service account, and neither KUBECONFIG nor HOME is set".to_owned();
+            Err(SetupError::NoCluster { tried })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

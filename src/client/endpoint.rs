@@ -1,0 +1,105 @@
+//! One API server and how to log in, as a kubeconfig or a pod's files say it; nothing is opened or read here but files.
+
+use super::SetupError;
+use super::exec::ExecPlugin;
+use super::files::read_file;
+use super::proxy::Proxy;
+use super::secret::Secret;
+use super::url::Url;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Everything that a [`Client`](super::Client) is built from.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    /// `http` or `https`, host, port, base path; never with credentials.
+    pub(crate) server: Url,
+    pub(crate) trust: Trust,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) login: LoginSource,
+    /// Headers that ask to act as someone else.
+    pub(crate) impersonation: Vec<(String, String)>,
+    /// `None` for a direct connection.
+    pub(crate) proxy: Option<Proxy>,
+    /// Where all this comes from, and why from there.
+    pub(crate) origin: String,
+}
+
+/// How the server's certificate is judged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trust {
+    /// `None` for the system's roots.
+    pub(crate) authority: Option<Pem>,
+    /// Accept any certificate.
+    pub(crate) insecure: bool,
+    /// The name to expect in the certificate, where it is not the host.
+    pub(crate) server_name: Option<String>,
+}
+
+/// A client certificate and its key.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) certificate: Pem,
+    pub(crate) key: Pem,
+}
+
+/// Where the header `Authorization` comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum LoginSource {
+    /// There is none.
+    Nothing,
+    /// A token that does not change.
+    Token(Secret),
+    /// A file whose token may change.
+    TokenFile(PathBuf),
+    /// A name and a password.
+    Basic { user: String, password: Secret },
+    /// A command that prints a token, a client certificate, or both.
+    Exec(ExecPlugin),
+}
+
+/// PEM text: given, or in a file that may change.
+#[derive(Clone)]
+pub(crate) struct Pem {
+    /// What it is and where it was named, as in `certificate-authority of cluster "dev" in /x/config`.
+    pub(crate) what: String,
+    pub(crate) source: PemSource,
+}
+
+#[derive(Clone)]
+pub(crate) enum PemSource {
+    Inline(Vec<u8>),
+    File(PathBuf),
+}
+
+impl Pem {
+    /// The text, read anew where it is in a file.
+    pub(crate) fn load(&self) -> Result<Vec<u8>, SetupError> {
+        match &self.source {
+            PemSource::Inline(text) => Ok(text.clone()),
+            PemSource::File(path) => read_file("the certificate or key", path),
+        }
+    }
+
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.source, PemSource::File(_))
+    }
+}
+
+impl fmt::Debug for Pem {
+    /// Keys are never shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pem({})", self.what)
+    }
+}
+
+impl Endpoint {
+    /// The host to connect to, and its port.
+    pub(crate) fn host_and_port(&self) -> (&str, u16) {
+        (&self.server.host, self.server.port.unwrap_or(if self.is_https() { 443 } else { 80 }))
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.server.scheme == "https"
+    }
+}

@@ -1,0 +1,219 @@
+//! Exec credential plugins: `client.authentication.k8s.io/v1` and `v1beta1`.
+//!
+//! Takes the `exec` entry of a user; runs its command with a time limit and gives the credential that it prints.
+
+mod process;
+
+use super::SetupError;
+use super::interrupt::Ending;
+use super::kubeconfig::model::{Cluster, Exec};
+use super::kubeconfig::select::{beside, cluster_info};
+use super::secret::{Secret, without_value};
+use super::url::Url;
+use jiff::Timestamp;
+use process::Run;
+use serde::Deserialize;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A command that prints a credential, ready to run.
+#[derive(Clone, Debug)]
+pub(crate) struct ExecPlugin {
+    command: PathBuf,
+    args: Vec<Secret>,
+    env: Vec<(String, Secret)>,
+    api_version: &'static str,
+    install_hint: Option<String>,
+    interactive: Interactive,
+    /// The JSON of `spec.cluster`; may hold a proxy's password.
+    cluster: Option<Secret>,
+}
+
+/// Whether the command may talk to the person at the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interactive {
+    Never,
+    IfAvailable,
+    Always,
+}
+
+/// What the command printed.
+#[derive(Debug)]
+pub(crate) struct Credential {
+    pub(crate) token: Option<Secret>,
+    /// PEM texts of a certificate chain and its key.
+    pub(crate) identity: Option<(Secret, Secret)>,
+    /// When it ends; `None` while the server accepts it.
+    pub(crate) expires: Option<Timestamp>,
+}
+
+impl ExecPlugin {
+    /// Checks the entry of a kubeconfig; runs nothing.
+    pub(crate) fn from_kubeconfig(
+        exec: &Exec,
+        file: &Path,
+        place: &str,
+        cluster: &Cluster,
+        cluster_file: &Path,
+        server: &Url,
+    ) -> Result<Self, SetupError> {
+        let api_version = match exec.api_version.as_deref() {
+            Some("client.authentication.k8s.io/v1") => V1,
+            Some("client.authentication.k8s.io/v1beta1") => V1BETA1,
+            found => {
+                let found = found.unwrap_or("nothing");
+                return Err(SetupError::kubeconfig(place, format!("exec: apiVersion must be {V1} or {V1BETA1}, found {found}")));
+            }
+        };
+        let interactive = match exec.interactive_mode.as_deref() {
+            Some("Never") => Interactive::Never,
+            Some("IfAvailable") => Interactive::IfAvailable,
+            Some("Always") => Interactive::Always,
+            None if api_version == V1BETA1 => Interactive::IfAvailable,
+            found => {
+                let found = found.unwrap_or("nothing");
+                return Err(SetupError::kubeconfig(
+                    place,
+                    format!("exec: interactiveMode must be Never, IfAvailable or Always, found {found}"),
+                ));
+            }
+        };
+        if exec.command.is_empty() {
+            return Err(SetupError::kubeconfig(place, "exec: command is empty"));
+        }
+        let cluster = if exec.provide_cluster_info {
+            let info = cluster_info(cluster, cluster_file, server)?;
+            Some(Secret::new(serde_json::to_string(&info).expect("a map of JSON values is JSON")))
+        } else {
+            None
+        };
+        // As in a shell, a bare word is looked for in PATH and anything with a slash is a path.
+        let command = if exec.command.contains('/') { beside(file, &exec.command) } else { PathBuf::from(&exec.command) };
+        Ok(Self {
+            command,
+            args: exec.args.clone().unwrap_or_default(),
+            env: exec.env.iter().flatten().map(|e| (e.name.clone(), e.value.clone())).collect(),
+            api_version,
+            install_hint: exec.install_hint.clone(),
+            interactive,
+            cluster,
+        })
+    }
+
+    /// Runs the command. `terminal` says whether a person sits at stdin.
+    ///
+    /// # Blocking
+    ///
+    /// Until the command ends, [`TIME_LIMIT`] passes or the end comes.
+    pub(crate) fn run(&self, ending: &Ending, terminal: bool) -> Result<Credential, SetupError> {
+        let interactive = match self.interactive {
+            Interactive::Never => false,
+            Interactive::IfAvailable => terminal,
+            Interactive::Always if terminal => true,
+            Interactive::Always => return Err(self.error("it needs a terminal (interactiveMode: Always), and there is none")),
+        };
+        let limit = if interactive { INTERACTIVE_TIME_LIMIT } else { TIME_LIMIT };
+        let outcome = self.prepare(interactive, limit).outcome(ending);
+        let output = outcome.map_err(|failure| match failure {
+            process::Failure::Start(error) if error.kind() == io::ErrorKind::NotFound => self.not_found(),
+            process::Failure::Start(error) => self.error(format!("cannot be started: {error}")),
+            process::Failure::Interrupted => SetupError::Interrupted,
+            process::Failure::TooSlow => self.error(format!("gave no answer within {} s", limit.as_secs())),
+            process::Failure::TooLong => self.error("printed more than 1 MiB"),
+            process::Failure::Status { status, stderr } => self.error(format!("failed with {status}{}", self.said(&stderr))),
+        })?;
+        self.read(&output)
+    }
+
+    fn prepare(&self, interactive: bool, limit: Duration) -> Run {
+        let mut env = self.env.clone();
+        env.push(("KUBERNETES_EXEC_INFO".to_owned(), Secret::new(self.info(interactive))));
+        Run { command: self.command.clone(), args: self.args.clone(), env, interactive, limit }
+    }
+
+    fn info(&self, interactive: bool) -> String {
+        let cluster = self.cluster.as_ref().map(|json| format!(",\"cluster\":{}", json.reveal())).unwrap_or_default();
+        let version = self.api_version;
+        format!(r#"{{"kind":"ExecCredential","apiVersion":"{version}","spec":{{"interactive":{interactive}{cluster}}}}}"#)
+    }
+
+    fn read(&self, output: &[u8]) -> Result<Credential, SetupError> {
+        let answer: Answer = serde_json::from_slice(output)
+            .map_err(|error| self.error(format!("printed no ExecCredential: {}", without_value(&error))))?;
+        if answer.kind != "ExecCredential" || answer.api_version != self.api_version {
+            let wanted = self.api_version;
+            return Err(self.error(format!(
+                "printed another kind or apiVersion than ExecCredential of {wanted}, which the kubeconfig asks for"
+            )));
+        }
+        let status = answer.status.ok_or_else(|| self.error("printed an ExecCredential without a status"))?;
+        let present = |secret: Option<Secret>| secret.filter(|secret| !secret.is_empty());
+        let identity = match (present(status.client_certificate_data), present(status.client_key_data)) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(self.error("printed only one of clientCertificateData and clientKeyData; both belong together"));
+            }
+        };
+        let token = present(status.token);
+        if token.is_none() && identity.is_none() {
+            return Err(self.error("printed neither a token nor a client certificate"));
+        }
+        let expires =
+            status.expiration_timestamp.filter(|text| !text.is_empty()).map(|text| text.parse::<Timestamp>()).transpose();
+        let expires = expires.map_err(|_| self.error("printed an expirationTimestamp that is not an RFC 3339 time"))?;
+        Ok(Credential { token, identity, expires })
+    }
+
+    fn not_found(&self) -> SetupError {
+        let hint = self.install_hint.as_ref().map(|hint| format!(": {}", hint.trim())).unwrap_or_default();
+        self.error(format!("not found; install it or correct its path{hint}"))
+    }
+
+    /// What the command said on stderr, as a part of an error, without the secrets that it was given.
+    fn said(&self, stderr: &[u8]) -> String {
+        let mut text = String::from_utf8_lossy(stderr).into_owned();
+        let secrets = self.args.iter().chain(self.env.iter().map(|(_, value)| value)).map(Secret::reveal);
+        for secret in secrets.filter(|secret| secret.len() >= SECRET_BYTES_MIN) {
+            text = text.replace(secret, "(..)");
+        }
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "");
+        if line.is_empty() { String::new() } else { format!(": {line}") }
+    }
+
+    fn error(&self, problem: impl Into<String>) -> SetupError {
+        SetupError::exec(&self.command.display().to_string(), problem)
+    }
+}
+
+const V1: &str = "client.authentication.k8s.io/v1";
+const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
+/// How long a command may take; those that ask a cloud take a few seconds.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How long a command may take when a person has to answer it.
+const INTERACTIVE_TIME_LIMIT: Duration = Duration::from_secs(300);
+/// Shorter arguments are words like `token` or `true`; blotting them out would make messages unreadable.
+const SECRET_BYTES_MIN: usize = 8;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    api_version: String,
+    status: Option<AnswerStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerStatus {
+    expiration_timestamp: Option<String>,
+    token: Option<Secret>,
+    client_certificate_data: Option<Secret>,
+    client_key_data: Option<Secret>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Finds, reads and merges kubeconfigs, and takes one context out of them.
+//!
+//! Takes paths; gives an [`Endpoint`]. Several files are merged as kubectl merges them: the first file that names a cluster,
+//! user or context, or sets the current context, decides it whole. Relative paths belong to the file that holds them.
+
+pub(crate) mod model;
+pub(crate) mod select;
+
+use super::SetupError;
+use super::endpoint::Endpoint;
+use super::files::read_file;
+use super::secret::without_value;
+use model::{Cluster, Context, File, User};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Looks up an environment variable; tests pass their own.
+pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// One or several merged kubeconfigs.
+#[derive(Debug, Default)]
+pub(crate) struct Kubeconfig {
+    files: Vec<PathBuf>,
+    current_context: Option<String>,
+    clusters: Entries<Cluster>,
+    contexts: Entries<Context>,
+    users: Entries<User>,
+}
+
+type Entries<T> = BTreeMap<String, Entry<T>>;
+
+/// An entry and the file that defined it.
+#[derive(Debug)]
+struct Entry<T> {
+    file: PathBuf,
+    value: T,
+}
+
+impl Kubeconfig {
+    /// Reads the one file that was named.
+    pub(crate) fn from_file(path: &Path) -> Result<Self, SetupError> {
+        let mut merged = Self::default();
+        merged.add(path, read_file("the kubeconfig", path)?)?;
+        Ok(merged)
+    }
+
+    /// Reads the files of a list as in `$KUBECONFIG`. Missing ones are passed over while there is one.
+    pub(crate) fn from_list(list: &str) -> Result<Self, SetupError> {
+        let mut merged = Self::default();
+        let mut missing = Vec::new();
+        for path in std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()) {
+            match read_file("the kubeconfig", &path) {
+                Ok(bytes) => merged.add(&path, bytes)?,
+                Err(SetupError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => missing.push(path),
+                Err(error) => return Err(error),
+            }
+        }
+        if merged.files.is_empty() {
+            return Err(SetupError::kubeconfig("KUBECONFIG", format!("none of its files is there: {}", join(&missing))));
+        }
+        Ok(merged)
+    }
+
+    /// The server and login of `context`, or of the current context.
+    pub(crate) fn endpoint(&self, context: Option<&str>, variables: Variables<'_>) -> Result<Endpoint, SetupError> {
+        select::endpoint(self, context, variables)
+    }
+
+    /// Which files were read, for messages.
+    pub(crate) fn place(&self) -> String {
+        join(&self.files)
+    }
+
+    fn add(&mut self, path: &Path, bytes: Vec<u8>) -> Result<(), SetupError> {
+        let path = std::path::absolute(path).map_err(|source| SetupError::read("the kubeconfig", path, source))?;
+        let place = path.display().to_string();
+        let file = parse(&place, bytes)?;
+        if self.current_context.is_none() {
+            self.current_context = file.current_context.filter(|name| !name.is_empty());
+        }
+        let clusters = file.clusters.unwrap_or_default().into_iter().map(|n| (n.name, n.cluster.unwrap_or_default()));
+        let contexts = file.contexts.unwrap_or_default().into_iter().map(|n| (n.name, n.context.unwrap_or_default()));
+        let users = file.users.unwrap_or_default().into_iter().map(|n| (n.name, n.user.unwrap_or_default()));
+        merge(&mut self.clusters, clusters, &path, "cluster")?;
+        merge(&mut self.contexts, contexts, &path, "context")?;
+        merge(&mut self.users, users, &path, "user")?;
+        self.files.push(path);
+        Ok(())
+    }
+}
+
+fn parse(place: &str, bytes: Vec<u8>) -> Result<File, SetupError> {
+    let text = String::from_utf8(bytes).map_err(|_| SetupError::kubeconfig(place, "it is not UTF-8 text"))?;
+    // yaml_serde takes a byte order mark for content.
+    let text = text.trim_start_matches('\u{feff}');
+    if text.trim().is_empty() {
+        return Ok(File::default());
+    }
+    let unreadable =
+        |error: serde_yaml::Error| SetupError::kubeconfig(place, format!("not a kubeconfig: {}", without_value(&error)));
+    if !text.contains("<<") {
+        return serde_yaml::from_str::<Option<File>>(text).map(Option::unwrap_or_default).map_err(unreadable);
+    }
+    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(unreadable)?;
+    value.apply_merge().map_err(unreadable)?;
+    serde_yaml::from_value(value).map_err(unreadable)
+}
+
+/// Adds the entries of one file; those that an earlier file named stay as they are.
+fn merge<T>(known: &mut Entries<T>, found: impl Iterator<Item = (String, T)>, file: &Path, kind: &str) -> Result<(), SetupError> {
+    let mut own = BTreeMap::new();
+    for (name, value) in found {
+        if own.insert(name.clone(), Entry { file: file.to_owned(), value }).is_some() {
+            return Err(SetupError::kubeconfig(file.display().to_string(), format!("{kind} {name:?} is defined twice")));
+        }
+    }
+    for (name, entry) in own {
+        known.entry(name).or_insert(entry);
+    }
+    Ok(())
+}
+
+fn join(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

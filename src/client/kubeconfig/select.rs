@@ -1,0 +1,242 @@
+//! Takes one context out of merged kubeconfigs and checks that it says all that is needed.
+
+use super::model::{AuthProvider, Cluster, User};
+use super::{Entry, Kubeconfig, SetupError, Variables};
+use crate::client::endpoint::{Endpoint, Identity, LoginSource, Pem, PemSource, Trust};
+use crate::client::exec::ExecPlugin;
+use crate::client::proxy::Proxy;
+use crate::client::secret::Secret;
+use crate::client::url::Url;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Variables<'_>) -> Result<Endpoint, SetupError> {
+    let (name, context) = context_entry(config, context)?;
+    let place = context.file.display().to_string();
+    let cluster_name = context.value.cluster.as_deref().unwrap_or_default();
+    let cluster = config.clusters.get(cluster_name).ok_or_else(|| {
+        SetupError::kubeconfig(&place, format!("context {name:?} names the cluster {cluster_name:?}, which is not defined"))
+    })?;
+    let user_name = context.value.user.as_deref().unwrap_or_default();
+    let nobody = Entry { file: context.file.clone(), value: User::default() };
+    let user = match config.users.get(user_name) {
+        Some(user) => user,
+        None if user_name.is_empty() => &nobody,
+        None => {
+            return Err(SetupError::kubeconfig(
+                place,
+                format!("context {name:?} names the user {user_name:?}, which is not defined"),
+            ));
+        }
+    };
+    let cluster_place = format!("{}: cluster {cluster_name:?}", cluster.file.display());
+    let user_place = format!("{}: user {user_name:?}", user.file.display());
+    let trust = trust(cluster, &cluster_place)?;
+    let identity = identity(user, &user_place)?;
+    let server = server(&cluster.value, &cluster_place, trust.authority.is_some() || trust.insecure || identity.is_some())?;
+    let proxy = match cluster.value.proxy_url.as_ref().filter(|url| !url.is_empty()) {
+        Some(url) => Some(Proxy::parse(url.reveal(), &format!("{cluster_place}: proxy-url"))?),
+        None => Proxy::from_variables(&server, variables)?,
+    };
+    let login = login(user, cluster, &server, &user_place)?;
+    Ok(Endpoint {
+        server,
+        trust,
+        identity,
+        login,
+        impersonation: impersonation(&user.value),
+        proxy,
+        origin: format!("context {name:?} of {}", config.place()),
+    })
+}
+
+fn context_entry<'a>(
+    config: &'a Kubeconfig,
+    asked: Option<&'a str>,
+) -> Result<(&'a str, &'a Entry<super::model::Context>), SetupError> {
+    let known = || {
+        let names: Vec<_> = config.contexts.keys().map(|name| format!("{name:?}")).collect();
+        if names.is_empty() { "it has no contexts".to_owned() } else { format!("its contexts are {}", names.join(", ")) }
+    };
+    let Some(name) = asked.or(config.current_context.as_deref()) else {
+        return Err(SetupError::kubeconfig(config.place(), format!("no current-context is set; give --context, {}", known())));
+    };
+    config.contexts.get(name).map(|entry| (name, entry)).ok_or_else(|| {
+        let hint = nearest(name, config.contexts.keys()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        let source = if asked.is_some() { "" } else { " (its current-context)" };
+        SetupError::kubeconfig(config.place(), format!("there is no context {name:?}{source}, {}{hint}", known()))
+    })
+}
+
+fn server(cluster: &Cluster, place: &str, wants_tls: bool) -> Result<Url, SetupError> {
+    let text = cluster.server.as_deref().unwrap_or_default();
+    if text.is_empty() {
+        return Err(SetupError::kubeconfig(place, "it has no server; write server: https://HOST:PORT"));
+    }
+    // Same guess as client-go: TLS where certificates are configured.
+    let url = Url::parse(text, if wants_tls { "https" } else { "http" })
+        .map_err(|problem| SetupError::kubeconfig(place, format!("server is not a URL: {problem}; write https://HOST:PORT")))?;
+    if url.scheme != "https" && url.scheme != "http" {
+        return Err(SetupError::kubeconfig(place, format!("server begins with {}://; write https://HOST:PORT", url.scheme)));
+    }
+    if url.user.is_some() {
+        return Err(SetupError::kubeconfig(
+            place,
+            "server holds a user name or password; write them as username and password of the user",
+        ));
+    }
+    Ok(url)
+}
+
+fn trust(cluster: &Entry<Cluster>, place: &str) -> Result<Trust, SetupError> {
+    let value = &cluster.value;
+    let data = value.certificate_authority_data.clone().map(Secret::new);
+    let authority = pem("certificate-authority", place, data.as_ref(), value.certificate_authority.as_deref(), &cluster.file)?;
+    let insecure = value.insecure_skip_tls_verify.unwrap_or(false);
+    if insecure && authority.is_some() {
+        // client-go refuses the pair too: one of the two is not meant.
+        return Err(SetupError::kubeconfig(
+            place,
+            "insecure-skip-tls-verify and a certificate-authority are both set; remove one",
+        ));
+    }
+    Ok(Trust { authority, insecure, server_name: value.tls_server_name.clone().filter(|name| !name.is_empty()) })
+}
+
+fn identity(user: &Entry<User>, place: &str) -> Result<Option<Identity>, SetupError> {
+    let value = &user.value;
+    let certificate = pem(
+        "client-certificate",
+        place,
+        value.client_certificate_data.as_ref(),
+        value.client_certificate.as_deref(),
+        &user.file,
+    )?;
+    let key = pem("client-key", place, value.client_key_data.as_ref(), value.client_key.as_deref(), &user.file)?;
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(Identity { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(SetupError::kubeconfig(place, "it has a client-certificate but no client-key")),
+        (None, Some(_)) => Err(SetupError::kubeconfig(place, "it has a client-key but no client-certificate")),
+    }
+}
+
+/// Inline data wins over a file, as in client-go.
+fn pem(key: &str, place: &str, data: Option<&Secret>, file: Option<&str>, home: &Path) -> Result<Option<Pem>, SetupError> {
+    if let Some(data) = data.filter(|data| !data.is_empty()) {
+        let packed: String = data.reveal().split_ascii_whitespace().collect();
+        let what = format!("{place}: {key}-data");
+        // The decoder's error would quote a byte of a key.
+        let text = STANDARD.decode(packed).map_err(|_| SetupError::certificate(&what, "it is not base64"))?;
+        return Ok(Some(Pem { what, source: PemSource::Inline(text) }));
+    }
+    Ok(file.filter(|file| !file.is_empty()).map(|file| {
+        let path = beside(home, file);
+        Pem { what: format!("{place}: {key} {}", path.display()), source: PemSource::File(path) }
+    }))
+}
+
+fn login(user: &Entry<User>, cluster: &Entry<Cluster>, server: &Url, place: &str) -> Result<LoginSource, SetupError> {
+    let value = &user.value;
+    let token = value.token.as_ref().filter(|token| !token.is_empty());
+    let token_file = value.token_file.as_deref().filter(|file| !file.is_empty());
+    let name = value.username.as_deref().filter(|name| !name.is_empty());
+    if name.is_some() && (token.is_some() || token_file.is_some()) {
+        return Err(SetupError::kubeconfig(place, "it has both a username and a token; remove one"));
+    }
+    if let Some(file) = token_file {
+        return Ok(LoginSource::TokenFile(beside(&user.file, file)));
+    }
+    if let Some(token) = token {
+        return Ok(LoginSource::Token(token.clone()));
+    }
+    if let Some(name) = name {
+        let password = value.password.clone().unwrap_or_else(|| Secret::new(""));
+        return Ok(LoginSource::Basic { user: name.to_owned(), password });
+    }
+    if let Some(exec) = &value.exec {
+        let plugin = ExecPlugin::from_kubeconfig(exec, &user.file, place, &cluster.value, &cluster.file, server)?;
+        return Ok(LoginSource::Exec(plugin));
+    }
+    match &value.auth_provider {
+        Some(provider) => Err(auth_provider(provider, place)),
+        None => Ok(LoginSource::Nothing),
+    }
+}
+
+/// client-go removed these in 1.26; the plugins are their successors.
+fn auth_provider(provider: &AuthProvider, place: &str) -> SetupError {
+    let plugin = match provider.name.as_str() {
+        "gcp" => "gke-gcloud-auth-plugin",
+        "azure" => "kubelogin (of Azure)",
+        "oidc" => "kubelogin (kubectl oidc-login)",
+        _ => "the exec plugin of your provider",
+    };
+    let name = &provider.name;
+    SetupError::kubeconfig(
+        place,
+        format!("auth-provider {name:?} is no longer supported by Kubernetes; use exec with {plugin} instead"),
+    )
+}
+
+fn impersonation(user: &User) -> Vec<(String, String)> {
+    let mut headers = Vec::new();
+    let Some(name) = user.impersonate.as_ref().filter(|name| !name.is_empty()) else { return headers };
+    headers.push(("Impersonate-User".to_owned(), name.clone()));
+    headers.extend(user.impersonate_uid.iter().map(|uid| ("Impersonate-Uid".to_owned(), uid.clone())));
+    headers.extend(user.impersonate_groups.iter().flatten().map(|group| ("Impersonate-Group".to_owned(), group.clone())));
+    for (key, values) in user.impersonate_extra.iter().flatten() {
+        headers.extend(values.iter().map(|value| (format!("Impersonate-Extra-{key}"), value.clone())));
+    }
+    headers
+}
+
+/// A path that is relative to the file which names it.
+pub(crate) fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}
+
+/// The name closest to `wanted`, when it is close enough to be a slip of the pen.
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    let close = wanted.chars().count() / 3 + 1;
+    names.map(|name| (distance(wanted, name), name.as_str())).filter(|(far, _)| *far <= close).min().map(|(_, name)| name)
+}
+
+/// How many letters must be changed, added or removed to make one word of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.to_lowercase().chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// What an exec plugin is told about the cluster when it asks for it: the fields of `ExecCredential.spec.cluster`.
+pub(crate) fn cluster_info(
+    cluster: &Cluster,
+    file: &Path,
+    server: &Url,
+) -> Result<BTreeMap<&'static str, serde_json::Value>, SetupError> {
+    let mut info = BTreeMap::from([("server", server.to_string().into())]);
+    let place = file.display().to_string();
+    let data = cluster.certificate_authority_data.clone().map(Secret::new);
+    if let Some(pem) = pem("certificate-authority", &place, data.as_ref(), cluster.certificate_authority.as_deref(), file)? {
+        info.insert("certificate-authority-data", STANDARD.encode(pem.load()?).into());
+    }
+    info.extend(cluster.tls_server_name.iter().map(|name| ("tls-server-name", name.as_str().into())));
+    info.extend(cluster.insecure_skip_tls_verify.filter(|skip| *skip).map(|skip| ("insecure-skip-tls-verify", skip.into())));
+    info.extend(cluster.proxy_url.iter().map(|url| ("proxy-url", url.reveal().into())));
+    // The API names this one extension for exec plugins.
+    let config = cluster.extensions.iter().flatten().find(|e| e.name == "client.authentication.k8s.io/exec");
+    info.extend(config.and_then(|extension| extension.extension.clone()).map(|config| ("config", config)));
+    Ok(info)
+}

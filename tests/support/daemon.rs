@@ -1,0 +1,311 @@
+//! The real binary as a black box: a configuration goes in, lines, log and an exit code come out.
+
+use super::lines::{self, Line};
+use super::ports::free_port;
+use super::process::Guarded;
+use super::wait::{SOON, eventually, eventually_some};
+use faro::lifecycle::Joined;
+use rustix::process::Signal;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tempfile::TempDir;
+use ureq::Agent;
+
+/// How a daemon is to be run.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    config: Option<String>,
+    kubeconfig: Option<PathBuf>,
+    arguments: Vec<String>,
+    port: u16,
+    binary: PathBuf,
+    dir: TempDir,
+    secrets: Vec<String>,
+}
+
+/// One that runs, or has ended.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    process: Guarded,
+    // Ends when the process does.
+    reader: Option<Joined>,
+    log: Arc<Mutex<String>>,
+    stdout: Arc<Mutex<String>>,
+    setup: Setup,
+}
+
+/// What one left behind.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit code; `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// Everything it said on stderr.
+    pub(crate) log: String,
+    /// Everything it wrote on stdout.
+    pub(crate) stdout: String,
+    /// Every line it wrote to its files.
+    pub(crate) lines: Vec<Line>,
+}
+
+impl Setup {
+    /// Runs with this configuration; to it are added `output_dir`, `metrics` on a free loopback port and `log_level: debug`.
+    pub(crate) fn with_config(config: &str) -> Self {
+        let setup = Self::bare();
+        let (output, port) = (setup.output().display().to_string(), setup.port);
+        let metrics = format!("metrics: {{enabled: true, port: {port}, bind_addr: 127.0.0.1}}");
+        setup.config(&format!("output_dir: {output}\nlog_level: debug\n{metrics}\n{config}"))
+    }
+
+    /// Runs without configuration and without kubeconfig.
+    pub(crate) fn bare() -> Self {
+        let dir = tempfile::Builder::new().prefix("faro-daemon-").tempdir().expect("a folder for the daemon");
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_faro"));
+        let (arguments, secrets) = (Vec::new(), Vec::new());
+        Self { config: None, kubeconfig: None, arguments, port: free_port(), binary, dir, secrets }
+    }
+
+    /// Takes this text as the whole configuration.
+    pub(crate) fn config(self, text: &str) -> Self {
+        Self { config: Some(text.to_owned()), ..self }
+    }
+
+    /// Logs in with this file.
+    pub(crate) fn kubeconfig(self, path: &Path) -> Self {
+        Self { kubeconfig: Some(path.to_owned()), ..self }
+    }
+
+    /// Adds flags, split at blanks.
+    pub(crate) fn arguments(mut self, text: &str) -> Self {
+        self.arguments.extend(text.split_whitespace().map(str::to_owned));
+        self
+    }
+
+    /// No output may contain any of these, nor what the cluster keeps secret.
+    pub(crate) fn keeping_secret(self, secrets: Vec<String>) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// Takes the release binary.
+    ///
+    /// # Panics
+    ///
+    /// When it was not built before.
+    pub(crate) fn release(self) -> Self {
+        let target = self.binary.ancestors().nth(2).expect("cargo builds into target/PROFILE");
+        let binary = target.join("release/faro");
+        assert!(binary.is_file(), "{} is missing: run `cargo build --release`", binary.display());
+        Self { binary, ..self }
+    }
+
+    /// The port of its metrics.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its own folder, to which relative paths belong.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where its lines go.
+    pub(crate) fn output(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    /// Starts it.
+    pub(crate) fn start(self) -> Daemon {
+        let mut command = Command::new(&self.binary);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
+        command.current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(config) = &self.config {
+            let path = self.folder().join("config.yaml");
+            fs::write(&path, config).expect("the daemon's folder is ours");
+            command.arg("--config").arg(path);
+        }
+        if let Some(kubeconfig) = &self.kubeconfig {
+            command.arg("--kubeconfig").arg(kubeconfig);
+        }
+        command.args(&self.arguments);
+        Daemon::run(&mut command, self)
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    pub(crate) fn start_ready(self) -> Daemon {
+        let mut daemon = self.start();
+        daemon.wait_until_ready();
+        daemon
+    }
+
+    /// Runs it to its own end.
+    pub(crate) fn run_to_end(self) -> Ended {
+        self.start().wait_for_end(SOON)
+    }
+}
+
+impl Daemon {
+    fn run(command: &mut Command, setup: Setup) -> Self {
+        let mut process = Guarded::start(command);
+        let stderr = process.child().stderr.take().expect("stderr is piped");
+        let stdout = process.child().stdout.take().expect("stdout is piped");
+        let (log, out) = (Arc::default(), Arc::default());
+        let (log_kept, out_kept) = (Arc::clone(&log), Arc::clone(&out));
+        let reader = Joined::spawn("daemon-stderr", move || {
+            let stdout = Joined::spawn("daemon-stdout", move || keep(stdout, &out_kept)).expect("a thread for stdout");
+            keep(stderr, &log_kept);
+            drop(stdout);
+        });
+        Self { process, reader: Some(reader.expect("a thread for stderr")), log, stdout: out, setup }
+    }
+
+    /// Waits until `/ready` says 200.
+    pub(crate) fn wait_until_ready(&mut self) {
+        eventually(SOON, "the daemon is ready", || {
+            assert!(self.process.ended().is_none(), "the daemon ended before it was ready");
+            self.http("/ready").is_some_and(|(code, _)| code == 200)
+        });
+    }
+
+    /// Asks its HTTP port; `None` when nothing answers.
+    pub(crate) fn http(&self, path: &str) -> Option<(u16, String)> {
+        let config = Agent::config_builder().proxy(None).http_status_as_error(false).timeout_global(Some(Duration::from_secs(5)));
+        let agent: Agent = config.build().into();
+        let mut response = agent.get(format!("http://127.0.0.1:{}{path}", self.setup.port)).call().ok()?;
+        let body = response.body_mut().read_to_string().ok()?;
+        Some((response.status().as_u16(), body))
+    }
+
+    /// The sum of a metric over all its labels that contain `labels`; zero when it is not there.
+    pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
+        let (_, text) = self.http("/metrics").expect("the metrics answer");
+        let of_name = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+        of_name.filter(|line| line.contains(labels)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// What it said on stderr so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stdout(&self) -> String {
+        self.stdout.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until a line of its log contains all of `words`.
+    pub(crate) fn wait_for_log(&self, words: &[&str]) -> String {
+        let fits = |line: &&str| words.iter().all(|word| line.contains(word));
+        eventually_some(SOON * 2, &format!("the log has a line with {words:?}"), || {
+            self.log().lines().find(fits).map(str::to_owned)
+        })
+    }
+
+    /// The lines so far.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        lines::read(&self.setup.output())
+    }
+
+    /// Waits until the lines are as they should be.
+    pub(crate) fn wait_for_lines(&self, what: &str, mut condition: impl FnMut(&[Line]) -> bool) -> Vec<Line> {
+        eventually_some(SOON * 2, what, || Some(self.lines()).filter(|lines| condition(lines)))
+    }
+
+    /// Waits until a line with this [`Line::brief`] is there.
+    pub(crate) fn wait_for(&self, brief: &str) {
+        self.wait_for_lines(brief, |lines| lines.iter().any(|line| line.brief() == brief));
+    }
+
+    /// Asks it to stop, and demands that it drains and exits 0.
+    pub(crate) fn stop(mut self) -> Ended {
+        self.signal(Signal::TERM);
+        let ended = self.wait_for_end(STOP_LIMIT);
+        assert_eq!(ended.code, Some(0), "a daemon that is asked to stop exits 0:\n{}", ended.log);
+        ended
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait_for_end(mut self, deadline: Duration) -> Ended {
+        let status = eventually_some(deadline, "the daemon ends", || self.process.ended());
+        // Both pipes end with the process; what they held is complete after this.
+        self.reader = None;
+        let ended = Ended { code: status.code(), log: self.log(), stdout: self.stdout(), lines: self.lines() };
+        self.check_outputs();
+        ended
+    }
+
+    /// Nothing panics, and no credential is told.
+    fn check_outputs(&self) {
+        let mut outputs = vec![self.log(), self.stdout()];
+        read_all(&self.setup.output(), &mut outputs);
+        for text in &outputs {
+            assert!(!text.contains("panicked at"), "a thread of the daemon panicked");
+            assert!(!self.setup.secrets.iter().any(|secret| text.contains(secret)), "an output holds a credential");
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().collect();
+            let tail = tail[tail.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
+            let lines: Vec<String> = self.arrived();
+            let config = self.setup.config.as_deref().unwrap_or("(none)");
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            let text = format!(
+                "--- {name}: config\n{config}\n--- {name}: end of its log\n{tail}\n--- {name}: the last of {} lines\n{}\n---\n",
+                lines.len(),
+                lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n"),
+            );
+            drop(std::io::stderr().write_all(text.as_bytes()));
+        }
+    }
+}
+
+impl Daemon {
+    /// The lines as text: here a wrong one must not panic again.
+    fn arrived(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.setup.output()).into_iter().flatten().flatten() {
+            if entry.path().is_file() {
+                files.extend(fs::read_to_string(entry.path()));
+            }
+        }
+        files.iter().flat_map(|text| text.lines().map(str::to_owned)).collect()
+    }
+}
+
+fn keep(mut from: impl Read, kept: &Mutex<String>) {
+    let mut buffer = [0; 8192];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+}
+
+fn read_all(folder: &Path, outputs: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            read_all(&entry.path(), outputs);
+        } else {
+            outputs.push(String::from_utf8_lossy(&fs::read(entry.path()).unwrap_or_default()).into_owned());
+        }
+    }
+}
+
+/// The default grace, and a little.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+const LOG_LINES_SHOWN: usize = 40;
