@@ -45,7 +45,10 @@ pub enum Fault {
     /// 404: the path is not served, for now or for ever.
     NotFound,
     /// 429, 503: later, and when the server said so, not before.
-    Busy { retry_after: Option<Duration> },
+    Busy {
+        /// How long the server asks to be left alone.
+        retry_after: Option<Duration>,
+    },
     /// Any other error answer.
     Server,
     /// The connection could not be made, broke, or the answer did not come in time.

@@ -78,12 +78,12 @@ fn versions_of(http: &dyn Http, gvr: &GroupVersionResource) -> Result<Group, Err
     }
 }
 
-/// Why nothing can be concluded; a server that cannot be reached at all is the caller's error.
+/// Why nothing can be concluded; a server that gave no answer at all is the caller's error.
 fn unknown(error: Error) -> Result<String, Error> {
-    match error {
-        Error::Connection { .. } | Error::Credentials { .. } | Error::Stopped { .. } => Err(error),
-        Error::Status { .. } | Error::Undecodable { .. } | Error::TooLong { .. } => Ok(error.to_string()),
+    if matches!(error, Error::Status { .. } | Error::Undecodable { .. } | Error::TooLong { .. }) {
+        return Ok(error.to_string());
     }
+    Err(error)
 }
 
 #[cfg(test)]

@@ -99,7 +99,10 @@ impl ListWatch for RestListWatch {
             path_and_query: &path,
             accept: self.watch_accept(),
             gzip: false,
-            head_limit: WATCH_HEAD_LIMIT,
+            head_limit: match start {
+                WatchStart::InitialEvents => STREAMING_LIST_HEAD_LIMIT,
+                WatchStart::After(_) => WATCH_HEAD_LIMIT,
+            },
             read_limit: READ_TICK,
         })?;
         let lines = Lines::new(response);
@@ -182,6 +185,10 @@ const LIST_READ_LIMIT: Duration = Duration::from_secs(30);
 
 /// Longest wait for the head of a watch, which the server sends before the first event.
 const WATCH_HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longest wait for the head of a streaming list. A proxy that holds a stream back may hold its head back too; after 10 s
+/// without a byte the informer lists by pages.
+const STREAMING_LIST_HEAD_LIMIT: Duration = Duration::from_secs(12);
 
 /// Longest page. 500 objects of the 1.5 MiB that etcd accepts would be more, but no server can write that; smaller pages fit.
 const LIST_BYTES_MAX: usize = 256 * 1024 * 1024;

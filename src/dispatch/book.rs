@@ -53,13 +53,15 @@ pub(super) const WINDOW: usize = 16 * 1024;
 pub(super) const TICKETS_KEPT: usize = 2 * super::CREDITS_PER_WATCH;
 
 impl Book {
-    pub(super) fn register(&mut self, version: ResourceVersion) -> u64 {
-        let version = (!self.listing).then_some(version);
+    /// Adds an event that reaches `version`, where it reaches any. Returns its sequence.
+    pub(super) fn register(&mut self, version: Option<ResourceVersion>) -> u64 {
+        let version = version.filter(|_| !self.listing);
         self.tickets.push_back(Ticket { state: TicketState::Pending, version, listing: self.listing });
         self.unfinished += 1;
         self.first + (self.tickets.len() as u64 - 1)
     }
 
+    /// Adds a point without an event.
     pub(super) fn mark(&mut self, mark: Mark) {
         let version = match mark {
             Mark::Listing => {

@@ -135,9 +135,12 @@ impl Dispatcher {
     /// When no thread can be started, or the dispatcher is closed.
     pub fn outlet(&self, watch: Arc<Watch>, metrics: WatchMetrics) -> io::Result<LaneOutlet> {
         let mut state = self.state();
+        let Some(running) = state.running.0.clone() else {
+            return Err(io::Error::other(format!("cannot watch {}: faro is stopping", watch.gvr)));
+        };
         let GvrLanes { lanes, gate } = match state.lanes.get(&watch.gvr) {
             Some(lanes) => lanes.clone(),
-            None => self.start_lanes(&mut state, &watch.gvr)?,
+            None => self.start_lanes(&mut state, &watch.gvr, &running)?,
         };
         let ledger = Arc::new(Ledger::new(watch, metrics, gate));
         state.ledgers.retain(|ledger| !ledger.is_closed() || ledger.unfinished() > 0);
@@ -145,10 +148,8 @@ impl Dispatcher {
         Ok(LaneOutlet::new(ledger, lanes))
     }
 
-    fn start_lanes(&self, state: &mut State, gvr: &str) -> io::Result<GvrLanes> {
-        let Some(running) = state.running.0.clone() else {
-            return Err(io::Error::other(format!("cannot watch {gvr}: faro is stopping")));
-        };
+    /// Each worker keeps a clone of `running` until it ends.
+    fn start_lanes(&self, state: &mut State, gvr: &str, running: &Sender<Infallible>) -> io::Result<GvrLanes> {
         let count = if self.shared.handlers.is_empty() { 1 } else { self.shared.settings.lanes_per_gvr.clamp(1, LANES_MAX) };
         let (lanes, receivers) = Lanes::new(count);
         for (index, lane) in receivers.into_iter().enumerate() {

@@ -10,7 +10,7 @@ use crate::event::{Credit, Mark, MatchedEvent, Outlet};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The lanes of one gvr. Dropping the last owner closes them.
 pub(super) struct Lanes(Vec<Sender<Work>>);
@@ -57,12 +57,7 @@ impl Outlet for LaneOutlet {
         if self.has_credit {
             return if self.ledger.is_closed() { Credit::Closed } else { Credit::Granted };
         }
-        let mut credit = self.ledger.take_credit(Duration::ZERO);
-        if credit == Credit::Exhausted {
-            let begin = Instant::now();
-            credit = self.ledger.take_credit(limit);
-            self.ledger.metrics().waited_for_credit(begin.elapsed());
-        }
+        let credit = self.ledger.take_credit(limit);
         self.has_credit = credit == Credit::Granted;
         credit
     }

@@ -22,7 +22,7 @@ mod tracker;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use credit::{CREDITS_PER_GVR, CREDITS_PER_WATCH};
 pub use dispatcher::{Dispatcher, Drained, Retry, Settings};

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Long enough for any machine; reached only by a failing test.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-pub(super) fn watch(gvr: &str) -> Arc<Watch> {
+pub(crate) fn watch(gvr: &str) -> Arc<Watch> {
     Arc::new(Watch::new(WatchTarget::all(gvr.parse().unwrap()), "test", None))
 }
 
@@ -24,15 +24,21 @@ fn object(name: &str, version: u64) -> Object {
     ObjectRef::scan(json.as_bytes()).unwrap().to_object()
 }
 
-pub(super) fn event(watch: &Arc<Watch>, name: &str, version: u64) -> MatchedEvent {
+pub(crate) fn event(watch: &Arc<Watch>, name: &str, version: u64) -> MatchedEvent {
     MatchedEvent::new(EventType::Updated, Arc::clone(watch), object(name, version))
+}
+
+/// A ticket for `event`, as its lane would hold it.
+pub(crate) fn completion(ledger: &Arc<Ledger>, event: &MatchedEvent) -> Completion {
+    assert_eq!(ledger.take_credit(DEADLINE), Credit::Granted);
+    ledger.register(event)
 }
 
 fn outlet(dispatcher: &Dispatcher, watch: &Arc<Watch>) -> LaneOutlet {
     dispatcher.outlet(Arc::clone(watch), Metrics::default().watch(watch)).unwrap()
 }
 
-pub(super) fn ledger() -> Arc<Ledger> {
+pub(crate) fn ledger() -> Arc<Ledger> {
     let watch = watch("v1/pods");
     let metrics = Metrics::default().watch(&watch);
     Arc::new(Ledger::new(watch, metrics, Arc::default()))
@@ -220,8 +226,20 @@ fn closing_ends_credit_and_refuses_new_watches() {
     assert_eq!(outlet.wait_for_credit(Duration::ZERO), Credit::Granted);
     dispatcher.close();
     assert_eq!(outlet.wait_for_credit(DEADLINE), Credit::Closed);
-    let refused = dispatcher.outlet(watch("v1/nodes"), Metrics::default().watch(&watch("v1/nodes"))).map(drop);
-    assert_eq!(refused.unwrap_err().to_string(), "cannot watch v1/nodes: faro is stopping");
+    for gvr in ["v1/pods", "v1/nodes"] {
+        let refused = dispatcher.outlet(watch(gvr), Metrics::default().watch(&watch(gvr))).map(drop);
+        assert_eq!(refused.unwrap_err().to_string(), format!("cannot watch {gvr}: faro is stopping"));
+    }
+}
+
+#[test]
+fn what_was_found_by_comparison_leaves_the_version_where_it_is() {
+    let (watch, ledger) = (watch("v1/pods"), ledger());
+    completion(&ledger, &event(&watch, "web-0", 7)).complete();
+    let mut gone = event(&watch, "web-0", 3);
+    gone.inferred = true;
+    completion(&ledger, &gone).complete();
+    assert_eq!(ledger.accepted().version.unwrap().as_str(), "7");
 }
 
 #[test]

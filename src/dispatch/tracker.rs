@@ -91,10 +91,12 @@ impl Ledger {
 
     /// Registers `event`, for which a credit was taken.
     pub(super) fn register(self: &Arc<Self>, event: &MatchedEvent) -> Completion {
-        self.register_version(event.metadata().resource_version(), event.received)
+        // What was found by comparison carries the version at which the object was last seen: nothing to resume from.
+        let version = (!event.inferred).then(|| event.metadata().resource_version());
+        self.register_version(version, event.received)
     }
 
-    fn register_version(self: &Arc<Self>, version: ResourceVersion, received: SystemTime) -> Completion {
+    fn register_version(self: &Arc<Self>, version: Option<ResourceVersion>, received: SystemTime) -> Completion {
         let sequence = self.book().register(version);
         self.metrics.in_flight_changed(1);
         Completion { ledger: Arc::clone(self), sequence, received, is_complete: false }
@@ -174,7 +176,7 @@ mod tests {
 
     fn event(ledger: &Arc<Ledger>, number: u64) -> Completion {
         assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Granted);
-        ledger.register_version(version(number), SystemTime::now())
+        ledger.register_version(Some(version(number)), SystemTime::now())
     }
 
     fn told(ledger: &Ledger) -> String {
@@ -237,7 +239,7 @@ mod tests {
         let mut number = 0;
         while ledger.take_credit(Duration::ZERO) == Credit::Granted {
             number += 1;
-            ledger.register_version(version(number), SystemTime::now()).complete();
+            ledger.register_version(Some(version(number)), SystemTime::now()).complete();
         }
         assert_eq!(number as usize, WINDOW - 1 + CREDITS_PER_WATCH - 1);
         open.complete();

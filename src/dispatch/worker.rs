@@ -147,6 +147,7 @@ impl Worker {
                         "{}: handler failed {} times, giving up on event {}", work.event.watch.gvr, work.failures, work.event.id()
                     );
                     self.shared.count_given_up();
+                    work.completion.metrics().handler_given_up();
                     (work.handler, work.failures) = (work.handler + 1, 0);
                 }
             }

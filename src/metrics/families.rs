@@ -13,6 +13,7 @@ pub(super) struct Families {
     pub(super) events: IntCounterVec,
     pub(super) events_in_flight: IntGaugeVec,
     pub(super) handler_failures: IntCounterVec,
+    pub(super) handler_given_up: IntCounterVec,
     pub(super) handler_seconds: HistogramVec,
     pub(super) inferred_events: IntCounterVec,
     pub(super) last_event_timestamp: GaugeVec,
@@ -39,6 +40,11 @@ impl Families {
             events: new.counters("faro_events_total", "Events told, by type of change.", &["gvr", "event_type"]),
             events_in_flight: new.int_gauges("faro_events_in_flight", "Events told and not yet accepted by every receiver."),
             handler_failures: new.counters("faro_handler_failures_total", "Handler calls that failed or panicked.", &["gvr"]),
+            handler_given_up: new.counters(
+                "faro_handler_given_up_total",
+                "Events that a handler refused at every attempt; each is named in the log.",
+                &["gvr"],
+            ),
             handler_seconds: new.histograms("faro_handler_duration_seconds", "Duration of handler calls.", HANDLER_BUCKETS),
             inferred_events: new.counters(
                 "faro_inferred_events_total",

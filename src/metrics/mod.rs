@@ -181,7 +181,7 @@ mod tests {
     use std::time::Duration;
 
     /// Every metric that is promised, with its type.
-    const PROMISED: [(&str, &str); 28] = [
+    const PROMISED: [(&str, &str); 29] = [
         ("faro_bookmark_age_seconds", "gauge"),
         ("faro_build_info", "gauge"),
         ("faro_credit_wait_seconds", "histogram"),
@@ -191,6 +191,7 @@ mod tests {
         ("faro_gvr_per_informer", "gauge"),
         ("faro_handler_duration_seconds", "histogram"),
         ("faro_handler_failures_total", "counter"),
+        ("faro_handler_given_up_total", "counter"),
         ("faro_inferred_events_total", "counter"),
         ("faro_informer_health", "gauge"),
         ("faro_informer_last_event_timestamp", "gauge"),

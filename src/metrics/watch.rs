@@ -23,6 +23,7 @@ struct Children {
     events: [IntCounter; EventType::ALL.len()],
     events_in_flight: IntGauge,
     handler_failures: IntCounter,
+    handler_given_up: IntCounter,
     handler_seconds: Histogram,
     inferred_events: [IntCounter; EventType::ALL.len()],
     last_event_timestamp: Gauge,
@@ -50,6 +51,7 @@ impl WatchMetrics {
             events: EventType::ALL.map(|kind| families.events.with_label_values(&[gvr, kind.as_str()])),
             events_in_flight: families.events_in_flight.with_label_values(of_gvr),
             handler_failures: families.handler_failures.with_label_values(of_gvr),
+            handler_given_up: families.handler_given_up.with_label_values(of_gvr),
             handler_seconds: families.handler_seconds.with_label_values(of_gvr),
             inferred_events: EventType::ALL.map(|kind| families.inferred_events.with_label_values(&[gvr, kind.as_str()])),
             last_event_timestamp: families.last_event_timestamp.with_label_values(of_gvr),
@@ -126,6 +128,11 @@ impl WatchMetrics {
         if failed {
             self.0.handler_failures.inc();
         }
+    }
+
+    /// A handler refused an event at every attempt.
+    pub fn handler_given_up(&self) {
+        self.0.handler_given_up.inc();
     }
 }
 

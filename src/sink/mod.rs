@@ -1,1 +1,20 @@
-//! (to come)
+//! From events to JSON lines: the record, the batch that workers fill, and the one thread that writes it.
+//!
+//! Takes events as the [`Export`](crate::dispatch::Export) of the dispatcher; gives lines to a file in `output_dir`, to
+//! standard output, or to both. Promises:
+//!
+//! - An event is complete only when its whole line was written. Lines are never torn, lost or doubled, however writes fail.
+//! - One `write` for what is ready. `fsync` at stop, and when [`Writer::sync`] asks for it; never a line.
+//! - A disk that is full, read-only or gone is waited for: said once, shown in [`Health`](crate::health::Health), and pushed
+//!   back to the watches through the bounded batch.
+
+mod batch;
+mod file;
+mod output;
+mod record;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use writer::{SinkError, SinkSettings, Writer};

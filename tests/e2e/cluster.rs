@@ -3,6 +3,7 @@
 //! Gives `kubectl`, a writer that records the server's answers, fresh namespaces, and kubeconfigs for every way to log in.
 
 use crate::control_plane::{ADMIN_TOKEN, ControlPlane, Options};
+use crate::daemon::Setup;
 use crate::kubectl::Kubectl;
 use crate::process::Guarded;
 use crate::wait::{SOON, eventually};
@@ -205,4 +206,16 @@ fn start_proxy(kubectl: &Kubectl) -> (Guarded, String) {
     let address = first.trim().rsplit(' ').next().expect("a split has a part").to_owned();
     assert!(address.starts_with("127.0.0.1:"), "kubectl proxy said: {first}");
     (proxy, address)
+}
+
+impl Setup {
+    /// Runs with an administrator's kubeconfig, and keeps what the cluster keeps secret.
+    pub(crate) fn new(cluster: &Cluster, config: &str) -> Self {
+        Self::with_config(config).kubeconfig(&cluster.admin()).secrets(cluster)
+    }
+
+    /// No output may contain what the cluster keeps secret.
+    pub(crate) fn secrets(self, cluster: &Cluster) -> Self {
+        self.keeping_secret(cluster.secrets())
+    }
 }

@@ -41,11 +41,6 @@ impl Kubectl {
         self.checked("create --validate=false -f -", manifests);
     }
 
-    /// The same with `--raw`: `replace --raw /path -f -`.
-    pub(crate) fn raw(&self, verb: &str, path: &str, body: &str) -> String {
-        self.checked(&format!("{verb} --raw {path} -f -"), body)
-    }
-
     /// One that has not run yet, for `kubectl proxy`.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("kubectl");

@@ -6,16 +6,17 @@
 
 mod cluster;
 mod control_plane;
-mod daemon;
 mod kubectl;
-mod lines;
-mod pki;
-mod ports;
-mod process;
+mod law;
 mod runner;
 mod scenarios;
-mod wait;
+mod tcp_proxy;
 mod writer;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::{daemon, lines, pki, ports, process, wait};
 
 use runner::{Scenario, Source, Stage, say};
 use std::process::ExitCode;

@@ -30,7 +30,7 @@ pub(crate) enum Needs {
     Cluster,
     /// Any cluster, and the machine for itself, because it measures time.
     Quiet,
-    /// A control plane that it may harm.
+    /// A control plane of ours, whose credentials it knows; one of its own where it does harm.
     OwnControlPlane,
 }
 

@@ -50,7 +50,7 @@ impl Writer {
         Self { base, agent: config.build().into() }
     }
 
-    /// Creates a ConfigMap that carries `data`; where it is there already, by an earlier try, takes that.
+    /// Creates a `ConfigMap` annotated with `data`; where it is there already, by an earlier try, takes that.
     pub(crate) fn create_config_map(&self, namespace: &str, name: &str, labels: &Value, data: &str) -> Change {
         let body = config_map(namespace, name, labels, data);
         let object = self.until_done(&format!("create {namespace}/{name}"), || {
@@ -63,7 +63,7 @@ impl Writer {
         Change::told("ADDED", &object)
     }
 
-    /// Replaces a ConfigMap. Writing the same again changes nothing, so a try whose answer was lost does no harm.
+    /// Replaces a `ConfigMap`. Writing the same again changes nothing, so a try whose answer was lost does no harm.
     pub(crate) fn update_config_map(&self, namespace: &str, name: &str, labels: &Value, data: &str) -> Change {
         let body = config_map(namespace, name, labels, data);
         let path = config_map_path(namespace, name);
@@ -74,7 +74,7 @@ impl Writer {
         Change::told("UPDATED", &object)
     }
 
-    /// Deletes a ConfigMap that is there.
+    /// Deletes a `ConfigMap` that is there.
     pub(crate) fn delete_config_map(&self, namespace: &str, name: &str) -> Change {
         let path = config_map_path(namespace, name);
         let what = format!("delete {namespace}/{name}");
@@ -96,13 +96,11 @@ impl Writer {
     /// Every object of the collection `path`, as the server has it now.
     pub(crate) fn list(&self, path: &str) -> Vec<Value> {
         let mut list = self.until_done(&format!("list {path}"), || self.get(path));
-        match list["items"].take() {
-            Value::Array(items) => items,
-            other => panic!("{path}: a list has items, found {other}"),
-        }
+        let Value::Array(items) = list["items"].take() else { panic!("{path}: a list has items, found {list}") };
+        items
     }
 
-    /// The ConfigMaps of a namespace, as the server has them now.
+    /// The `ConfigMaps` of a namespace, as the server has them now.
     pub(crate) fn list_config_maps(&self, namespace: &str) -> Vec<Value> {
         self.list(&config_maps(namespace))
     }
@@ -147,10 +145,10 @@ fn refused<T>((code, body): Answer) -> Option<T> {
     None
 }
 
+/// What changes is an annotation: metadata is all that the daemon asks for.
 fn config_map(namespace: &str, name: &str, labels: &Value, data: &str) -> String {
-    json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels}, "data": {"data": data}})
-    .to_string()
+    let metadata = json!({"name": name, "namespace": namespace, "labels": labels, "annotations": {"e2e": data}});
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}).to_string()
 }
 
 fn config_maps(namespace: &str) -> String {

@@ -45,12 +45,14 @@ fn legacy_version(http: &dyn Http, group: &str, version: &str, failures: &mut u3
         .and_then(|body| Resources::parse(group, version, &body).map_err(|error| undecodable(&request, &error)));
     match parsed {
         Ok(resources) => Ok(Version::Served(resources)),
-        Err(error @ Error::Stopped { .. }) => Err(error),
-        Err(error @ Error::Connection { .. }) if *failures >= CONNECTION_FAILURES_MAX => Err(error),
-        Err(error) => {
-            *failures += u32::from(matches!(error, Error::Connection { .. }));
+        Err(error @ (Error::Status { .. } | Error::Undecodable { .. } | Error::TooLong { .. })) => {
             Ok(Version::Unavailable(error.to_string()))
         }
+        Err(Error::Connection { request, server, source }) if *failures < CONNECTION_FAILURES_MAX => {
+            *failures += 1;
+            Ok(Version::Unavailable(format!("{request}: no answer from {server}: {source}")))
+        }
+        Err(error) => Err(error),
     }
 }
 

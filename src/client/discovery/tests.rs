@@ -69,7 +69,7 @@ fn one_broken_group_hides_no_other_on_a_server_without_aggregated_discovery() {
                 ("apps/v1/deployments", "Deployment Namespaced"),
                 ("apps/v1/deploymentz", "absent"),
                 ("policy/v1/poddisruptionbudgets", "unknown: discover /apis/policy/v1: 404 404 page not found"),
-                ("batch/v1/jobs", "unknown: discover /apis/batch/v1: no answer from https://script.test:6443"),
+                ("batch/v1/jobs", "unknown: discover /apis/batch/v1: no answer from https://script.test:6443: connection reset"),
                 ("example.com/v1/widgets", "absent"),
             ]
             .map(|(gvr, expected)| match gvr {

@@ -1,6 +1,15 @@
 //! What is shown, one function each; its name says what.
 
+mod access;
+mod changes;
+mod crds;
+mod faults;
 mod harness;
+mod load;
+mod samples;
+mod stopping;
+mod watches;
+mod wrong_input;
 
 use crate::runner::{Needs, Scenario};
 
@@ -15,7 +24,67 @@ macro_rules! scenarios {
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
     all.extend(scenarios!(OwnControlPlane:
+        faults::every_delete_is_told_once_after_a_compaction,
+        faults::nothing_is_lost_when_the_api_server_is_killed_and_restarted,
+        faults::a_restore_from_a_backup_is_found_and_every_difference_told,
+    ));
+    all.extend(scenarios!(Cluster:
+        changes::nothing_is_lost_while_the_receiver_stands_still_for_60_s,
+        access::a_forbidden_watch_harms_no_other_and_says_what_it_lacks,
+        crds::a_version_that_stops_being_served_deletes_nothing,
+        crds::a_custom_resource_whose_definition_is_deleted,
+        crds::a_custom_resource_defined_5_s_after_the_start,
+        crds::a_custom_resource_defined_before_the_start,
+        changes::three_hundred_changes_to_thirty_objects_one_by_one,
+        samples::the_namespace_centric_sample,
+        samples::the_resource_centric_sample,
+        access::a_role_with_watch_only_is_heard_or_told_that_list_is_missing,
+        access::a_service_account_token_logs_in,
+        access::a_token_file_logs_in,
+        access::an_exec_plugin_logs_in,
+        watches::a_line_carries_what_the_server_has,
+        watches::all_namespaces_are_one_watch,
+        watches::an_object_recreated_under_its_name_is_two_objects,
+        watches::cluster_scoped_by_label,
+        watches::cluster_scoped_by_name,
+        watches::each_watch_of_one_resource_tells_its_own_lines,
+        watches::jobs_of_the_batch_group,
+        watches::namespace_centric_by_field,
+        watches::namespace_centric_by_label,
+        watches::namespace_centric_by_name,
+        watches::of_secrets_only_metadata_is_told,
+        watches::resource_centric_by_field,
+        watches::resource_centric_by_label,
+        watches::resource_centric_by_name,
+        watches::several_namespaces_each_tell_their_own,
+    ));
+    all.extend(scenarios!(OwnControlPlane:
+        access::a_client_certificate_logs_in,
+        access::a_token_logs_in,
         harness::a_restored_server_forgets_what_was_written_since,
     ));
+    all.extend(in_no_need_of_rights());
+    all.extend(scenarios!(Quiet:
+        stopping::auto_shutdown_exits_after_5_s_with_everything_written,
+        stopping::twenty_idle_watches_stop_within_a_second,
+    ));
+    all.extend(scenarios!(OwnControlPlane: load::twenty_thousand_pods_in_little_memory_and_time));
     all
+}
+
+fn in_no_need_of_rights() -> [Scenario; 12] {
+    scenarios!(Cluster:
+        wrong_input::a_context_that_is_missing,
+        wrong_input::a_gvr_without_version,
+        wrong_input::a_kubeconfig_that_is_missing,
+        wrong_input::a_label_selector_that_is_none,
+        wrong_input::a_port_that_is_in_use,
+        wrong_input::a_resource_that_is_not_served,
+        wrong_input::a_server_that_cannot_be_reached,
+        wrong_input::a_token_that_the_server_refuses,
+        wrong_input::an_authority_that_did_not_sign_the_server,
+        wrong_input::an_output_dir_that_cannot_be_written,
+        wrong_input::an_unknown_key,
+        wrong_input::no_configuration,
+    )
 }

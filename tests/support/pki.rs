@@ -1,6 +1,8 @@
 //! Certificates and keys of one control plane: its own authority, what it serves with, who is admin.
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 
 /// A certificate authority of its own, and what it signed. Everything is PEM.
 #[derive(Debug)]
@@ -11,8 +13,6 @@ pub(crate) struct Pki {
     pub(crate) serving: Identity,
     /// User `admin` of the group `system:masters`.
     pub(crate) admin: Identity,
-    /// User `guest` without any group.
-    pub(crate) guest: Identity,
     /// Signs service-account tokens; `cert` is the public key.
     pub(crate) service_accounts: Identity,
 }
@@ -27,18 +27,23 @@ pub(crate) struct Identity {
 impl Pki {
     /// Makes everything anew.
     pub(crate) fn new() -> Self {
+        Self::serving_until(2100)
+    }
+
+    /// Makes everything anew, with a serving certificate that has expired.
+    pub(crate) fn expired() -> Self {
+        Self::serving_until(2001)
+    }
+
+    fn serving_until(year: i32) -> Self {
         let (ca, issuer) = authority();
-        let serving = sign(&issuer, "kube-apiserver", None, ExtendedKeyUsagePurpose::ServerAuth);
-        let admin = sign(&issuer, "admin", Some("system:masters"), ExtendedKeyUsagePurpose::ClientAuth);
-        let guest = sign(&issuer, GUEST, None, ExtendedKeyUsagePurpose::ClientAuth);
+        let serving = sign(&issuer, "kube-apiserver", None, ExtendedKeyUsagePurpose::ServerAuth, year);
+        let admin = sign(&issuer, "admin", Some("system:masters"), ExtendedKeyUsagePurpose::ClientAuth, 2100);
         let key = KeyPair::generate().expect("ring makes keys");
         let service_accounts = Identity { cert: key.public_key_pem(), key: key.serialize_pem() };
-        Self { ca, serving, admin, guest, service_accounts }
+        Self { ca, serving, admin, service_accounts }
     }
 }
-
-/// The user of [`Pki::guest`].
-pub(crate) const GUEST: &str = "guest";
 
 /// An authority that signed nothing that is in use: its certificate is the wrong CA.
 pub(crate) fn stranger() -> String {
@@ -55,7 +60,7 @@ fn authority() -> (String, Issuer<'static, KeyPair>) {
     (cert, Issuer::new(params, key))
 }
 
-fn sign(issuer: &Issuer<'_, KeyPair>, name: &str, group: Option<&str>, usage: ExtendedKeyUsagePurpose) -> Identity {
+fn sign(issuer: &Issuer<'_, KeyPair>, name: &str, group: Option<&str>, usage: ExtendedKeyUsagePurpose, until: i32) -> Identity {
     let mut params = CertificateParams::new(["127.0.0.1", "localhost"].map(str::to_owned)).expect("these are valid names");
     params.distinguished_name.push(DnType::CommonName, name);
     if let Some(group) = group {
@@ -63,6 +68,7 @@ fn sign(issuer: &Issuer<'_, KeyPair>, name: &str, group: Option<&str>, usage: Ex
     }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
+    (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(until, 1, 1));
     let key = KeyPair::generate().expect("ring makes keys");
     let cert = params.signed_by(&key, issuer).expect("a plain certificate can be signed").pem();
     Identity { cert, key: key.serialize_pem() }

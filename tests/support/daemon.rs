@@ -1,10 +1,9 @@
 //! The real binary as a black box: a configuration goes in, lines, log and an exit code come out.
 
-use crate::cluster::Cluster;
-use crate::lines::{self, Line};
-use crate::ports::free_port;
-use crate::process::Guarded;
-use crate::wait::{SOON, eventually, eventually_some};
+use super::lines::{self, Line};
+use super::ports::free_port;
+use super::process::Guarded;
+use super::wait::{SOON, eventually, eventually_some};
 use faro::lifecycle::Joined;
 use rustix::process::Signal;
 use std::fs;
@@ -23,6 +22,7 @@ pub(crate) struct Setup {
     kubeconfig: Option<PathBuf>,
     arguments: Vec<String>,
     port: u16,
+    binary: PathBuf,
     dir: TempDir,
     secrets: Vec<String>,
 }
@@ -45,26 +45,27 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     /// Everything it said on stderr.
     pub(crate) log: String,
-    /// Every line it wrote.
+    /// Everything it wrote on stdout.
+    pub(crate) stdout: String,
+    /// Every line it wrote to its files.
     pub(crate) lines: Vec<Line>,
 }
 
 impl Setup {
-    /// Runs with an administrator's kubeconfig. To `config` are added `output_dir`, `metrics` on a free loopback port and
-    /// `log_level: debug`.
-    pub(crate) fn new(cluster: &Cluster, config: &str) -> Self {
-        let mut setup = Self::bare();
+    /// Runs with this configuration; to it are added `output_dir`, `metrics` on a free loopback port and `log_level: debug`.
+    pub(crate) fn with_config(config: &str) -> Self {
+        let setup = Self::bare();
         let (output, port) = (setup.output().display().to_string(), setup.port);
         let metrics = format!("metrics: {{enabled: true, port: {port}, bind_addr: 127.0.0.1}}");
-        setup.config = Some(format!("output_dir: {output}\nlog_level: debug\n{metrics}\n{config}"));
-        setup.secrets = cluster.secrets();
-        setup.kubeconfig(&cluster.admin())
+        setup.config(&format!("output_dir: {output}\nlog_level: debug\n{metrics}\n{config}"))
     }
 
     /// Runs without configuration and without kubeconfig.
     pub(crate) fn bare() -> Self {
-        let dir = tempfile::Builder::new().prefix("faro-e2e-daemon-").tempdir().expect("a folder for the daemon");
-        Self { config: None, kubeconfig: None, arguments: Vec::new(), port: free_port(), dir, secrets: Vec::new() }
+        let dir = tempfile::Builder::new().prefix("faro-daemon-").tempdir().expect("a folder for the daemon");
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_faro"));
+        let (arguments, secrets) = (Vec::new(), Vec::new());
+        Self { config: None, kubeconfig: None, arguments, port: free_port(), binary, dir, secrets }
     }
 
     /// Takes this text as the whole configuration.
@@ -84,9 +85,20 @@ impl Setup {
     }
 
     /// No output may contain any of these, nor what the cluster keeps secret.
-    pub(crate) fn secrets(mut self, cluster: &Cluster) -> Self {
-        self.secrets = cluster.secrets();
-        self
+    pub(crate) fn keeping_secret(self, secrets: Vec<String>) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// Takes the release binary.
+    ///
+    /// # Panics
+    ///
+    /// When it was not built before.
+    pub(crate) fn release(self) -> Self {
+        let target = self.binary.ancestors().nth(2).expect("cargo builds into target/PROFILE");
+        let binary = target.join("release/faro");
+        assert!(binary.is_file(), "{} is missing: run `cargo build --release`", binary.display());
+        Self { binary, ..self }
     }
 
     /// The port of its metrics.
@@ -106,7 +118,7 @@ impl Setup {
 
     /// Starts it.
     pub(crate) fn start(self) -> Daemon {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_faro"));
+        let mut command = Command::new(&self.binary);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(config) = &self.config {
@@ -188,8 +200,7 @@ impl Daemon {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it wrote on stdout so far.
-    pub(crate) fn stdout(&self) -> String {
+    fn stdout(&self) -> String {
         self.stdout.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -229,7 +240,7 @@ impl Daemon {
         let status = eventually_some(deadline, "the daemon ends", || self.process.ended());
         // Both pipes end with the process; what they held is complete after this.
         self.reader = None;
-        let ended = Ended { code: status.code(), log: self.log(), lines: self.lines() };
+        let ended = Ended { code: status.code(), log: self.log(), stdout: self.stdout(), lines: self.lines() };
         self.check_outputs();
         ended
     }

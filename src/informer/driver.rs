@@ -1,0 +1,263 @@
+//! Carries out what the machine wants: requests, pauses, events; and tells it what came of them.
+//!
+//! Owns the clock: durations become inputs here and nowhere else.
+
+use super::Informer;
+use super::backoff::Backoff;
+use super::gate::Member;
+use super::handover::{Halt, Handover, Patience};
+use super::machine::{Action, Close, Input, Machine, Page, Pause, Step};
+use super::report::Report;
+use super::stream::{ListSilence, Silence, Stream};
+use super::teller::{Phase, Teller};
+use crate::api::{Fault, ListPage, ResourceVersion};
+use crate::client::{Error, ListWatch, PageRequest, WatchStart};
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One informer at work.
+pub(super) struct Driver {
+    source: Box<dyn ListWatch>,
+    machine: Machine,
+    teller: Teller,
+    report: Report,
+    backoff: Backoff,
+    member: Member,
+    resume: Option<ResourceVersion>,
+    /// The page under way; empty outside lists.
+    body: Vec<u8>,
+}
+
+/// What carrying out an action led to.
+enum Outcome {
+    /// Something for the machine.
+    Happened(Input),
+    /// A stream was read, and the machine already said what comes next.
+    Next(Step),
+}
+
+/// `kind` of a list of which the server was asked for metadata only.
+const METADATA_LIST_KIND: &str = "PartialObjectMetadataList";
+
+/// With so many watches the reconnects of all are spread over the whole of the time allowed for it.
+const WATCHES_MANY: f64 = 100.0;
+
+impl Driver {
+    pub(super) fn new(informer: Informer) -> Self {
+        let Informer { watch, source, outlet, context, store, resume, listed_before, random } = informer;
+        let report = Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone(), listed_before);
+        let backoff = Backoff::new(random, &context.limits);
+        let member = context.gate.join();
+        context.metrics.tracked_changed(i64::try_from(store.len()).expect("fewer objects than 2^63"));
+        let teller = Teller::new(Handover::new(watch, outlet, context), store);
+        Self { source, machine: Machine::new(listed_before), teller, report, backoff, member, resume, body: Vec::new() }
+    }
+
+    /// Runs until the machine stops.
+    pub(super) fn run(mut self) {
+        let mut step = self.machine.step(Input::Start { resume: self.resume.take() });
+        loop {
+            if let Some(note) = step.note {
+                self.report.note(note);
+            }
+            if self.teller.out.context.stop.is_requested() || step.action == Action::Stop {
+                break;
+            }
+            step = match self.perform(step.action) {
+                Outcome::Happened(input) => self.machine.step(input),
+                Outcome::Next(step) => step,
+            };
+        }
+        let known = i64::try_from(self.teller.store.len()).expect("fewer objects than 2^63");
+        self.teller.out.context.metrics.tracked_changed(-known);
+        self.teller.out.context.pulse.ended();
+    }
+
+    fn perform(&mut self, action: Action) -> Outcome {
+        Outcome::Happened(match action {
+            Action::StreamList => return self.stream_list(),
+            Action::Watch(version) => return self.watch(version),
+            Action::Page { token, limit } => self.page(token.as_deref(), limit),
+            Action::EndList { version, whole } => self.end_list(&version, whole),
+            Action::Probe(version) => {
+                let answer = self.asking(|source| source.probe(&version));
+                answer.map_or_else(Input::Failed, |()| Input::Known)
+            }
+            Action::LookUp => self.asking(|source| source.lookup()).map_or_else(Input::Failed, Input::LookedUp),
+            Action::TellAllDeleted => match self.teller.tell_all_deleted() {
+                Ok(()) => Input::Emptied,
+                Err(Halt::Slow | Halt::Stop) => Input::Stop,
+            },
+            Action::Pause(pause) => self.pause(&pause),
+            Action::AwaitCredit => {
+                self.end_of_list_work();
+                self.teller.out.wait_for_credit(Patience::Unlimited).map_or(Input::Stop, |()| Input::Credited)
+            }
+            Action::Read | Action::Stop => unreachable!("only an open stream is read, and a stop ends the loop"),
+        })
+    }
+
+    fn stream_list(&mut self) -> Outcome {
+        if !self.begin_list() {
+            return Outcome::Happened(Input::Stop);
+        }
+        let limits = &self.teller.out.context.limits;
+        let list = ListSilence { first_byte: limits.first_byte, end: limits.initial_events_end };
+        self.stream(&WatchStart::InitialEvents, Some(list))
+    }
+
+    fn watch(&mut self, version: ResourceVersion) -> Outcome {
+        self.stream(&WatchStart::After(version), None)
+    }
+
+    fn stream(&mut self, start: &WatchStart, list: Option<ListSilence>) -> Outcome {
+        let limits = &self.teller.out.context.limits;
+        let timeout = self.backoff.between(limits.watch_timeout_min, limits.watch_timeout_max);
+        let silence = Silence { watch: timeout + limits.silence_margin, list };
+        let asked = Instant::now();
+        self.teller.out.context.pulse.waiting();
+        let opened = self.source.watch(start, timeout);
+        self.teller.out.context.pulse.working();
+        match opened {
+            Ok(lines) => {
+                self.report.answered();
+                Outcome::Next(Stream::new(lines, silence, &mut self.machine, &mut self.teller, &mut self.report).read())
+            }
+            Err(error) => {
+                self.report.failed(&error);
+                let fault = error.fault();
+                // Not even the head came in time: something on the way waits for the end of an answer before it gives any of it.
+                let is_held_back = fault == Fault::Connection && list.is_some_and(|list| asked.elapsed() >= list.first_byte);
+                Outcome::Happened(if is_held_back { Input::Close(Close::NoFirstByte) } else { Input::Failed(fault) })
+            }
+        }
+    }
+
+    fn page(&mut self, token: Option<&str>, limit: u32) -> Input {
+        // A later page waits for its turn too, when its list gave its place up to wait for the receivers.
+        let may = if token.is_none() { self.begin_list() } else { self.acquire_permit() };
+        if !may {
+            return Input::Stop;
+        }
+        let mut body = mem::take(&mut self.body);
+        let request = PageRequest { limit, token };
+        let input = match self.asking(|source| source.list(&request, &mut body)) {
+            Ok(()) => {
+                self.report.answered();
+                self.tell_page(&body)
+            }
+            Err(fault) => Input::Failed(fault),
+        };
+        self.body = body;
+        input
+    }
+
+    fn tell_page(&mut self, body: &[u8]) -> Input {
+        let context = &self.teller.out.context;
+        context.metrics.bytes_received(body.len() as u64);
+        context.status.heard();
+        let page = match ListPage::parse(body) {
+            Ok(page) => page,
+            Err(error) => return self.unreadable_page(&error.to_string()),
+        };
+        if context.content_is_metadata && page.kind != METADATA_LIST_KIND {
+            return self.unreadable_page("whole objects came where only metadata was asked for");
+        }
+        let mut whole = true;
+        for object in page.objects() {
+            match self.teller.page_object(&object) {
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    whole = false;
+                    self.report.unreadable(&why);
+                    self.teller.skipped();
+                }
+                Err(Halt::Slow | Halt::Stop) => return Input::Stop,
+            }
+        }
+        Input::Page(Page { version: page.version, next: page.next, whole })
+    }
+
+    fn unreadable_page(&mut self, why: &str) -> Input {
+        self.teller.out.context.metrics.decode_error();
+        self.report.ended(format!("the list cannot be read: {why}"));
+        Input::Failed(Fault::Undecodable)
+    }
+
+    fn end_list(&mut self, version: &ResourceVersion, whole: bool) -> Input {
+        match self.teller.end_list(version, whole, Patience::Unlimited) {
+            Ok(()) => {
+                self.end_of_list_work();
+                self.report.listed(self.teller.store.len(), version.as_str());
+                Input::ListEnded
+            }
+            Err(Halt::Slow | Halt::Stop) => Input::Stop,
+        }
+    }
+
+    fn pause(&mut self, pause: &Pause) -> Input {
+        self.end_of_list_work();
+        let length = self.length(pause);
+        self.report.pause(pause, length, self.machine.must_page());
+        let context = &self.teller.out.context;
+        context.pulse.waiting();
+        let stopped = context.stop.wait(length);
+        context.pulse.working();
+        if stopped { Input::Stop } else { Input::Waited }
+    }
+
+    fn length(&mut self, pause: &Pause) -> Duration {
+        let limits = &self.teller.out.context.limits;
+        let now = Instant::now();
+        match pause {
+            Pause::Backoff | Pause::Unknown(_) => self.backoff.next(now, limits.backoff_max, limits),
+            Pause::Reconnect => {
+                let share = (self.member.watches() as f64 / WATCHES_MANY).min(1.0);
+                let spread = self.backoff.up_to(limits.reconnect_spread.mul_f64(share));
+                self.backoff.next(now, limits.backoff_max, limits).max(spread)
+            }
+            Pause::After(length) => (*length).min(limits.retry_after_max),
+            Pause::Forbidden => self.backoff.next(now, limits.forbidden_max, limits),
+            Pause::SecondLook => limits.second_look,
+            Pause::Absent | Pause::VersionGone(_) => self.backoff.between(limits.absent_check / 2, limits.absent_check),
+        }
+    }
+
+    /// Waits for the turn of this list and begins it. `false` on stop.
+    fn begin_list(&mut self) -> bool {
+        if !self.acquire_permit() {
+            return false;
+        }
+        self.report.listing();
+        self.teller.begin_list(if self.machine.in_first_list() { Phase::FirstList } else { Phase::Relist });
+        true
+    }
+
+    fn acquire_permit(&mut self) -> bool {
+        let out = &mut self.teller.out;
+        if out.permit.is_none() {
+            out.context.pulse.waiting();
+            out.permit = out.context.gate.acquire(&out.context.stop);
+            out.context.pulse.working();
+        }
+        out.permit.is_some()
+    }
+
+    /// Lets others list, and gives the memory of a page back.
+    fn end_of_list_work(&mut self) {
+        self.teller.out.permit = None;
+        self.body = Vec::new();
+    }
+
+    /// Asks the source, and remembers why it failed when it did.
+    fn asking<T>(&mut self, ask: impl FnOnce(&mut dyn ListWatch) -> Result<T, Error>) -> Result<T, Fault> {
+        self.teller.out.context.pulse.waiting();
+        let answer = ask(self.source.as_mut());
+        self.teller.out.context.pulse.working();
+        answer.map_err(|error| {
+            self.report.failed(&error);
+            error.fault()
+        })
+    }
+}

@@ -1,0 +1,271 @@
+//! Golden transcripts: what the machine and the store make of each row of the watch protocol.
+//!
+//! Each line of `tests/golden/informer/*.txt` is an input, and after the arrow what came of it: notes, events, marks, and
+//! what is asked next (nothing where it reads on). `UPDATE_GOLDEN=1` rewrites the right-hand sides for review.
+
+use super::handover::{Halt, Handover, Patience};
+use super::machine::{Action, Close, Input, Line, Machine, Note, Page, Pause, Step};
+use super::store::Store;
+use super::teller::{Heard, Phase, Teller};
+use super::testing::{self, Outbox};
+use crate::api::{Fault, ListPage, Object, ObjectRef, ResourceVersion, Status};
+use crate::client::Served;
+use crate::lifecycle::Stop;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// A machine, its store, and the connection it thinks it has.
+struct Scene {
+    machine: Machine,
+    teller: Teller,
+    outbox: Outbox,
+    out: Vec<String>,
+}
+
+#[test]
+fn the_protocol_is_followed_row_by_row() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/informer");
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no transcripts in {}", folder.display());
+    for file in files {
+        let expected = std::fs::read_to_string(&file).unwrap();
+        let found = play(&expected);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&file, &found).unwrap();
+        }
+        assert!(found == expected || std::env::var_os("UPDATE_GOLDEN").is_some(), "{}: found\n{found}", file.display());
+    }
+}
+
+/// Plays every scene of a file and writes it anew.
+fn play(text: &str) -> String {
+    let mut scene = Scene::new(None);
+    let mut found = String::new();
+    for line in text.lines() {
+        let input = line.split("->").next().unwrap_or_default().trim();
+        if input.is_empty() || input.starts_with('#') {
+            scene = Scene::new(None);
+            writeln!(found, "{line}").unwrap();
+            continue;
+        }
+        let out = scene.input(input);
+        match out.as_str() {
+            "" => writeln!(found, "{input}").unwrap(),
+            out => writeln!(found, "{input:<44} -> {out}").unwrap(),
+        }
+    }
+    found
+}
+
+impl Scene {
+    fn new(known: Option<&[&str]>) -> Self {
+        let watch = testing::watch("v1/configmaps");
+        let outbox = Outbox::default();
+        let context = testing::context(&watch, &Stop::new());
+        let mut store = Store::default();
+        for object in known.into_iter().flatten() {
+            store.put(&ObjectRef::scan(testing::object(object).as_bytes()).unwrap());
+        }
+        let teller = Teller::new(Handover::new(watch, Box::new(outbox.clone()), context), store);
+        Self { machine: Machine::new(known.is_some()), teller, outbox, out: Vec::new() }
+    }
+
+    /// Plays one input, and gives what came of it.
+    fn input(&mut self, text: &str) -> String {
+        let words: Vec<&str> = text.split(' ').collect();
+        match words[..] {
+            ["receivers", "busy"] => self.outbox.give_credit(Some(0)),
+            ["receivers", "take", n] => self.outbox.give_credit(Some(n.parse().unwrap())),
+            ["receivers", "free"] => self.outbox.give_credit(None),
+            ["known", ref objects @ ..] => *self = Self::new(Some(objects)),
+            _ => {
+                let input = self.parse(&words);
+                self.step(input);
+            }
+        }
+        self.collect();
+        std::mem::take(&mut self.out).join("; ")
+    }
+
+    /// Steps, and does what the driver does without asking anyone.
+    fn step(&mut self, input: Input) {
+        self.collect();
+        let Step { action, note } = self.machine.step(input);
+        self.out.extend(note.map(note_words));
+        let phase = if self.machine.in_first_list() { Phase::FirstList } else { Phase::Relist };
+        match &action {
+            Action::StreamList | Action::Page { token: None, .. } => self.teller.begin_list(phase),
+            Action::EndList { version, whole } => {
+                let input = match self.teller.end_list(version, *whole, Patience::Limited) {
+                    Ok(()) => Input::ListEnded,
+                    Err(Halt::Slow) => Input::Close(Close::Slow),
+                    Err(Halt::Stop) => Input::Stop,
+                };
+                return self.step(input);
+            }
+            Action::TellAllDeleted => {
+                self.teller.tell_all_deleted().unwrap();
+                return self.step(Input::Emptied);
+            }
+            Action::Page { token: Some(_), .. }
+            | Action::Watch(_)
+            | Action::Read
+            | Action::Probe(_)
+            | Action::LookUp
+            | Action::Pause(_)
+            | Action::AwaitCredit
+            | Action::Stop => {}
+        }
+        self.collect();
+        self.out.extend(action_words(&action));
+    }
+
+    fn collect(&mut self) {
+        let mut told: Vec<String> = self.outbox.take().iter().map(testing::Told::words).collect();
+        // What a list misses is told in no particular order.
+        for run in told.chunk_by_mut(|a, b| a.starts_with(MISSING) && b.starts_with(MISSING)) {
+            run.sort();
+        }
+        self.out.append(&mut told);
+    }
+
+    fn parse(&mut self, words: &[&str]) -> Input {
+        match *words {
+            ["start"] => Input::Start { resume: None },
+            ["start", from] => Input::Start { resume: Some(version(from)) },
+            ["opened"] => Input::Line(Line::Opened),
+            ["added", object] => self.line(&testing::line("ADDED", object)),
+            ["modified", object] => self.line(&testing::line("MODIFIED", object)),
+            ["deleted", object] => self.line(&testing::line("DELETED", object)),
+            ["bookmark", version] => self.line(&testing::bookmark(version, false)),
+            ["initial-events-end", version] => self.line(&testing::bookmark(version, true)),
+            ["error", code, ref message @ ..] => self.line(&error_line(code, &message.join(" "))),
+            ["garbage"] => self.line(b"{\"type\":\"ADDED\",\"object\":{"),
+            ["too-long-line"] => {
+                self.teller.skipped();
+                Input::Line(Line::Skipped)
+            }
+            ["relist-due"] => Input::Line(Line::RelistDue),
+            ["end"] => Input::Close(Close::Ended { at_once: false }),
+            ["end", "at-once"] => Input::Close(Close::Ended { at_once: true }),
+            ["silence"] => Input::Close(Close::Silent),
+            ["no-first-byte"] => Input::Close(Close::NoFirstByte),
+            ["no-initial-events-end"] => Input::Close(Close::NoInitialEventsEnd),
+            ["cut"] | ["connection", "refused"] => Input::Failed(Fault::Connection),
+            ["too-long"] => Input::Failed(Fault::TooLong),
+            ["undecodable"] => Input::Failed(Fault::Undecodable),
+            ["stopped"] => Input::Failed(Fault::Stopped),
+            ["http", code] => Input::Failed(fault(code, None)),
+            ["http", code, retry_after] => Input::Failed(fault(code, Some(retry_after))),
+            ["page", ref rest @ ..] => self.page(rest),
+            ["known"] | ["http-200"] => Input::Known,
+            ["served", "yes"] => Input::LookedUp(Served::Yes),
+            ["served", "no"] => Input::LookedUp(Served::Absent),
+            ["served", "unknown"] => Input::LookedUp(Served::Unknown("stale".to_owned())),
+            ["served", ref others @ ..] => Input::LookedUp(Served::OtherVersions(others.iter().map(|&v| v.to_owned()).collect())),
+            ["waited"] => Input::Waited,
+            ["credit"] => Input::Credited,
+            ["stop"] => Input::Stop,
+            _ => panic!("unknown input {words:?}"),
+        }
+    }
+
+    fn line(&mut self, bytes: &[u8]) -> Input {
+        match self.teller.line(bytes) {
+            Ok(Heard::Line(line)) => Input::Line(line),
+            Ok(Heard::Error(status)) => Input::Close(Close::Error(status.fault(None))),
+            Ok(Heard::Unreadable(_)) => {
+                self.teller.skipped();
+                Input::Line(Line::Skipped)
+            }
+            Err(Halt::Slow) => Input::Close(Close::Slow),
+            Err(Halt::Stop) => Input::Stop,
+        }
+    }
+
+    fn page(&mut self, words: &[&str]) -> Input {
+        let value = |key: &str| words.iter().find_map(|word| word.strip_prefix(key));
+        let objects: Vec<String> = words.iter().filter(|w| w.contains('@') || **w == "?").map(|w| testing::object(w)).collect();
+        let body = testing::page("ConfigMapList", &objects, value("version=").expect("a version"), value("next="));
+        let page = ListPage::parse(&body).unwrap();
+        let mut whole = true;
+        for object in page.objects() {
+            if self.teller.page_object(&object).unwrap().is_some() {
+                whole = false;
+                self.teller.skipped();
+            }
+        }
+        Input::Page(Page { version: page.version, next: page.next, whole })
+    }
+}
+
+/// How an object that a list misses is told.
+const MISSING: &str = "DELETED(inferred)";
+
+fn version(text: &str) -> ResourceVersion {
+    ResourceVersion::new(text.trim_start_matches("from=")).unwrap()
+}
+
+fn fault(code: &str, retry_after: Option<&str>) -> Fault {
+    let retry_after = retry_after.map(|text| Duration::from_secs(text.trim_start_matches("retry-after=").parse().unwrap()));
+    Status::from_body(code.parse().unwrap(), b"").fault(retry_after)
+}
+
+fn error_line(code: &str, message: &str) -> Vec<u8> {
+    format!(r#"{{"type":"ERROR","object":{{"kind":"Status","status":"Failure","message":"{message}","code":{code}}}}}"#)
+        .into_bytes()
+}
+
+fn note_words(note: Note) -> String {
+    match note {
+        Note::Relist(reason) => format!("relist({reason:?})"),
+        Note::Restart(reason) => format!("restart({reason:?})"),
+        Note::Pages(detour) => format!("pages({detour:?})"),
+    }
+}
+
+fn action_words(action: &Action) -> Option<String> {
+    Some(match action {
+        Action::Read => return None,
+        Action::StreamList => "stream".to_owned(),
+        Action::Page { token: None, limit } => format!("page limit={limit}"),
+        Action::Page { token: Some(token), limit } => format!("page limit={limit} token={token}"),
+        Action::EndList { .. } | Action::TellAllDeleted => unreachable!("done at once"),
+        Action::Watch(version) => format!("watch from={version}"),
+        Action::Probe(version) => format!("probe {version}"),
+        Action::LookUp => "look up".to_owned(),
+        Action::Pause(pause) => pause_words(pause),
+        Action::AwaitCredit => "close, await credit".to_owned(),
+        Action::Stop => "stop".to_owned(),
+    })
+}
+
+fn pause_words(pause: &Pause) -> String {
+    match pause {
+        Pause::Backoff => "pause backoff".to_owned(),
+        Pause::Reconnect => "pause reconnect".to_owned(),
+        Pause::After(length) => format!("pause {}s", length.as_secs()),
+        Pause::Forbidden => "forbidden, pause".to_owned(),
+        Pause::SecondLook => "pause second look".to_owned(),
+        Pause::Absent => "absent, pause".to_owned(),
+        Pause::VersionGone(versions) => format!("version gone ({}), pause", versions.join(" ")),
+        Pause::Unknown(why) => format!("unknown ({why}), pause backoff"),
+    }
+}
+
+#[test]
+fn an_inventory_is_given_back_as_it_was_told() {
+    let told = Object::as_ref(&ObjectRef::scan(testing::object("a/uid@7").as_bytes()).unwrap().to_object()).to_object();
+    let mut store = Store::default();
+    store.put(&told.as_ref());
+    store.begin_list();
+    let gone = store.drain_missing().next().unwrap();
+    let (found, expected) = (gone.as_ref(), told.as_ref());
+    assert_eq!(
+        (found.namespace(), found.name(), found.uid(), found.resource_version(), found.labels().as_json()),
+        (expected.namespace(), expected.name(), expected.uid(), expected.resource_version(), expected.labels().as_json())
+    );
+    assert_eq!(store.len(), 0);
+}

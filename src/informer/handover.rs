@@ -1,0 +1,120 @@
+//! The way out: waits for credit, hands over events and marks.
+//!
+//! Takes what the teller decided to tell, gives it to the outlet, and counts it. Nothing leaves after a stop.
+
+use super::Context;
+use super::gate::Permit;
+use crate::api::{Object, ResourceVersion, Watch};
+use crate::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One watch's outlet.
+pub(super) struct Handover {
+    pub(super) context: Context,
+    pub(super) watch: Arc<Watch>,
+    /// Held while a list is under way.
+    pub(super) permit: Option<Permit>,
+    outlet: Box<dyn Outlet>,
+    /// A list was marked as begun, and none as ended since: no version may be marked.
+    listing: bool,
+}
+
+/// How long an event may wait for credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// A connection is open, and the server waits.
+    Limited,
+    /// Nobody waits.
+    Unlimited,
+}
+
+/// Why an event was not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// The receivers were busy for too long.
+    Slow,
+    /// Faro stops, or the receivers have ended.
+    Stop,
+}
+
+/// How often a wait for credit looks for a stop request, which an outlet need not know of.
+const STOP_CHECK: Duration = Duration::from_millis(100);
+
+impl Handover {
+    pub(super) fn new(watch: Arc<Watch>, outlet: Box<dyn Outlet>, context: Context) -> Self {
+        Self { context, watch, permit: None, outlet, listing: false }
+    }
+
+    /// Waits until one more event may be told.
+    pub(super) fn wait_for_credit(&mut self, patience: Patience) -> Result<(), Halt> {
+        if self.context.stop.is_requested() {
+            return Err(Halt::Stop);
+        }
+        match self.outlet.wait_for_credit(Duration::ZERO) {
+            Credit::Granted => return Ok(()),
+            Credit::Closed => return Err(Halt::Stop),
+            Credit::Exhausted => {}
+        }
+        self.context.pulse.waiting();
+        let start = Instant::now();
+        let end = self.wait_in_turns(patience, start);
+        self.context.metrics.waited_for_credit(start.elapsed());
+        self.context.pulse.working();
+        end
+    }
+
+    fn wait_in_turns(&mut self, patience: Patience, start: Instant) -> Result<(), Halt> {
+        let limit = self.context.limits.slow;
+        loop {
+            match self.outlet.wait_for_credit(STOP_CHECK.min(limit)) {
+                Credit::Granted => return Ok(()),
+                Credit::Closed => return Err(Halt::Stop),
+                Credit::Exhausted => {}
+            }
+            if self.context.stop.is_requested() {
+                return Err(Halt::Stop);
+            }
+            if start.elapsed() >= limit {
+                // Others may list while this one waits.
+                self.permit = None;
+                if patience == Patience::Limited {
+                    return Err(Halt::Slow);
+                }
+            }
+        }
+    }
+
+    /// Hands over an event. The caller has waited for credit.
+    pub(super) fn send(&mut self, event: MatchedEvent) {
+        self.context.metrics.event(event.event_type, event.inferred);
+        self.outlet.send(event);
+    }
+
+    /// Hands over that `object`, as it was last known, is gone.
+    pub(super) fn send_gone(&mut self, object: Object) {
+        self.context.metrics.tracked_changed(-1);
+        let mut event = MatchedEvent::new(EventType::Deleted, Arc::clone(&self.watch), object);
+        event.inferred = true;
+        self.send(event);
+    }
+
+    /// Marks that the version to resume from stands still until a list has ended.
+    pub(super) fn mark_listing(&mut self) {
+        if !self.listing {
+            self.listing = true;
+            self.outlet.mark(Mark::Listing);
+        }
+    }
+
+    pub(super) fn mark_listed(&mut self, version: &ResourceVersion) {
+        self.listing = false;
+        self.outlet.mark(Mark::Listed(version.clone()));
+    }
+
+    pub(super) fn mark_bookmark(&mut self, version: &ResourceVersion) {
+        if !self.listing {
+            self.outlet.mark(Mark::Bookmark(version.clone()));
+        }
+    }
+}

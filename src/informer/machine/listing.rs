@@ -1,0 +1,160 @@
+//! Lists: streaming where the server has it, by pages where not.
+
+use super::{Close, Detour, Ending, Fault, Line, Machine, Note, Page, PagedList, Pause, RelistReason, RestartReason, Resume};
+use super::{State, Step, Streaming, StreamingList, Watching, busy, unasked};
+
+/// Objects on a page, unless they turn out too large. As client-go asks for.
+const PAGE_LIMIT: u32 = 500;
+
+/// How much smaller a page becomes when its answer was too long.
+const PAGE_SHRINK: u32 = 10;
+
+/// After so many cuts a streaming list goes on by pages, which survive a cut.
+const CUTS_MAX: u8 = 2;
+
+impl Machine {
+    /// The beginning of a list.
+    pub(super) fn new_list(&self) -> State {
+        match self.streaming {
+            Streaming::Usable => streaming(0),
+            Streaming::Swallowed | Streaming::Refused => pages(),
+        }
+    }
+
+    pub(super) fn list_line(&mut self, list: StreamingList, line: Line) -> Step {
+        match line {
+            Line::Opened => self.read_on(State::Streaming(StreamingList { opened: true, ..list })),
+            Line::Event(_) => {
+                self.untold = false;
+                self.read_on(State::Streaming(list))
+            }
+            Line::Skipped => self.read_on(State::Streaming(StreamingList { whole: false, ..list })),
+            Line::Bookmark { version, initial_events_end: true } => {
+                self.enter(State::Ending(Ending { version, whole: list.whole, open: true }))
+            }
+            // Before the end there is no version to resume from.
+            Line::Bookmark { initial_events_end: false, .. } | Line::RelistDue => self.read_on(State::Streaming(list)),
+        }
+    }
+
+    pub(super) fn list_closed(&mut self, list: StreamingList, close: Close) -> Step {
+        match close {
+            Close::Ended { .. } | Close::Silent => self.cut(list, Pause::Backoff),
+            Close::Error(fault) => self.stream_failed(list, fault),
+            Close::NoFirstByte => self.swallowed(Detour::NoFirstByte),
+            Close::NoInitialEventsEnd => self.swallowed(Detour::NoEnd),
+            Close::Slow => {
+                // Pages hold no connection while their objects are told, so a list that is slow twice goes on by pages.
+                let next = if list.cuts + 1 < CUTS_MAX { streaming(list.cuts + 1) } else { pages() };
+                self.enter(State::Blocked { next: Box::new(next) }).noting(Note::Restart(RestartReason::Slow))
+            }
+        }
+    }
+
+    pub(super) fn stream_failed(&mut self, list: StreamingList, fault: Fault) -> Step {
+        match fault {
+            Fault::Refused => {
+                self.streaming = Streaming::Refused;
+                self.enter(pages()).noting(Note::Pages(Detour::Refused))
+            }
+            Fault::Connection if list.opened => self.cut(list, Pause::Reconnect),
+            Fault::Undecodable | Fault::TooLong => self.cut(list, Pause::Backoff),
+            Fault::Connection | Fault::Unauthorized | Fault::Server | Fault::Expired | Fault::UnknownVersion => {
+                self.pause(Pause::Backoff, streaming(list.cuts))
+            }
+            Fault::Forbidden => self.pause(Pause::Forbidden, streaming(list.cuts)),
+            Fault::NotFound => self.enter(State::LookingUp { before: None }),
+            // A busy server is never asked for something heavier.
+            Fault::Busy { retry_after } => self.pause(busy(retry_after), streaming(list.cuts)),
+            Fault::Stopped => self.enter(State::Stopped),
+        }
+    }
+
+    pub(super) fn page(&mut self, list: PagedList, page: Page) -> Step {
+        self.untold = false;
+        let PagedList { limit, whole, token: _ } = list;
+        let whole = whole && page.whole;
+        match page.next {
+            Some(token) => self.enter(State::Paging(PagedList { token: Some(token), limit, whole })),
+            None => self.enter(State::Ending(Ending { version: page.version, whole, open: false })),
+        }
+    }
+
+    pub(super) fn page_failed(&mut self, list: PagedList, fault: Fault) -> Step {
+        match fault {
+            // Never with the token inside this answer: it gives an inconsistent rest.
+            Fault::Expired => self.interrupted(list.limit),
+            Fault::Refused | Fault::UnknownVersion | Fault::Undecodable => {
+                self.pause(Pause::Backoff, first_page(list.limit)).noting(Note::Relist(RelistReason::Interrupted))
+            }
+            Fault::Unauthorized | Fault::Server | Fault::Connection => self.pause(Pause::Backoff, State::Paging(list)),
+            Fault::TooLong if list.limit > 1 => {
+                self.enter(State::Paging(PagedList { limit: (list.limit / PAGE_SHRINK).max(1), ..list }))
+            }
+            Fault::TooLong => self.pause(Pause::Backoff, State::Paging(list)),
+            Fault::Forbidden => {
+                // A role with `watch` only may stream what it may not list.
+                if self.streaming == Streaming::Swallowed {
+                    self.streaming = Streaming::Usable;
+                }
+                let again = self.new_list();
+                self.pause(Pause::Forbidden, again)
+            }
+            Fault::NotFound => self.enter(State::LookingUp { before: None }),
+            Fault::Busy { retry_after } => self.pause(busy(retry_after), State::Paging(list)),
+            Fault::Stopped => self.enter(State::Stopped),
+        }
+    }
+
+    pub(super) fn list_ended(&mut self, ending: Ending) -> Step {
+        self.in_first_list = false;
+        self.untold = false;
+        self.moved = false;
+        let watching = Watching::new(Resume::new(ending.version));
+        if ending.open {
+            return self.read_on(State::Watching(Watching { opened: true, heard: true, ..watching }));
+        }
+        self.enter(State::Watching(watching))
+    }
+
+    pub(super) fn ending_closed(&mut self, ending: Ending, close: Close) -> Step {
+        match close {
+            Close::Slow => {
+                let next = Box::new(State::Ending(Ending { open: false, ..ending }));
+                self.enter(State::Blocked { next }).noting(Note::Restart(RestartReason::Slow))
+            }
+            Close::Ended { .. } | Close::Error(_) | Close::Silent | Close::NoFirstByte | Close::NoInitialEventsEnd => {
+                unasked("the end of a watch")
+            }
+        }
+    }
+
+    /// The streaming list broke off: what was told stays known, and the list begins again.
+    fn cut(&mut self, list: StreamingList, pause: Pause) -> Step {
+        if list.cuts + 1 < CUTS_MAX {
+            return self.pause(pause, streaming(list.cuts + 1)).noting(Note::Relist(RelistReason::Interrupted));
+        }
+        self.pause(pause, pages()).noting(Note::Pages(Detour::Cut))
+    }
+
+    fn swallowed(&mut self, detour: Detour) -> Step {
+        self.streaming = Streaming::Swallowed;
+        self.enter(pages()).noting(Note::Pages(detour))
+    }
+
+    fn interrupted(&mut self, limit: u32) -> Step {
+        self.pause(Pause::Backoff, first_page(limit)).noting(Note::Relist(RelistReason::Interrupted))
+    }
+}
+
+fn streaming(cuts: u8) -> State {
+    State::Streaming(StreamingList { cuts, opened: false, whole: true })
+}
+
+fn pages() -> State {
+    first_page(PAGE_LIMIT)
+}
+
+fn first_page(limit: u32) -> State {
+    State::Paging(PagedList { token: None, limit, whole: true })
+}

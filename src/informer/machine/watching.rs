@@ -1,0 +1,123 @@
+//! Watches, and the probe before one is trusted again.
+
+use super::{
+    Close, Fault, Line, Machine, Note, Pause, RelistReason, RestartReason, Resume, State, Step, Watching, busy, unasked,
+};
+
+/// So many watches in a row that end as soon as they are open say that the version leads nowhere.
+const ENDS_AT_ONCE_MAX: u8 = 3;
+
+/// So many errors of one version say the same.
+const ERRORS_MAX: u8 = 2;
+
+impl Machine {
+    pub(super) fn watch_line(&mut self, mut watching: Watching, line: Line) -> Step {
+        match line {
+            Line::Opened => watching.opened = true,
+            // The mark of an initial end says nothing where it was not asked for.
+            Line::Event(version) | Line::Bookmark { version, initial_events_end: _ } => {
+                watching.heard = true;
+                self.moved |= watching.resume.advance(version);
+            }
+            Line::Skipped => watching.heard = true,
+            Line::RelistDue => {
+                let list = self.new_list();
+                return self.enter(list).noting(Note::Relist(RelistReason::Dirty));
+            }
+        }
+        self.read_on(State::Watching(watching))
+    }
+
+    pub(super) fn watch_closed(&mut self, watching: Watching, close: Close) -> Step {
+        match close {
+            Close::Ended { at_once } => self.watch_ended(watching, at_once),
+            Close::Error(fault) => self.error_line(watching, fault),
+            Close::Silent => self.enter(State::Probing(watching.resume)).noting(Note::Restart(RestartReason::Silent)),
+            Close::Slow => {
+                let next = Box::new(State::Watching(Watching::new(watching.resume)));
+                self.enter(State::Blocked { next }).noting(Note::Restart(RestartReason::Slow))
+            }
+            Close::NoFirstByte | Close::NoInitialEventsEnd => unasked("the end of a list"),
+        }
+    }
+
+    fn watch_ended(&mut self, watching: Watching, at_once: bool) -> Step {
+        let Watching { mut resume, heard, .. } = watching;
+        resume.ends = if at_once { resume.ends + 1 } else { 0 };
+        if resume.ends >= ENDS_AT_ONCE_MAX {
+            return self.relist(RelistReason::Stuck);
+        }
+        let ends = resume.ends;
+        let again = if heard { State::Watching(Watching::new(resume)) } else { State::Probing(resume) };
+        let step = if ends > 1 { self.pause(Pause::Backoff, again) } else { self.enter(again) };
+        step.noting(Note::Restart(RestartReason::Ended))
+    }
+
+    /// The stream said why it ends: as the HTTP code would, but an error that comes again says that the version leads nowhere.
+    fn error_line(&mut self, watching: Watching, fault: Fault) -> Step {
+        match fault {
+            Fault::Refused | Fault::Server | Fault::Undecodable | Fault::TooLong | Fault::Connection => {
+                self.counted_error(watching)
+            }
+            Fault::Expired
+            | Fault::UnknownVersion
+            | Fault::Unauthorized
+            | Fault::Forbidden
+            | Fault::NotFound
+            | Fault::Busy { .. }
+            | Fault::Stopped => self.watch_failed(watching, fault),
+        }
+    }
+
+    pub(super) fn watch_failed(&mut self, watching: Watching, fault: Fault) -> Step {
+        let opened = watching.opened;
+        let step = match fault {
+            Fault::Expired => return self.relist(RelistReason::Expired),
+            Fault::UnknownVersion => return self.relist(RelistReason::UnknownVersion),
+            Fault::Refused | Fault::Undecodable | Fault::TooLong => return self.counted_error(watching),
+            Fault::NotFound => self.enter(State::LookingUp { before: None }),
+            Fault::Connection => {
+                let pause = if opened { Pause::Reconnect } else { Pause::Backoff };
+                let step = self.pause(pause, State::Probing(watching.resume));
+                return step.noting(Note::Restart(RestartReason::Connection));
+            }
+            Fault::Unauthorized | Fault::Server => self.pause(Pause::Backoff, again(watching)),
+            Fault::Forbidden => self.pause(Pause::Forbidden, again(watching)),
+            Fault::Busy { retry_after } => self.pause(busy(retry_after), again(watching)),
+            Fault::Stopped => return self.enter(State::Stopped),
+        };
+        step.noting(Note::Restart(RestartReason::Error))
+    }
+
+    fn counted_error(&mut self, mut watching: Watching) -> Step {
+        watching.resume.errors += 1;
+        if watching.resume.errors >= ERRORS_MAX {
+            return self.relist(RelistReason::Stuck);
+        }
+        self.pause(Pause::Backoff, again(watching)).noting(Note::Restart(RestartReason::Error))
+    }
+
+    pub(super) fn probe_failed(&mut self, resume: Resume, fault: Fault) -> Step {
+        match fault {
+            Fault::UnknownVersion | Fault::Expired => self.relist(RelistReason::UnknownVersion),
+            // The server does not say, as for a role with `watch` only. A streaming list needs no more than that and finds out.
+            Fault::Refused | Fault::Forbidden => self.relist(RelistReason::UnknownVersion),
+            Fault::NotFound => self.enter(State::LookingUp { before: None }),
+            Fault::Unauthorized | Fault::Server | Fault::Connection | Fault::Undecodable | Fault::TooLong => {
+                self.pause(Pause::Backoff, State::Probing(resume))
+            }
+            Fault::Busy { retry_after } => self.pause(busy(retry_after), State::Probing(resume)),
+            Fault::Stopped => self.enter(State::Stopped),
+        }
+    }
+}
+
+impl Watching {
+    pub(super) fn new(resume: Resume) -> Self {
+        Self { resume, opened: false, heard: false }
+    }
+}
+
+fn again(watching: Watching) -> State {
+    State::Watching(Watching::new(watching.resume))
+}

@@ -1,0 +1,226 @@
+//! What an informer tells people: log lines at changes of state, its condition, and its counts of restarts and relists.
+
+use super::machine::{Detour, Note, Pause};
+use crate::api::{Status, Watch};
+use crate::client::Error;
+use crate::health::{Condition, WatchStatus};
+use crate::metrics::{RelistReason, RestartReason, WatchMetrics};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One watch's words to people.
+pub(super) struct Report {
+    watch: Arc<Watch>,
+    status: Arc<WatchStatus>,
+    metrics: WatchMetrics,
+    /// What went wrong last.
+    cause: String,
+    /// The trouble that was logged and is not over.
+    trouble: Option<(Condition, String)>,
+    /// When an unreadable event was last logged, and how many came since.
+    unreadable: Option<(Instant, u64)>,
+    begun: Instant,
+    synced: bool,
+}
+
+/// An unreadable event is logged at most so often; the others are counted.
+const UNREADABLE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Report {
+    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics, listed_before: bool) -> Self {
+        let cause = String::new();
+        Self { watch, status, metrics, cause, trouble: None, unreadable: None, begun: Instant::now(), synced: listed_before }
+    }
+
+    /// Remembers why a request failed.
+    pub(super) fn failed(&mut self, error: &Error) {
+        self.cause = chain(error);
+    }
+
+    /// Remembers why a stream ended.
+    pub(super) fn ended(&mut self, cause: impl Into<String>) {
+        self.cause = cause.into();
+    }
+
+    /// Remembers what the server said at the end of a stream.
+    pub(super) fn error_line(&mut self, status: &Status) {
+        self.cause = format!("{} {}: {}", status.code, status.reason, status.message);
+    }
+
+    pub(super) fn note(&mut self, note: Note) {
+        let (target, cause) = (&self.watch.target, &self.cause);
+        match note {
+            Note::Relist(reason) => {
+                self.metrics.relist(reason);
+                log::warn!(cause:% = cause; "{target}: {}, listing again", relist_words(reason));
+            }
+            Note::Restart(RestartReason::Ended) => {
+                self.metrics.restart(RestartReason::Ended);
+                log::debug!("{target}: watch ended, watching again");
+            }
+            Note::Restart(RestartReason::Slow) => {
+                self.metrics.restart(RestartReason::Slow);
+                log::warn!("{target}: receivers are busy, connection closed until they have room");
+            }
+            // The pause or the probe that follows says more, or all is well again before anyone could act.
+            Note::Restart(reason @ (RestartReason::Connection | RestartReason::Silent | RestartReason::Error)) => {
+                self.metrics.restart(reason);
+                log::debug!(cause:% = cause; "{target}: watch lost, watching again");
+            }
+            Note::Pages(detour) => log::info!(cause:% = cause; "{target}: {}, listing by pages", detour_words(detour)),
+        }
+    }
+
+    /// Says why nothing is asked for a while. `must_page`: the right to watch is not enough on this server.
+    pub(super) fn pause(&mut self, pause: &Pause, length: Duration, must_page: bool) {
+        let (condition, words) = match pause {
+            Pause::Backoff | Pause::Reconnect | Pause::After(_) => (Condition::Retrying, self.cause.clone()),
+            Pause::SecondLook => {
+                (Condition::Retrying, "not found on the server, looking again before that is believed".to_owned())
+            }
+            Pause::Unknown(why) => (Condition::Retrying, format!("not found, and discovery cannot tell why: {why}")),
+            Pause::Forbidden => (Condition::Forbidden, self.forbidden(must_page)),
+            Pause::Absent => (Condition::Absent, "not served by this server, waiting until it is".to_owned()),
+            Pause::VersionGone(versions) => (Condition::VersionGone, self.version_gone(versions)),
+        };
+        self.trouble(condition, words, length);
+    }
+
+    /// The very first list has begun.
+    pub(super) fn listing(&mut self) {
+        if !self.synced && self.trouble.is_none() {
+            self.well();
+        }
+    }
+
+    /// A list has ended with so many objects.
+    pub(super) fn listed(&mut self, objects: usize, version: &str) {
+        if !self.synced {
+            self.metrics.synced_after(self.begun.elapsed());
+        }
+        self.synced = true;
+        log::info!(objects, resource_version = version; "{}: listed, watching", self.watch.target);
+        self.trouble = None;
+        self.well();
+    }
+
+    /// The server answered as it should.
+    pub(super) fn answered(&mut self) {
+        if let Some((_, cause)) = self.trouble.take() {
+            log::info!(after:% = cause; "{}: the server answers again", self.watch.target);
+            self.well();
+        }
+    }
+
+    /// An event could not be read.
+    pub(super) fn unreadable(&mut self, why: &str) {
+        let now = Instant::now();
+        let unlogged = match &mut self.unreadable {
+            Some((last, unlogged)) if now.saturating_duration_since(*last) < UNREADABLE_LOG_INTERVAL => {
+                *unlogged += 1;
+                return;
+            }
+            Some((_, unlogged)) => *unlogged,
+            None => 0,
+        };
+        self.unreadable = Some((now, 0));
+        log::warn!(cause = why, unlogged; "{}: an event cannot be read and is passed over, everything will be listed again", self.watch.target);
+    }
+
+    fn well(&self) {
+        self.status.set(if self.synced { Condition::Synced } else { Condition::Listing }, "");
+    }
+
+    /// Logs trouble once, at its beginning; the same trouble again is a step, not a change.
+    fn trouble(&mut self, condition: Condition, words: String, length: Duration) {
+        let target = &self.watch.target;
+        let retry_after = format!("{:.1}s", length.as_secs_f64());
+        let is_news = self.trouble.as_ref().is_none_or(|(known, cause)| *known != condition || *cause != words);
+        if !is_news {
+            log::debug!(cause:% = words, retry_after:%; "{target}: still {}", condition_words(condition));
+            return;
+        }
+        log::warn!(cause:% = words, retry_after:%; "{target}: {}", condition_words(condition));
+        self.status.set(condition, words.clone());
+        self.trouble = Some((condition, words));
+    }
+
+    /// Which right is missing, and how to get it.
+    fn forbidden(&self, must_page: bool) -> String {
+        let target = &self.watch.target;
+        let verb = forbidden_verb(&self.cause);
+        let mut words = format!("the server does not allow to {verb} {}", target.gvr.resource());
+        match &target.namespace {
+            Some(namespace) => _ = write!(words, " in namespace {namespace}"),
+            None => words.push_str(" in all namespaces"),
+        }
+        if must_page && verb == "list" {
+            words.push_str(", and it has no streaming lists, for which the verb watch would be enough");
+        }
+        let kind = if target.namespace.is_some() { "Role" } else { "ClusterRole" };
+        let group = target.gvr.group();
+        _ = write!(words, "; bind a {kind} with verbs list and watch on {} (apiGroup \"{group}\")", target.gvr.resource());
+        _ = write!(words, ": {}", self.cause);
+        words
+    }
+
+    fn version_gone(&self, versions: &[String]) -> String {
+        let gvr = &self.watch.target.gvr;
+        let prefix = if gvr.group().is_empty() { String::new() } else { format!("{}/", gvr.group()) };
+        let served: Vec<String> = versions.iter().map(|version| format!("{prefix}{version}/{}", gvr.resource())).collect();
+        format!("{gvr} is no longer served; watch {} instead", served.join(" or "))
+    }
+}
+
+/// The verb that the server's message refuses.
+fn forbidden_verb(message: &str) -> &'static str {
+    // As in: User "u" cannot watch resource "secrets" in API group "" in the namespace "demo"
+    if message.contains("cannot list resource") {
+        "list"
+    } else if message.contains("cannot watch resource") {
+        "watch"
+    } else {
+        "list and watch"
+    }
+}
+
+fn relist_words(reason: RelistReason) -> &'static str {
+    match reason {
+        RelistReason::Expired => "the server no longer has the version to go on from",
+        RelistReason::UnknownVersion => "the server does not know the version to go on from",
+        RelistReason::Stuck => "the watch fails again and again from the same version",
+        RelistReason::Dirty => "events could not be read",
+        RelistReason::Interrupted => "the list was interrupted",
+        RelistReason::Returned => "the kind is served again",
+    }
+}
+
+fn detour_words(detour: Detour) -> &'static str {
+    match detour {
+        Detour::Refused => "the server has no streaming lists",
+        Detour::NoFirstByte => "the streaming list gives no byte",
+        Detour::NoEnd => "the streaming list does not say that it has ended",
+        Detour::Cut => "the streaming list was cut",
+    }
+}
+
+fn condition_words(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Starting | Condition::Listing | Condition::Synced | Condition::Retrying => "trying again",
+        Condition::Forbidden => "forbidden",
+        Condition::Absent => "absent",
+        Condition::VersionGone => "version gone",
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}

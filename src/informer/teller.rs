@@ -1,0 +1,199 @@
+//! Tells the receivers what the server says, and remembers it as told.
+//!
+//! Takes objects from the driver, compares them with the store, and hands an event to the outlet for each difference. An
+//! event is remembered as told only when it was handed over, so that what had to wait too long is found again.
+
+use super::dirt::Dirt;
+use super::handover::{Halt, Handover, Patience};
+use super::machine::Line;
+use super::store::{Standing, Store};
+use crate::api::{DecodeError, Object, ObjectRef, ResourceVersion, Status, WatchKind, WatchLine};
+use crate::event::{EventType, MatchedEvent};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One watch's store, its outlet, and how far it is.
+pub(super) struct Teller {
+    pub(super) out: Handover,
+    pub(super) store: Store,
+    pub(super) dirt: Dirt,
+    phase: Phase,
+}
+
+/// What the objects that come now are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Those of the very first list.
+    FirstList,
+    /// Those of another list: differences are found by comparison.
+    Relist,
+    /// Changes.
+    Live,
+}
+
+/// `kind` of an object of which the server was asked for metadata only.
+const METADATA_KIND: &str = "PartialObjectMetadata";
+
+impl Teller {
+    pub(super) fn new(out: Handover, store: Store) -> Self {
+        Self { out, store, dirt: Dirt::default(), phase: Phase::Live }
+    }
+
+    /// Begins a list: from here on the version to resume from stands still.
+    pub(super) fn begin_list(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.store.begin_list();
+        self.dirt.list_began(Instant::now());
+        self.out.mark_listing();
+    }
+
+    /// Tells what the list did not name as deleted, when it was `whole`, and marks its end.
+    pub(super) fn end_list(&mut self, version: &ResourceVersion, whole: bool, patience: Patience) -> Result<(), Halt> {
+        if whole {
+            self.tell_missing(patience)?;
+        }
+        self.dirt.list_ended(whole);
+        self.phase = Phase::Live;
+        self.out.permit = None;
+        // What could not be read may have changed or gone: only a list that reads everything ends that doubt.
+        if !self.dirt.is_any() {
+            self.out.mark_listed(version);
+        }
+        Ok(())
+    }
+
+    /// Tells everything known as deleted.
+    pub(super) fn tell_all_deleted(&mut self) -> Result<(), Halt> {
+        self.out.mark_listing();
+        self.store.begin_list();
+        self.tell_missing(Patience::Unlimited)
+    }
+
+    /// Takes a line of a watch, tells what is new in it, and gives what it means for the machine.
+    pub(super) fn line(&mut self, bytes: &[u8]) -> Result<Heard, Halt> {
+        let line = match WatchLine::parse(bytes) {
+            Ok(line) => line,
+            Err(error) => return Ok(Heard::Unreadable(error.to_string())),
+        };
+        match line {
+            WatchLine::Object { kind, object } => {
+                if self.out.context.content_is_metadata && object.kind() != METADATA_KIND {
+                    return Ok(Heard::Unreadable("whole objects came where only metadata was asked for".to_owned()));
+                }
+                self.object(kind, &object, Patience::Limited)?;
+                Ok(Heard::Line(Line::Event(object.resource_version())))
+            }
+            WatchLine::Bookmark { version, initial_events_end } => {
+                self.out.context.metrics.bookmark();
+                self.out.mark_bookmark(&version);
+                Ok(Heard::Line(Line::Bookmark { version, initial_events_end }))
+            }
+            WatchLine::Error(status) => Ok(Heard::Error(status)),
+        }
+    }
+
+    /// Tells an object of a page.
+    pub(super) fn page_object(&mut self, object: &Result<ObjectRef<'_>, DecodeError>) -> Result<Option<String>, Halt> {
+        match object {
+            Ok(object) => self.object(WatchKind::Added, object, Patience::Unlimited).map(|()| None),
+            Err(error) => Ok(Some(error.to_string())),
+        }
+    }
+
+    /// Something could not be read: everything will be listed again, and until then no version may be resumed from.
+    pub(super) fn skipped(&mut self) {
+        self.out.context.metrics.decode_error();
+        if self.dirt.found(Instant::now(), &self.out.context.limits) {
+            self.out.mark_listing();
+        }
+    }
+
+    /// Whether it is time to list again because of what could not be read.
+    pub(super) fn is_relist_due(&self) -> bool {
+        self.phase == Phase::Live && self.dirt.is_due()
+    }
+
+    fn object(&mut self, kind: WatchKind, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
+        let standing = self.store.see(object);
+        if standing == Standing::OtherUid {
+            self.replaced(object, patience)?;
+        }
+        match (kind, standing) {
+            (WatchKind::Deleted, Standing::Unknown | Standing::OtherUid) => Ok(()),
+            (WatchKind::Deleted, Standing::Same | Standing::Changed) => self.left(object, patience),
+            (WatchKind::Added | WatchKind::Modified, Standing::Same) => Ok(()),
+            (WatchKind::Added | WatchKind::Modified, Standing::Unknown | Standing::OtherUid) => {
+                self.present(EventType::Added, kind, object, patience)
+            }
+            (WatchKind::Added | WatchKind::Modified, Standing::Changed) => {
+                self.present(EventType::Updated, kind, object, patience)
+            }
+        }
+    }
+
+    /// Another object has taken the name, so the one that was known is gone.
+    fn replaced(&mut self, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
+        self.out.wait_for_credit(patience)?;
+        let old = self.store.remove(object).expect("another object is known under this name");
+        self.out.send_gone(old);
+        Ok(())
+    }
+
+    fn left(&mut self, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
+        let event = MatchedEvent::new(EventType::Deleted, Arc::clone(&self.out.watch), self.copy(object));
+        self.out.wait_for_credit(patience)?;
+        self.store.remove(object);
+        self.out.context.metrics.tracked_changed(-1);
+        self.out.send(event);
+        Ok(())
+    }
+
+    fn present(
+        &mut self,
+        event_type: EventType,
+        kind: WatchKind,
+        object: &ObjectRef<'_>,
+        patience: Patience,
+    ) -> Result<(), Halt> {
+        let mut event = MatchedEvent::new(event_type, Arc::clone(&self.out.watch), self.copy(object));
+        event.initial = self.phase == Phase::FirstList && event_type == EventType::Added;
+        event.inferred = match self.phase {
+            // A list that began again may find changes; a change that its stream tells is none.
+            Phase::FirstList => event_type == EventType::Updated && kind == WatchKind::Added,
+            Phase::Relist => true,
+            Phase::Live => false,
+        };
+        self.out.wait_for_credit(patience)?;
+        if self.store.put(&event.metadata()) {
+            self.out.context.metrics.tracked_changed(1);
+        }
+        self.out.send(event);
+        Ok(())
+    }
+
+    fn tell_missing(&mut self, patience: Patience) -> Result<(), Halt> {
+        let mut missing = self.store.missing();
+        let mut gone = self.store.drain_missing();
+        while missing > 0 {
+            self.out.wait_for_credit(patience)?;
+            self.out.send_gone(gone.next().expect("as many are missing as were counted"));
+            missing -= 1;
+        }
+        Ok(())
+    }
+
+    fn copy(&self, object: &ObjectRef<'_>) -> Object {
+        if self.out.watch.target.gvr.is_secrets() { object.to_redacted_object() } else { object.to_object() }
+    }
+}
+
+/// What a line of a watch was.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// Something for the machine.
+    Line(Line),
+    /// The server ends the watch, and why.
+    Error(Status),
+    /// Nothing that can be read, and why.
+    Unreadable(String),
+}

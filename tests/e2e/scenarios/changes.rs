@@ -1,0 +1,97 @@
+//! A script changes many objects while the daemon listens; every single answer of the server is a line, in order.
+
+use crate::cluster::Cluster;
+use crate::daemon::Setup;
+use crate::law::{check_deletes, check_one_by_one, check_stories};
+use crate::runner::Stage;
+use crate::wait::pause;
+use crate::writer::{Change, Writer};
+use rustix::process::Signal;
+use serde_json::json;
+use std::time::Duration;
+
+pub(super) fn three_hundred_changes_to_thirty_objects_one_by_one(stage: &Stage) {
+    let cluster = stage.shared();
+    let namespace = cluster.namespace("script");
+    let daemon = Setup::new(cluster, &config(&namespace)).start_ready();
+    let changes = script(&cluster.writer, &namespace, |_| {});
+    assert_eq!(changes.len(), CHANGES);
+    daemon.wait_for_lines("300 lines", |lines| lines.len() == CHANGES);
+    check_one_by_one(&daemon.stop().lines, &changes);
+}
+
+/// The receiver stands still for a minute while more is changed than any buffer on the way holds.
+pub(super) fn nothing_is_lost_while_the_receiver_stands_still_for_60_s(stage: &Stage) {
+    let cluster = stage.shared();
+    let namespace = cluster.namespace("still");
+    let mut daemon = Setup::new(cluster, &config(&namespace)).start_ready();
+    let mut changes = Vec::new();
+    for index in 0..OBJECTS {
+        changes.push(cluster.writer.create_config_map(&namespace, &name(index), &json!({}), "0"));
+    }
+    daemon.wait_for_lines("30 lines", |lines| lines.len() == OBJECTS);
+    daemon.signal(Signal::STOP);
+    for round in 0..ROUNDS_WHILE_STILL {
+        for index in 0..OBJECTS {
+            let data = format!("{round} {}", "x".repeat(BYTES_WHILE_STILL));
+            changes.push(cluster.writer.update_config_map(&namespace, &name(index), &json!({}), &data));
+        }
+    }
+    for index in 0..OBJECTS / 3 {
+        changes.push(cluster.writer.delete_config_map(&namespace, &name(index)));
+    }
+    pause(Duration::from_secs(60));
+    daemon.signal(Signal::CONT);
+    let last = cluster.writer.create_config_map(&namespace, "last", &json!({}), "0");
+    daemon.wait_for_lines("the last object", |lines| lines.iter().any(|line| line.uid == last.uid));
+    let lines = daemon.stop().lines;
+    check_stories(&lines, &server(cluster, &namespace));
+    check_deletes(&lines, &changes);
+}
+
+/// One watch on the `ConfigMaps` of `namespace` that tests make.
+pub(super) fn config(namespace: &str) -> String {
+    format!(
+        "resources: [{{gvr: v1/configmaps, namespace_names: [{namespace}], field_selector: metadata.name!=kube-root-ca.crt}}]"
+    )
+}
+
+/// 300 changes: each of 30 objects is created, updated seven times, deleted, and created again. `before` is told how many
+/// changes were made.
+pub(super) fn script(writer: &Writer, namespace: &str, before: impl Fn(usize)) -> Vec<Change> {
+    let mut changes = Vec::with_capacity(CHANGES);
+    for step in 0..STEPS {
+        for index in 0..OBJECTS {
+            before(changes.len());
+            let (name, labels, data) = (name(index), json!({"app": "script"}), step.to_string());
+            changes.push(match step {
+                0 | RECREATED_AT => writer.create_config_map(namespace, &name, &labels, &data),
+                DELETED_AT => writer.delete_config_map(namespace, &name),
+                _ => writer.update_config_map(namespace, &name, &labels, &data),
+            });
+        }
+    }
+    changes
+}
+
+/// Every object of `namespace` that a script made, as the server has it.
+pub(super) fn server(cluster: &Cluster, namespace: &str) -> Vec<serde_json::Value> {
+    let mut objects = cluster.writer.list_config_maps(namespace);
+    objects.retain(|object| object["metadata"]["name"] != "kube-root-ca.crt");
+    objects
+}
+
+/// The name of the script's object `index`.
+pub(super) fn name(index: usize) -> String {
+    format!("object-{index}")
+}
+
+pub(super) const OBJECTS: usize = 30;
+pub(super) const CHANGES: usize = OBJECTS * STEPS;
+const STEPS: usize = 10;
+const DELETED_AT: usize = 8;
+const RECREATED_AT: usize = 9;
+
+/// With the next, 12 MB in 600 changes: more than the sockets' buffers of both sides.
+const ROUNDS_WHILE_STILL: usize = 20;
+const BYTES_WHILE_STILL: usize = 20_000;
