@@ -1,1 +1,250 @@
-//! (to come)
+//! Joins the stations: builds them right to left, so that nothing is read before it can be written, and stops them
+//! left to right, so that what was read is still written.
+//!
+//! Holds no logic of its own: [`plan`] says what is watched, an informer how.
+
+mod plan;
+
+use crate::api::{Scope, Watch};
+use crate::client::{self, Client, Content, Interrupt, RestListWatch};
+use crate::config::{Config, MetricsConfig};
+use crate::dispatch::{self, Dispatcher, EventHandler, Export};
+use crate::health::Health;
+use crate::http::{HttpError, HttpServer, HttpSettings};
+use crate::informer::{Context, Informer, Limits, ListGate};
+use crate::lifecycle::{Joined, Stop};
+use crate::metrics::Metrics;
+use crate::sink::{SinkError, SinkSettings, Writer};
+use plan::Plan;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+pub use plan::PlanError;
+
+/// Runs Faro against one API server. Cheap to clone; all clones are one controller.
+#[derive(Clone)]
+pub struct Controller(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    config: Config,
+    handlers: Mutex<Vec<Arc<dyn EventHandler>>>,
+    stop: Stop,
+}
+
+/// How a run ended that was stopped as asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Events that were received, but not accepted by every handler and the file when the grace ended.
+    pub unfinished: u64,
+}
+
+/// Why a run could not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControllerError {
+    /// What is configured does not fit the server.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The events' file cannot be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Metrics and health cannot be served.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The server cannot be reached, or refuses.
+    #[error("cannot start on {server}")]
+    Server {
+        /// Its URL.
+        server: String,
+        /// What happened.
+        source: Box<client::Error>,
+    },
+    /// The operating system refused a thread.
+    #[error("cannot start thread {name}: raise the limit of processes (ulimit -u, pids.max) or watch fewer resources")]
+    Thread {
+        /// The thread's name.
+        name: String,
+        /// What happened.
+        source: io::Error,
+    },
+}
+
+/// What runs, in the order in which it stops.
+struct Running {
+    informers: Vec<(Interrupt, Joined)>,
+    dispatcher: Dispatcher,
+    writer: Option<Arc<Writer>>,
+    // Last, so that probes are answered while the rest stops.
+    _http: Option<HttpServer>,
+}
+
+/// What every informer is made with.
+struct Shared {
+    metrics: Metrics,
+    health: Health,
+    gate: ListGate,
+    content: Content,
+}
+
+impl Controller {
+    /// Opens nothing yet.
+    pub fn new(client: Client, config: Config) -> Self {
+        Self(Arc::new(Inner { client, config, handlers: Mutex::default(), stop: Stop::new() }))
+    }
+
+    /// Registers a handler, called for every event from the next [`start`](Self::start) on.
+    ///
+    /// With any handler, whole objects are asked of the server; without one, metadata only.
+    pub fn add_event_handler(&self, handler: impl EventHandler + 'static) {
+        self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(handler));
+    }
+
+    /// Asks the run to end, from any thread, as often as one likes. Returns at once; [`start`](Self::start) returns when all is drained.
+    pub fn stop(&self) {
+        self.0.stop.request();
+    }
+
+    /// Runs until stopped, then drains.
+    ///
+    /// # Errors
+    ///
+    /// When the run cannot start, or its output ends for good.
+    ///
+    /// # Blocking
+    ///
+    /// Until [`stop`](Self::stop), or the end of `auto_shutdown_sec`; then for `shutdown_grace_sec` at most.
+    pub fn start(&self) -> Result<Summary, ControllerError> {
+        let started = Instant::now();
+        let running = self.build()?;
+        let writer = running.writer.clone();
+        match self.0.config.auto_shutdown {
+            Some(limit) => {
+                self.0.stop.wait(limit.saturating_sub(started.elapsed()));
+            }
+            None => self.0.stop.wait_until_requested(),
+        }
+        let summary = self.shut_down(running);
+        match writer.and_then(|writer| writer.failure()) {
+            Some(error) => Err(error.into()),
+            None => Ok(summary),
+        }
+    }
+
+    /// Everything from the file's writer to the informers' threads; on failure what was built is stopped again.
+    fn build(&self) -> Result<Running, ControllerError> {
+        let config = &self.0.config;
+        let health = Health::default();
+        let metrics = Metrics::new(config.cluster_name.as_deref());
+        let writer = self.open_writer(&metrics, &health)?;
+        let http = self.serve(&metrics, &health)?;
+        let handlers = self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let content = if handlers.is_empty() { Content::Metadata } else { Content::Object };
+        let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
+        let dispatcher = Dispatcher::new(dispatch::Settings::default(), handlers, export, health.clone());
+        let mut running = Running { informers: Vec::new(), dispatcher, writer, _http: http };
+        let shared = Shared { metrics, health, content, gate: ListGate::default() };
+        match self.start_informers(&mut running, &shared) {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                self.stop();
+                self.shut_down(running);
+                Err(error)
+            }
+        }
+    }
+
+    fn open_writer(&self, metrics: &Metrics, health: &Health) -> Result<Option<Arc<Writer>>, ControllerError> {
+        let config = &self.0.config;
+        if !config.json_export && !config.json_stdout {
+            return Ok(None);
+        }
+        let folder = config.json_export.then(|| config.output_dir.clone());
+        let settings = SinkSettings { folder, stdout: config.json_stdout };
+        Ok(Some(Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?))
+    }
+
+    fn serve(&self, metrics: &Metrics, health: &Health) -> Result<Option<HttpServer>, ControllerError> {
+        let MetricsConfig { enabled, port, path, bind_addr, .. } = &self.0.config.metrics;
+        if !enabled {
+            return Ok(None);
+        }
+        let settings = HttpSettings { bind_addr: *bind_addr, port: *port, metrics_path: path.clone() };
+        let server = HttpServer::start(&settings, metrics, health)?;
+        log::info!("serving {path}, /health and /ready on http://{}", server.local_addr());
+        Ok(Some(server))
+    }
+
+    fn start_informers(&self, running: &mut Running, shared: &Shared) -> Result<(), ControllerError> {
+        let (cluster, plan) = self.survey()?;
+        for (target, scope) in plan {
+            let watch = Arc::new(Watch::new(target, &cluster, self.0.config.cluster_name.clone()));
+            running.informers.push(self.start_informer(watch, scope, &running.dispatcher, shared)?);
+        }
+        log::info!(watches = running.informers.len(); "watching");
+        Ok(())
+    }
+
+    /// Asks the server who it is and what it serves.
+    fn survey(&self) -> Result<(String, Plan), ControllerError> {
+        let client = &self.0.client;
+        let failed = |error| ControllerError::Server { server: client.server().to_owned(), source: Box::new(error) };
+        let version = client.version().map_err(failed)?;
+        log::info!(version = version.as_str(); "connected to {} ({})", client.server(), client.origin());
+        let discovery = client.discover().map_err(failed)?;
+        let plan = plan::plan(self.0.config.watches(), &discovery)?;
+        // Where kube-system cannot be read, the URL stands for the cluster.
+        let cluster = client.cluster_uid().map_err(failed)?.unwrap_or_else(|| client.server().to_owned());
+        Ok((cluster, plan))
+    }
+
+    fn start_informer(
+        &self,
+        watch: Arc<Watch>,
+        scope: Option<Scope>,
+        dispatcher: &Dispatcher,
+        shared: &Shared,
+    ) -> Result<(Interrupt, Joined), ControllerError> {
+        let name = format!("inf-{}", watch.gvr);
+        let refused = |source| ControllerError::Thread { name: name.clone(), source };
+        let metrics = shared.metrics.watch(&watch);
+        let outlet = dispatcher.outlet(Arc::clone(&watch), metrics.clone()).map_err(refused)?;
+        let rest = RestListWatch::new(self.0.client.transport(), &watch.target, scope, shared.content);
+        let interrupt = rest.interrupt();
+        let context = Context {
+            stop: self.0.stop.clone(),
+            status: shared.health.add_watch(Arc::clone(&watch)),
+            pulse: shared.health.add_thread(&name),
+            metrics,
+            gate: shared.gate.clone(),
+            limits: Limits::default(),
+            content_is_metadata: rest.content() == Content::Metadata,
+        };
+        let informer = Informer::new(watch, Box::new(rest), Box::new(outlet), context);
+        let thread = Joined::spawn(name.clone(), move || informer.run()).map_err(refused)?;
+        Ok((interrupt, thread))
+    }
+
+    /// Ends reading first, then waits for what was read.
+    fn shut_down(&self, running: Running) -> Summary {
+        let deadline = Instant::now() + self.0.config.shutdown_grace;
+        let Running { informers, dispatcher, writer, _http } = running;
+        dispatcher.close();
+        for (interrupt, _) in &informers {
+            interrupt.interrupt();
+        }
+        for (_, informer) in informers {
+            let name = informer.name().to_owned();
+            if !informer.join_until(deadline) {
+                log::warn!("{name}: does not end, left alone");
+            }
+        }
+        let unfinished = dispatcher.drain(deadline.saturating_duration_since(Instant::now())).unfinished;
+        if let Some(writer) = writer {
+            writer.stop(deadline);
+        }
+        let unfinished = unfinished.max(dispatcher.unfinished());
+        Summary { unfinished }
+    }
+}

@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn selectors_and_tokens_cannot_add_parameters() {
-        let target = target("v1/pods", None, Some("app in (a,b),x!=y"), Some("metadata.name=a&limit=1#ü"));
-        let selectors = "labelSelector=app%20in%20%28a%2Cb%29%2Cx%21%3Dy&fieldSelector=metadata.name%3Da%26limit%3D1%23%C3%BC";
+        let target = target("v1/pods", None, Some("app in (a,b),x!=y"), Some("metadata.name=a&limit\\=1#ü"));
+        let selectors = "labelSelector=app%20in%20%28a%2Cb%29%2Cx%21%3Dy&fieldSelector=metadata.name%3Da%26limit%5C%3D1%23%C3%BC";
         check(&target, None, &format!("/api/v1/pods?{selectors}&limit=500"));
         let page = PageRequest { limit: 2, token: Some("a+b/c=&limit=9") };
         assert!(Address::new(&target, None).list(&page).ends_with("&limit=2&continue=a%2Bb%2Fc%3D%26limit%3D9"));

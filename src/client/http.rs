@@ -80,7 +80,7 @@ pub(super) fn read_to_limit(
     Ok(())
 }
 
-/// What a failed read means. A transport that was interrupted says so by an [`Error`] inside the I/O error.
+/// What a failed read means: the [`Error`] inside it where there is one, as after an interrupt, else a broken connection.
 pub(super) fn read_error(request: &str, server: &str, error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => error,

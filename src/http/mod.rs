@@ -1,1 +1,125 @@
-//! (to come)
+//! Metrics, health and readiness over HTTP, on one thread that no client can hold up.
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `metrics_path` | what Prometheus scrapes |
+//! | `/health` | 200 while no thread is dead or stuck, else 503; which one, as JSON |
+//! | `/ready` | 200 when the first list of every watch has ended and the sink can write, else 503; what is missing, as JSON |
+//! | `/ready?strict=1` | 503 also while any watch is not synced |
+//! | `/` | these paths |
+//!
+//! # Why `tiny_http` does not hold the sockets
+//!
+//! `tiny_http` writes the answers, and its `Server` is not used. Exposed to a network, that server can be killed by
+//! whoever reaches it: a POST with an enormous `Content-Length` aborts the process, a reset panics a worker, an accept
+//! error ends it without a word, a head may be of any size and a client costs a thread for as long as it likes. All five
+//! are in how it accepts, reads and queues, none in how it answers. So a guard of ours (`guard.rs`) does the former: one
+//! thread polls the listener and at most 64 connections, admits GET and HEAD without a body in a head of at most 8 KB
+//! within 5 s, and lets the connection that is idle for longest give way to a new one. What it admits is four words of a
+//! request line, answered from memory. Relaying them to a second server on loopback would add threads, descriptors, a
+//! port open to every local user and a way to fail, and take nothing away.
+
+mod answer;
+mod connection;
+mod guard;
+mod head;
+#[cfg(test)]
+mod tests;
+
+use crate::health::Health;
+use crate::lifecycle::Joined;
+use crate::metrics::Metrics;
+use answer::Site;
+use guard::Guard;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+
+/// Where to serve, and under which path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// The address to listen on, of either family. Defaults to `0.0.0.0`: all IPv4 addresses.
+    pub bind_addr: IpAddr,
+    /// The port; 0 lets the system choose one, see [`HttpServer::local_addr`]. Defaults to 8080.
+    pub port: u16,
+    /// The path of the metrics. Defaults to `/metrics`.
+    pub metrics_path: String,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { bind_addr: Ipv4Addr::UNSPECIFIED.into(), port: 8080, metrics_path: "/metrics".to_owned() }
+    }
+}
+
+/// The running server. Dropping it closes the port and every connection, at once.
+#[derive(Debug)]
+pub struct HttpServer {
+    local_addr: SocketAddr,
+    // Dropped before `_thread`: closing this end is what ends the thread.
+    _stop: UnixStream,
+    _thread: Joined,
+}
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The address or port cannot be had.
+    #[error(
+        "cannot serve metrics and probes on {address}; choose another `metrics.port` or `metrics.bind_addr`, \
+         or switch it off with `metrics: {{enabled: false}}`"
+    )]
+    Bind {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The path of the metrics is no path, or is taken.
+    #[error("metrics.path: expected a path such as /metrics, other than /health and /ready, found {found:?}")]
+    Path {
+        /// What was asked for.
+        found: String,
+    },
+    /// The system refuses a thread or a descriptor.
+    #[error("cannot start serving metrics and probes on {address}")]
+    Start {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl HttpServer {
+    /// Serves what `metrics` and `health` tell until dropped.
+    ///
+    /// # Errors
+    ///
+    /// When the port is in use or not allowed, the address is not this host's, the path is none, or the system refuses
+    /// one more thread.
+    pub fn start(settings: &HttpSettings, metrics: &Metrics, health: &Health) -> Result<Self, HttpError> {
+        let site = Site::new(&settings.metrics_path, metrics.clone(), health.clone())
+            .ok_or_else(|| HttpError::Path { found: settings.metrics_path.clone() })?;
+        let address = SocketAddr::new(settings.bind_addr, settings.port);
+        let listener = TcpListener::bind(address).map_err(|source| HttpError::Bind { address, source })?;
+        Self::serve(listener, site, health).map_err(|source| HttpError::Start { address, source })
+    }
+
+    fn serve(listener: TcpListener, site: Site, health: &Health) -> io::Result<Self> {
+        let local_addr = listener.local_addr()?;
+        let (stop, stopped) = UnixStream::pair()?;
+        let guard = Guard::new(listener, stopped, site)?;
+        let pulse = health.add_thread(THREAD_NAME);
+        let thread = Joined::spawn(THREAD_NAME, move || guard.run(pulse))?;
+        Ok(Self { local_addr, _stop: stop, _thread: thread })
+    }
+
+    /// The address that is served, with the port that the system chose where 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+}
+
+const THREAD_NAME: &str = "http";

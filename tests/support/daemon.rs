@@ -22,7 +22,7 @@ pub(crate) struct Setup {
     kubeconfig: Option<PathBuf>,
     arguments: Vec<String>,
     port: u16,
-    release: bool,
+    binary: PathBuf,
     dir: TempDir,
     secrets: Vec<String>,
 }
@@ -63,8 +63,9 @@ impl Setup {
     /// Runs without configuration and without kubeconfig.
     pub(crate) fn bare() -> Self {
         let dir = tempfile::Builder::new().prefix("faro-daemon-").tempdir().expect("a folder for the daemon");
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_faro"));
         let (arguments, secrets) = (Vec::new(), Vec::new());
-        Self { config: None, kubeconfig: None, arguments, port: free_port(), release: false, dir, secrets }
+        Self { config: None, kubeconfig: None, arguments, port: free_port(), binary, dir, secrets }
     }
 
     /// Takes this text as the whole configuration.
@@ -88,9 +89,16 @@ impl Setup {
         Self { secrets, ..self }
     }
 
-    /// Takes the release binary, which has to be built before.
+    /// Takes the release binary.
+    ///
+    /// # Panics
+    ///
+    /// When it was not built before.
     pub(crate) fn release(self) -> Self {
-        Self { release: true, ..self }
+        let target = self.binary.ancestors().nth(2).expect("cargo builds into target/PROFILE");
+        let binary = target.join("release/faro");
+        assert!(binary.is_file(), "{} is missing: run `cargo build --release`", binary.display());
+        Self { binary, ..self }
     }
 
     /// The port of its metrics.
@@ -110,7 +118,7 @@ impl Setup {
 
     /// Starts it.
     pub(crate) fn start(self) -> Daemon {
-        let mut command = Command::new(self.binary());
+        let mut command = Command::new(&self.binary);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(config) = &self.config {
@@ -123,17 +131,6 @@ impl Setup {
         }
         command.args(&self.arguments);
         Daemon::run(&mut command, self)
-    }
-
-    fn binary(&self) -> PathBuf {
-        let built = Path::new(env!("CARGO_BIN_EXE_faro"));
-        if !self.release {
-            return built.to_owned();
-        }
-        let target = built.ancestors().nth(2).expect("cargo builds into target/PROFILE");
-        let binary = target.join("release/faro");
-        assert!(binary.is_file(), "{} is missing: run `cargo build --release`", binary.display());
-        binary
     }
 
     /// Starts it and waits until it says that it is ready.

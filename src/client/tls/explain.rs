@@ -3,6 +3,7 @@
 use rustls::{AlertDescription, CertificateError, Error};
 
 /// What a failed handshake means to the person who has to repair it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open; the rest is told in the library's words")]
 pub(crate) fn explain(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(certificate) => explain_certificate(certificate),

@@ -121,10 +121,8 @@ fn private_key(pem: &Named) -> Result<PrivateKeyDer<'static>, SetupError> {
         return Err(SetupError::certificate(&pem.what, "the key is encrypted; store it without a passphrase"));
     }
     PrivateKeyDer::from_pem_slice(&pem.text).map_err(|error| {
-        let problem = match error {
-            rustls_pki_types::pem::Error::NoItemsFound => "it holds no private key (-----BEGIN PRIVATE KEY-----)",
-            _ => "its PEM text is damaged",
-        };
+        let nothing = matches!(error, rustls_pki_types::pem::Error::NoItemsFound);
+        let problem = if nothing { "it holds no private key (-----BEGIN PRIVATE KEY-----)" } else { "its PEM text is damaged" };
         SetupError::certificate(&pem.what, problem)
     })
 }
@@ -134,6 +132,7 @@ fn find(text: &[u8], words: &[u8]) -> bool {
 }
 
 /// Why a certificate and a key make no pair. Texts of the TLS library about keys are not passed on.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open; whatever else is wrong, the key is not usable")]
 fn unfit(certificate: &Named, key: &Named, error: &rustls::Error) -> SetupError {
     match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {

@@ -117,6 +117,7 @@ fn share(deadline: Instant, addresses: usize) -> Instant {
     Instant::now() + if addresses > 1 { left / 2 } else { left }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open; the rest is told in the library's words")]
 fn unreachable_address(address: SocketAddr, error: &Error) -> String {
     match error {
         Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => format!("{address}: no answer within {CONNECT_LIMIT:?}"),

@@ -114,9 +114,12 @@ impl Transport {
     }
 
     fn login(&self, get: &Get<'_>) -> Result<Login, Error> {
-        self.shared.session.login(&self.state.ending).map_err(|source| match source {
-            SetupError::Interrupted => Error::Stopped { request: get.request.to_owned() },
-            source => Error::Credentials { request: get.request.to_owned(), server: self.shared.server().to_owned(), source },
+        self.shared.session.login(&self.state.ending).map_err(|source| {
+            let request = get.request.to_owned();
+            if matches!(source, SetupError::Interrupted) {
+                return Error::Stopped { request };
+            }
+            Error::Credentials { request, server: self.shared.server().to_owned(), source }
         })
     }
 

@@ -13,15 +13,9 @@ use ureq::http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 pub struct Response {
     /// The header `Content-Type`, empty when absent.
     pub content_type: String,
+    request: Box<str>,
     body: ureq::BodyReader<'static>,
     ending: Ending,
-}
-
-impl Response {
-    /// Whether the transport was interrupted, which is then why a read failed.
-    pub fn is_interrupted(&self) -> bool {
-        self.ending.has_come()
-    }
 }
 
 impl std::fmt::Debug for Response {
@@ -33,12 +27,12 @@ impl std::fmt::Debug for Response {
 impl Read for Response {
     /// Fails with [`TimedOut`](io::ErrorKind::TimedOut) when no byte came for the read limit; the next read goes on from there.
     /// Fails with [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) when the connection breaks before the answer has ended, and with
-    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) once interrupted.
+    /// [`Error::Stopped`] inside once interrupted.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = self.body.read(buffer);
         if self.ending.has_come() {
             // An end that our own shutdown made must not look like the server's.
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "interrupted because Faro stops"));
+            return Err(io::Error::other(Error::Stopped { request: self.request.to_string() }));
         }
         result.map_err(plain_io)
     }
@@ -49,7 +43,8 @@ pub(super) fn judge(get: &Get<'_>, mut answer: Answer, server: &str, ending: &En
     let status = answer.status();
     if status.is_success() {
         let content_type = header(&answer, &CONTENT_TYPE).to_owned();
-        return Ok(Response { content_type, body: answer.into_body().into_reader(), ending: ending.clone() });
+        let body = answer.into_body().into_reader();
+        return Ok(Response { content_type, request: get.request.into(), body, ending: ending.clone() });
     }
     if status.is_redirection() {
         let location = shown_location(header(&answer, &LOCATION));
@@ -79,6 +74,7 @@ pub(super) fn read_error_body(answer: &mut Answer, limit: Duration) -> Vec<u8> {
 }
 
 /// Names a request that failed before its answer was there.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open; the rest is told in the library's words")]
 pub(super) fn failure(request: &str, server: &str, ending: &Ending, error: ureq::Error) -> Error {
     let request = request.to_owned();
     if ending.has_come() {

@@ -36,11 +36,8 @@ impl Socket {
 
     /// Whether the peer neither closed the connection nor sent anything. `probe` reads, and finds nothing when all is well.
     pub(super) fn is_quiet(stream: &TcpStream, probe: impl FnOnce() -> io::Result<usize>) -> bool {
-        let quiet = stream.set_nonblocking(true).and_then(|()| match probe() {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(true),
-            Ok(_) | Err(_) => Ok(false),
-        });
-        stream.set_nonblocking(false).is_ok() && quiet.unwrap_or(false)
+        let heard = stream.set_nonblocking(true).and_then(|()| probe());
+        stream.set_nonblocking(false).is_ok() && heard.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
     }
 
     pub(super) fn stream(&self) -> &Arc<TcpStream> {

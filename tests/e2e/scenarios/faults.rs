@@ -55,6 +55,8 @@ pub(super) fn every_delete_is_told_once_after_a_compaction(stage: &Stage) {
     pause(Duration::from_secs(40));
     network.mend();
     daemon.wait_for_lines("a change that was found by comparison", |lines| lines.iter().any(|line| line.inferred));
+    // Without this, the scenario would show a reconnect and no more.
+    assert_eq!(daemon.metric("faro_relists_total", r#"reason="expired""#), 1.0);
     check_after(daemon, writer, &namespace, &changes, &server(&cluster, &namespace));
 }
 
@@ -81,6 +83,7 @@ pub(super) fn a_restore_from_a_backup_is_found_and_every_difference_told(stage: 
     let found = OBJECTS + CREATED;
     let lines = daemon.wait_for_lines("every difference", |lines| lines.iter().filter(|line| line.inferred).count() == found);
     check_stories(&lines, &objects);
+    assert_eq!(daemon.metric("faro_relists_total", r#"reason="unknown_version""#), 1.0);
     // It hears the restored server from now on.
     let after = writer.create_config_map(&namespace, "after", &plain, "1");
     daemon.wait_for_lines("a change after the restore", |lines| lines.iter().any(|line| line.uid == after.uid && !line.inferred));

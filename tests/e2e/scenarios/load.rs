@@ -10,8 +10,8 @@ use std::fs;
 /// Peak memory under 40 MB, processor time under 2 s, at the moment at which it says that it is ready.
 pub(super) fn twenty_thousand_pods_in_little_memory_and_time(stage: &Stage) {
     let cluster = stage.own(Options::default());
-    create_pods(&cluster);
     let setup = Setup::new(&cluster, "resources: [{gvr: v1/pods}]").arguments("--log-level info").release();
+    create_pods(&cluster);
     let daemon = setup.start_ready();
     let (memory_kib, cpu_sec) = (peak_memory_kib(daemon.id()), cpu_secs(daemon.id()));
     daemon.wait_for_lines("20,000 lines", |lines| lines.len() == PODS);
