@@ -107,6 +107,7 @@ impl Report {
 
     /// The server answered as it should.
     pub(super) fn answered(&mut self) {
+        self.status.heard();
         if let Some((_, cause)) = self.trouble.take() {
             log::info!(after:% = cause; "{}: the server answers again", self.watch.target);
             self.well();
@@ -158,9 +159,12 @@ impl Report {
         if must_page && verb == "list" {
             words.push_str(", and it has no streaming lists, for which the verb watch would be enough");
         }
-        let kind = if target.namespace.is_some() { "Role" } else { "ClusterRole" };
-        let group = target.gvr.group();
-        _ = write!(words, "; bind a {kind} with verbs list and watch on {} (apiGroup \"{group}\")", target.gvr.resource());
+        let (kind, place) = match &target.namespace {
+            Some(namespace) => ("Role", format!(" in namespace {namespace}")),
+            None => ("ClusterRole", String::new()),
+        };
+        let (resource, group) = (target.gvr.resource(), target.gvr.group());
+        _ = write!(words, "; bind a {kind} with verbs list and watch on {resource} (apiGroup \"{group}\"){place}");
         _ = write!(words, ": {}", self.cause);
         words
     }

@@ -69,7 +69,7 @@ struct Model(Arc<Mutex<Server>>);
 
 struct Server {
     random: fastrand::Rng,
-    objects: BTreeMap<String, (String, u64)>,
+    objects: Objects,
     /// Every change since `compacted`: its version, its line.
     history: Vec<(u64, Vec<u8>)>,
     version: u64,
@@ -81,13 +81,16 @@ struct Server {
     faults: usize,
     uids: u64,
     /// A state to restore, as from a backup.
-    backup: Option<(BTreeMap<String, (String, u64)>, u64)>,
+    backup: Option<(Objects, u64)>,
     restores: u32,
     /// Nobody has asked since the restore: until then nothing is written, since a version that is reached again cannot be told apart.
     restored_unseen: bool,
     stop: Stop,
     outbox: Outbox,
 }
+
+/// Each object's uid and version, by name.
+type Objects = BTreeMap<String, (String, u64)>;
 
 /// One open answer.
 struct Open {
