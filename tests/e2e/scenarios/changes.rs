@@ -8,7 +8,7 @@ use crate::wait::pause;
 use crate::writer::{Change, Writer};
 use rustix::process::Signal;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) fn three_hundred_changes_to_thirty_objects_one_by_one(stage: &Stage) {
     let cluster = stage.shared();
@@ -31,6 +31,7 @@ pub(super) fn nothing_is_lost_while_the_receiver_stands_still_for_60_s(stage: &S
     }
     daemon.wait_for_lines("30 lines", |lines| lines.len() == OBJECTS);
     daemon.signal(Signal::STOP);
+    let stopped = Instant::now();
     for round in 0..ROUNDS_WHILE_STILL {
         for index in 0..OBJECTS {
             let data = format!("{round} {}", "x".repeat(BYTES_WHILE_STILL));
@@ -40,10 +41,11 @@ pub(super) fn nothing_is_lost_while_the_receiver_stands_still_for_60_s(stage: &S
     for index in 0..OBJECTS / 3 {
         changes.push(cluster.writer.delete_config_map(&namespace, &name(index)));
     }
-    pause(Duration::from_secs(60));
+    pause(STILL.saturating_sub(stopped.elapsed()));
     daemon.signal(Signal::CONT);
     let last = cluster.writer.create_config_map(&namespace, "last", &json!({}), "0");
     daemon.wait_for_lines("the last object", |lines| lines.iter().any(|line| line.uid == last.uid));
+    eprintln!("RESTARTS {} RELISTS {}", daemon.metric("faro_watch_restarts_total", ""), daemon.metric("faro_relists_total", ""));
     let lines = daemon.stop().lines;
     check_stories(&lines, &server(cluster, &namespace));
     check_deletes(&lines, &changes);
@@ -91,6 +93,8 @@ pub(super) const CHANGES: usize = OBJECTS * STEPS;
 const STEPS: usize = 10;
 const DELETED_AT: usize = 8;
 const RECREATED_AT: usize = 9;
+
+const STILL: Duration = Duration::from_secs(60);
 
 /// With the next, 12 MB in 600 changes: more than the sockets' buffers of both sides.
 const ROUNDS_WHILE_STILL: usize = 20;
