@@ -131,6 +131,7 @@ impl Report {
     /// The server answered as it should.
     pub(super) fn answered(&mut self) {
         self.status.heard();
+        self.is_said = false;
         if let Some((_, cause)) = self.trouble.take() {
             log::info!(after:% = cause; "{}: the server answers again", self.watch.target);
             self.well();
