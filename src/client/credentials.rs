@@ -47,6 +47,7 @@ pub(crate) struct Session {
     endpoint: Endpoint,
     state: Mutex<State>,
     turn: Turn,
+    look_again_after: Duration,
 }
 
 #[derive(Default)]
@@ -69,7 +70,7 @@ impl std::fmt::Debug for State {
 
 impl Session {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, state: Mutex::default(), turn: Turn::new() }
+        Self { endpoint, state: Mutex::default(), turn: Turn::new(), look_again_after: LOOK_AGAIN }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -110,7 +111,7 @@ impl Session {
             (Ok(login), _) => Ok(login),
             (Err(error), Some(login)) if !refused && self.outlives_errors() => {
                 log::warn!(cause:% = error; "{}: cannot read credentials again, going on with those read before", self.endpoint.server);
-                self.lock().look_again = Some(Instant::now() + LOOK_AGAIN);
+                self.lock().look_again = Some(Instant::now() + self.look_again_after);
                 Ok(login)
             }
             (Err(error), _) => Err(error),
@@ -151,7 +152,7 @@ impl Session {
             None => (0, self.tls(&material)?),
         };
         let login = Login { authorization, tls, generation };
-        let look_again = self.has_files().then(|| Instant::now() + LOOK_AGAIN);
+        let look_again = self.has_files().then(|| Instant::now() + self.look_again_after);
         *self.lock() = State { login: Some(login.clone()), material: Some(material), look_again, expires, refused: false };
         Ok(login)
     }

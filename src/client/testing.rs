@@ -220,10 +220,11 @@ pub(crate) fn server_config(leaf: &Leaf, clients: Option<&str>) -> ServerConfig 
 
 /// An executable script in `directory`.
 pub(crate) fn script(directory: &std::path::Path, name: &str, body: &str) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
     let path = directory.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by another process: a file that this one has open for writing, or a child of it just started, cannot be run.
+    let writer = r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#;
+    let done = std::process::Command::new("sh").args(["-c", writer, "sh", body]).arg(&path).status().unwrap();
+    assert!(done.success());
     path
 }
 

@@ -1,1 +1,138 @@
-//! Tests.
+//! When a login is read again, and when it is not.
+
+use super::{LOOK_AGAIN, Session};
+use crate::client::SetupError;
+use crate::client::endpoint::{Identity, LoginSource, Pem, PemSource, Trust};
+use crate::client::exec::ExecPlugin;
+use crate::client::interrupt::Ending;
+use crate::client::kubeconfig::model::{Cluster, Exec};
+use crate::client::testing::{Authority, PATIENCE, endpoint, script};
+use crate::lifecycle::Joined;
+use rcgen::{CertificateParams, KeyPair};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A session that looks at its files again with each login.
+fn eager(login: LoginSource, identity: Option<Identity>) -> Session {
+    let mut endpoint = endpoint("https://api.test");
+    endpoint.trust = Trust { insecure: true, ..Trust::default() };
+    (endpoint.login, endpoint.identity) = (login, identity);
+    Session { look_again_after: Duration::ZERO, ..Session::new(endpoint) }
+}
+
+fn authorization(session: &Session) -> String {
+    let login = session.login(&Ending::new()).unwrap();
+    login.authorization.as_ref().unwrap().reveal().to_owned()
+}
+
+#[test]
+fn a_changed_token_file_is_seen_within_a_minute() {
+    assert!(LOOK_AGAIN <= Duration::from_secs(60));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let session = eager(LoginSource::TokenFile(file.path().to_owned()), None);
+    for token in ["one", "two\n"] {
+        std::fs::write(file.path(), token).unwrap();
+        assert_eq!(authorization(&session), format!("Bearer {}", token.trim()));
+    }
+    // In the middle of being replaced it is empty, or not there; the token read before goes on to be used.
+    std::fs::write(file.path(), "").unwrap();
+    assert_eq!(authorization(&session), "Bearer two");
+    std::fs::remove_file(file.path()).unwrap();
+    assert_eq!(authorization(&session), "Bearer two");
+}
+
+#[test]
+fn a_token_file_without_a_token_is_an_error_at_first() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for text in ["", "\n", "two words", "\u{fffd}"] {
+        std::fs::write(file.path(), text).unwrap();
+        let error = eager(LoginSource::TokenFile(file.path().to_owned()), None).login(&Ending::new()).unwrap_err();
+        assert!(error.to_string().ends_with("it holds no token"), "{error}");
+    }
+}
+
+#[test]
+fn a_renewed_certificate_makes_new_connections_and_an_equal_one_does_not() {
+    let home = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let write = || {
+        let leaf = authority.sign(&CertificateParams::default(), &KeyPair::generate().unwrap());
+        std::fs::write(home.path().join("crt"), leaf.certificate).unwrap();
+        std::fs::write(home.path().join("key"), leaf.key).unwrap();
+    };
+    let file = |name: &str| Pem { what: name.to_owned(), source: PemSource::File(home.path().join(name)) };
+    write();
+    let session = eager(LoginSource::Nothing, Some(Identity { certificate: file("crt"), key: file("key") }));
+    let tls = || session.login(&Ending::new()).unwrap().tls.unwrap();
+    let first = tls();
+    assert!(Arc::ptr_eq(&first, &tls()), "all share one configuration");
+    write();
+    let second = tls();
+    assert!(!Arc::ptr_eq(&first, &second));
+    // A key that does not fit yet: the files are being replaced one after the other.
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    std::fs::write(home.path().join("key"), key).unwrap();
+    assert!(Arc::ptr_eq(&second, &tls()));
+}
+
+/// A session whose plugin notes its runs and prints a token with their number, and what `status` adds.
+fn plugin(home: &Path, status: &str) -> Session {
+    let body = format!(
+        "cd \"$(dirname \"$0\")\"; echo run >> runs\n\
+         echo \"{{\\\"kind\\\":\\\"ExecCredential\\\",\\\"apiVersion\\\":\\\"client.authentication.k8s.io/v1\\\",\
+         \\\"status\\\":{{\\\"token\\\":\\\"t$(wc -l < runs)\\\"{status}}}}}\""
+    );
+    script(home, "plugin", &body);
+    let exec: Exec =
+        serde_yaml::from_str("{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: ./plugin}").unwrap();
+    let server = endpoint("https://api.test").server;
+    let file = home.join("config");
+    let plugin = ExecPlugin::from_kubeconfig(&exec, &file, "config", &Cluster::default(), &file, &server).unwrap();
+    eager(LoginSource::Exec(plugin), None)
+}
+
+#[test]
+fn a_plugin_runs_once_until_its_credential_expires_or_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let session = Arc::new(plugin(home.path(), ",\\\"expirationTimestamp\\\":\\\"2999-01-01T00:00:00Z\\\""));
+    let threads: Vec<_> = (0..8)
+        .map(|n| {
+            let session = session.clone();
+            Joined::spawn(format!("test-{n}"), move || assert_eq!(authorization(&session), "Bearer t1")).unwrap()
+        })
+        .collect();
+    drop(threads);
+    assert_eq!(std::fs::read_to_string(home.path().join("runs")).unwrap(), "run\n");
+    let refused = session.login(&Ending::new()).unwrap();
+    assert!(session.refuse(&refused));
+    assert_eq!(authorization(&session), "Bearer t2");
+    assert!(session.refuse(&refused), "another transport was refused with the same old login");
+    assert_eq!(authorization(&session), "Bearer t2", "which was renewed already");
+}
+
+#[test]
+fn an_expired_credential_is_renewed() {
+    let home = tempfile::tempdir().unwrap();
+    let session = plugin(home.path(), ",\\\"expirationTimestamp\\\":\\\"2001-01-01T00:00:00Z\\\"");
+    assert_eq!(authorization(&session), "Bearer t1");
+    assert_eq!(authorization(&session), "Bearer t2");
+}
+
+#[test]
+fn a_login_that_cannot_change_is_not_asked_for_again() {
+    let session = eager(LoginSource::Token(crate::client::secret::Secret::new("t")), None);
+    let login = session.login(&Ending::new()).unwrap();
+    assert!(!session.refuse(&login));
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_for_another_transports_plugin() {
+    let home = tempfile::tempdir().unwrap();
+    let session = plugin(home.path(), "");
+    let _turn = session.turn.wait(&Ending::new(), std::time::Instant::now() + PATIENCE).unwrap();
+    let ending = Ending::new();
+    ending.come();
+    assert!(matches!(session.login(&ending), Err(SetupError::Interrupted)));
+    assert!(!home.path().join("runs").exists());
+}

@@ -39,7 +39,8 @@ pub(crate) struct NamedUser {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub(crate) struct Cluster {
-    pub(crate) server: Option<String>,
+    /// May hold a name and password, which are then refused.
+    pub(crate) server: Option<Secret>,
     pub(crate) tls_server_name: Option<String>,
     pub(crate) insecure_skip_tls_verify: Option<bool>,
     pub(crate) certificate_authority: Option<String>,

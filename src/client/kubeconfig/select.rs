@@ -71,7 +71,7 @@ fn context_entry<'a>(
 }
 
 fn server(cluster: &Cluster, place: &str, wants_tls: bool) -> Result<Url, SetupError> {
-    let text = cluster.server.as_deref().unwrap_or_default();
+    let text = cluster.server.as_ref().map(Secret::reveal).unwrap_or_default();
     if text.is_empty() {
         return Err(SetupError::kubeconfig(place, "it has no server; write server: https://HOST:PORT"));
     }
