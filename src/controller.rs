@@ -9,7 +9,7 @@ use crate::api::{Scope, Watch};
 use crate::client::{self, Client, Content, Interrupt, RestListWatch};
 use crate::config::{Config, MetricsConfig};
 use crate::dispatch::{self, Dispatcher, EventHandler, Export};
-use crate::health::Health;
+use crate::health::{Health, WatchStatus};
 use crate::http::{HttpError, HttpServer, HttpSettings};
 use crate::informer::{Context, Informer, Limits, ListGate};
 use crate::lifecycle::{Joined, Stop};
@@ -178,9 +178,13 @@ impl Controller {
 
     fn start_informers(&self, running: &mut Running, shared: &Shared) -> Result<(), ControllerError> {
         let (cluster, plan) = self.survey()?;
-        for (target, scope) in plan {
+        // All are known before the first is synced: ready means all of them.
+        let known = plan.into_iter().map(|(target, scope)| {
             let watch = Arc::new(Watch::new(target, &cluster, self.0.config.cluster_name.clone()));
-            running.informers.push(self.start_informer(watch, scope, &running.dispatcher, shared)?);
+            (shared.health.add_watch(Arc::clone(&watch)), watch, scope)
+        });
+        for (status, watch, scope) in known.collect::<Vec<_>>() {
+            running.informers.push(self.start_informer(status, watch, scope, &running.dispatcher, shared)?);
         }
         log::info!(watches = running.informers.len(); "watching");
         Ok(())
@@ -201,6 +205,7 @@ impl Controller {
 
     fn start_informer(
         &self,
+        status: Arc<WatchStatus>,
         watch: Arc<Watch>,
         scope: Option<Scope>,
         dispatcher: &Dispatcher,
@@ -214,7 +219,7 @@ impl Controller {
         let interrupt = rest.interrupt();
         let context = Context {
             stop: self.0.stop.clone(),
-            status: shared.health.add_watch(Arc::clone(&watch)),
+            status,
             pulse: shared.health.add_thread(&name),
             metrics,
             gate: shared.gate.clone(),
@@ -240,11 +245,10 @@ impl Controller {
                 log::warn!("{name}: does not end, left alone");
             }
         }
-        let unfinished = dispatcher.drain(deadline.saturating_duration_since(Instant::now())).unfinished;
+        dispatcher.drain(deadline.saturating_duration_since(Instant::now()));
         if let Some(writer) = writer {
             writer.stop(deadline);
         }
-        let unfinished = unfinished.max(dispatcher.unfinished());
-        Summary { unfinished }
+        Summary { unfinished: dispatcher.unfinished() }
     }
 }

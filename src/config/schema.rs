@@ -162,15 +162,11 @@ fn read_namespaced_selectors(reader: &mut Reader, path: &str, node: &Node) -> Op
 }
 
 fn read_selectors(reader: &mut Reader, map: &Map<'_>) -> Selectors {
-    let selectors = Selectors {
+    Selectors {
         name: reader.read(map, "name_selector", values::object_name),
-        label: reader.read(map, "label_selector", values::label_selector).flatten(),
-        field: reader.read(map, "field_selector", values::field_selector).flatten(),
-    };
-    if let Err(error) = watches::fields(&selectors) {
-        reader.report(map.spot(), &map.path_of("name_selector"), format!("cannot be joined with the field selector: {error}"));
+        label: reader.read(map, "label_selector", values::label_selector),
+        field: reader.read(map, "field_selector", values::field_selector),
     }
-    selectors
 }
 
 fn read_resource(reader: &mut Reader, path: &str, node: &Node) -> Option<ResourceEntry> {

@@ -262,7 +262,22 @@ fn wrong_resources_are_told_with_their_cure() {
         "gvr: v1/pods, label_selector: 5",
         "c.yaml:3: resources[0].label_selector: expected a label selector as in \"app=web\", found 5; put it in quotes",
     );
-    check_resource("gvr: v1/pods, label_selector: '', field_selector: ''", "ok");
+    check_resource(
+        "gvr: v1/pods, label_selector: a==",
+        "c.yaml:3: resources[0].label_selector: in \"a==\": expected a value after `==`, found the end at column 4; for the empty value write `a in ()`",
+    );
+    check_resource(
+        "gvr: v1/pods, label_selector: 'app in web'",
+        "c.yaml:3: resources[0].label_selector: in \"app in web\": expected `(` and a list of values, found \"web\" at column 8",
+    );
+    check_resource(
+        "gvr: v1/pods, label_selector: ''",
+        "c.yaml:3: resources[0].label_selector: the selector is empty; leave the key out to select everything",
+    );
+    check_resource(
+        "gvr: v1/pods, field_selector: spec.nodeName",
+        "c.yaml:3: resources[0].field_selector: in \"spec.nodeName\": expected one of =, ==, != and a value, found nothing at column 14; fields can only be compared for equality",
+    );
 }
 
 #[test]

@@ -146,22 +146,18 @@ pub(super) fn scope(node: &Node) -> Result<Scope, String> {
     }
 }
 
-/// `None` for the empty selector, which selects everything.
-pub(super) fn label_selector(node: &Node) -> Result<Option<LabelSelector>, String> {
+pub(super) fn label_selector(node: &Node) -> Result<LabelSelector, String> {
     let text = text(node, "a label selector as in \"app=web\"")?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|error| format!("{error}"))
+    text.parse().map_err(|error| in_selector(text, &error))
 }
 
-/// `None` for the empty selector, which selects everything.
-pub(super) fn field_selector(node: &Node) -> Result<Option<FieldSelector>, String> {
+pub(super) fn field_selector(node: &Node) -> Result<FieldSelector, String> {
     let text = text(node, "a field selector as in \"spec.nodeName=n1\"")?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|error| format!("{error}"))
+    text.parse().map_err(|error| in_selector(text, &error))
+}
+
+fn in_selector(text: &str, error: &dyn std::error::Error) -> String {
+    if text.trim().is_empty() { error.to_string() } else { format!("in {}: {error}", quoted(text)) }
 }
 
 /// The exact name of an object of any kind, as API servers accept it.

@@ -1,7 +1,7 @@
 //! From what is asked for to what is watched: sorted, distinct targets.
 
 use super::{ConfiguredWatch, ResourceEntry, Selectors};
-use crate::api::{FieldSelector, FieldSelectorError, WatchTarget};
+use crate::api::{FieldSelector, WatchTarget};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -32,7 +32,7 @@ fn targets(entry: &ResourceEntry) -> Vec<WatchTarget> {
         gvr: entry.gvr.clone(),
         namespace: None,
         label_selector: entry.selectors.label.clone(),
-        field_selector: fields(&entry.selectors).expect("tried when the entry was read"),
+        field_selector: fields(&entry.selectors),
     };
     if entry.namespaces.is_empty() {
         return vec![everywhere];
@@ -41,14 +41,12 @@ fn targets(entry: &ResourceEntry) -> Vec<WatchTarget> {
 }
 
 /// The name and the field selector as one: objects must match both.
-pub(super) fn fields(selectors: &Selectors) -> Result<Option<FieldSelector>, FieldSelectorError> {
-    let Some(name) = &selectors.name else { return Ok(selectors.field.clone()) };
-    // The server's own escapes of a value (apimachinery, fields.EscapeValue).
-    let mut text = format!("metadata.name={}", name.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\="));
-    if let Some(field) = &selectors.field {
-        text = format!("{text},{field}");
+fn fields(selectors: &Selectors) -> Option<FieldSelector> {
+    let name = selectors.name.as_deref().map(FieldSelector::name);
+    match (name, &selectors.field) {
+        (Some(name), Some(field)) => Some(name.and(field)),
+        (name, field) => name.or_else(|| field.clone()),
     }
-    text.parse().map(Some)
 }
 
 #[cfg(test)]

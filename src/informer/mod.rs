@@ -10,6 +10,8 @@
 mod backoff;
 mod dirt;
 mod driver;
+#[cfg(test)]
+mod driver_tests;
 mod gate;
 #[cfg(test)]
 mod golden;

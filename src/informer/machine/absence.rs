@@ -1,6 +1,7 @@
 //! A path that is not found: whether the kind is gone, moved to another version, or only out of sight.
 
-use super::{Fault, Finding, Machine, Note, Pause, RelistReason, State, Step, busy};
+use super::state::{Finding, State};
+use super::{Fault, Machine, Note, Pause, RelistReason, Step, busy};
 use crate::client::Served;
 
 impl Machine {

@@ -1,7 +1,8 @@
 //! Lists: streaming where the server has it, by pages where not.
 
-use super::{Close, Detour, Ending, Fault, Line, Machine, Note, Page, PagedList, Pause, RelistReason, RestartReason, Resume};
-use super::{State, Step, Streaming, StreamingList, Watching, busy, unasked};
+use super::state::{Ending, PagedList, Resume, State, Streaming, StreamingList, Watching};
+use super::{Close, Detour, Fault, Line, Machine, Note, Page, Pause, RelistReason, Step, busy, unasked};
+use crate::metrics::RestartReason;
 
 /// Objects on a page, unless they turn out too large. As client-go asks for.
 const PAGE_LIMIT: u32 = 500;
@@ -41,6 +42,8 @@ impl Machine {
         match close {
             Close::Ended { .. } | Close::Silent => self.cut(list, Pause::Backoff),
             Close::Error(fault) => self.stream_failed(list, fault),
+            // Without a head it may be the server that is out of reach, which says nothing about later lists.
+            Close::NoFirstByte if !list.opened => self.enter(pages()).noting(Note::Pages(Detour::NoFirstByte)),
             Close::NoFirstByte => self.swallowed(Detour::NoFirstByte),
             Close::NoInitialEventsEnd => self.swallowed(Detour::NoEnd),
             Close::Slow => {
@@ -58,6 +61,7 @@ impl Machine {
                 self.enter(pages()).noting(Note::Pages(Detour::Refused))
             }
             Fault::Connection if list.opened => self.cut(list, Pause::Reconnect),
+            Fault::Server if list.opened => self.cut(list, Pause::Backoff),
             Fault::Undecodable | Fault::TooLong => self.cut(list, Pause::Backoff),
             Fault::Connection | Fault::Unauthorized | Fault::Server | Fault::Expired | Fault::UnknownVersion => {
                 self.pause(Pause::Backoff, streaming(list.cuts))
@@ -70,10 +74,9 @@ impl Machine {
         }
     }
 
-    pub(super) fn page(&mut self, list: PagedList, page: Page) -> Step {
+    pub(super) fn page(&mut self, list: &PagedList, page: Page) -> Step {
         self.untold = false;
-        let PagedList { limit, whole, token: _ } = list;
-        let whole = whole && page.whole;
+        let (limit, whole) = (list.limit, list.whole && page.whole);
         match page.next {
             Some(token) => self.enter(State::Paging(PagedList { token: Some(token), limit, whole })),
             None => self.enter(State::Ending(Ending { version: page.version, whole, open: false })),

@@ -1,8 +1,8 @@
 //! Watches, and the probe before one is trusted again.
 
-use super::{
-    Close, Fault, Line, Machine, Note, Pause, RelistReason, RestartReason, Resume, State, Step, Watching, busy, unasked,
-};
+use super::state::{Resume, State, Watching};
+use super::{Close, Fault, Line, Machine, Note, Pause, RelistReason, Step, busy, unasked};
+use crate::metrics::RestartReason;
 
 /// So many watches in a row that end as soon as they are open say that the version leads nowhere.
 const ENDS_AT_ONCE_MAX: u8 = 3;

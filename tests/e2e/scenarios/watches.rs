@@ -71,18 +71,22 @@ pub(super) fn namespace_centric_by_label(stage: &Stage) {
     );
 }
 
+/// A pod comes into the watch when it is given to the node.
 pub(super) fn namespace_centric_by_field(stage: &Stage) {
+    let bind = r#"{"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "NAME", "namespace": "NS"},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": "NODE"}}"#;
     check(
         stage,
         "namespaces: [{name_selector: NS, resources: {v1/pods: {field_selector: spec.nodeName=n1}}}]",
         &[
-            &pod("elsewhere", "n2"),
-            &pod("here", "n1"),
+            "run elsewhere -n NS --image=none.test/none",
+            "run here -n NS --image=none.test/none",
+            &bind.replace("NAME", "elsewhere").replace("NODE", "n2"),
+            &bind.replace("NAME", "here").replace("NODE", "n1"),
             "label pod elsewhere app=web -n NS",
             "label pod here app=web -n NS",
-            "delete pod elsewhere here -n NS --grace-period=0 --force",
         ],
-        &["ADDED NS/here", "UPDATED NS/here", "DELETED NS/here"],
+        &["ADDED NS/here", "UPDATED NS/here"],
     );
 }
 
@@ -251,10 +255,4 @@ pub(super) fn of_secrets_only_metadata_is_told(stage: &Stage) {
     for line in daemon.stop().lines {
         assert_eq!(line.annotations, BTreeMap::from([("owner".to_owned(), "e2e".to_owned())]), "{line:?}");
     }
-}
-
-fn pod(name: &str, node: &str) -> String {
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "NS"},
-        "spec": {"nodeName": node, "containers": [{"name": "c", "image": "none.test/none"}]}})
-    .to_string()
 }

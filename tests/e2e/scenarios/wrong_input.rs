@@ -4,7 +4,7 @@ use crate::cluster::{Cluster, kubeconfig};
 use crate::daemon::{Ended, Setup};
 use crate::pki;
 use crate::ports::free_port;
-use crate::runner::Stage;
+use crate::runner::{Stage, say};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
@@ -14,7 +14,9 @@ use std::net::TcpListener;
 /// The daemon ends by itself with `code`, and one line of its log has all of `words`.
 fn check(setup: Setup, code: i32, words: &[&str]) {
     let Ended { code: found, log, .. } = setup.run_to_end();
-    assert!(log.lines().any(|line| words.iter().all(|word| line.contains(word))), "no line has {words:?}:\n{log}");
+    let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
+    let line = line.unwrap_or_else(|| panic!("no line has {words:?}:\n{log}"));
+    say(&format!("    exit {found:?}: {line}\n"));
     assert_eq!(found, Some(code), "{log}");
     assert!(log.lines().count() <= LINES_MAX, "one mistake, too many words:\n{log}");
 }

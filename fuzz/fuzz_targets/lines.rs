@@ -1,0 +1,45 @@
+//! However the bytes of a watch are cut into reads, and wherever reads time out, the same lines come out.
+
+#![no_main]
+
+use faro::client::{Line, Lines};
+use libfuzzer_sys::fuzz_target;
+use std::io::{self, Read};
+
+fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
+    let (bytes, cuts) = input;
+    let mut lines = Lines::new(Cut { bytes: &bytes, cuts: cuts.iter().cycle(), reads_left: cuts.len() });
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    let ended_well = loop {
+        match lines.next_line() {
+            Ok(Line::Whole(line)) => found.push(line.to_vec()),
+            Ok(Line::Quiet | Line::Partial) => {}
+            Ok(Line::TooLong(_)) => panic!("no input is that long"),
+            Ok(Line::End) => break true,
+            Err(_) => break false,
+        }
+    };
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let expected: Vec<&[u8]> = bytes[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
+    assert_eq!(found, expected);
+    assert_eq!(ended_well, whole == bytes.len());
+});
+
+/// Gives as many bytes a read as the next cut says; a cut of nothing is a timeout.
+struct Cut<'a, C> {
+    bytes: &'a [u8],
+    cuts: C,
+    reads_left: usize,
+}
+
+impl<'a, C: Iterator<Item = &'a u8>> Read for Cut<'a, C> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = if self.reads_left == 0 { buffer.len() } else { usize::from(*self.cuts.next().unwrap_or(&1)) };
+        self.reads_left = self.reads_left.saturating_sub(1);
+        if wanted == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let wanted = wanted.min(buffer.len());
+        self.bytes.read(&mut buffer[..wanted])
+    }
+}

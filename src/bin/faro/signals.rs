@@ -1,0 +1,59 @@
+//! Signals: the first asks Faro to stop, a second ends the process at once.
+
+use faro::lifecycle::Joined;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Listens until dropped.
+pub(crate) struct Listening {
+    handle: Handle,
+    _thread: Joined,
+}
+
+/// The exit code of a second signal: what was queued may not have been written.
+const EXIT_AT_ONCE: i32 = 1;
+
+/// Calls `stop` on the first SIGINT, SIGTERM or SIGHUP, on a thread of its own. SIGHUP stays ignored where it was, as under nohup.
+///
+/// # Errors
+///
+/// When a handler cannot be registered or the thread cannot be started.
+pub(crate) fn listen(stop: impl FnOnce() + Send + 'static) -> io::Result<Listening> {
+    let mut signals = vec![SIGINT, SIGTERM];
+    if !is_ignored(SIGHUP) {
+        signals.push(SIGHUP);
+    }
+    let stopping = Arc::new(AtomicBool::new(false));
+    for &signal in &signals {
+        // In this order: the first signal finds the flag unset, and sets it.
+        signal_hook::flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, Arc::clone(&stopping))?;
+        signal_hook::flag::register(signal, Arc::clone(&stopping))?;
+    }
+    let mut received = Signals::new(&signals)?;
+    let handle = received.handle();
+    let thread = Joined::spawn("signals", move || {
+        if let Some(signal) = received.forever().next() {
+            let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
+            log::info!("received {name}, stopping; another signal ends at once");
+            stop();
+        }
+    })?;
+    Ok(Listening { handle, _thread: thread })
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // Ends the thread, which is joined right after this.
+        self.handle.close();
+    }
+}
+
+/// Whether the process was started with `signal` ignored (proc(5): `SigIgn` is a mask, the lowest bit is signal 1).
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}

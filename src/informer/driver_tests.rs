@@ -1,0 +1,366 @@
+//! The driver against a scripted server in memory: what it asks, what it tells, and that every wait of it ends.
+
+use super::testing::{self, Outbox, bookmark, line, object, page};
+use super::{Context, Informer, Limits, ListGate};
+use crate::api::{ResourceVersion, Status};
+use crate::client::{Error, Line, ListWatch, PageRequest, READ_TICK, Served, WatchLines, WatchStart};
+use crate::event::EventType;
+use crate::health::{Condition, WatchStatus};
+use crate::lifecycle::{Joined, Stop};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// What the server does when it is asked next.
+enum Answer {
+    /// A page, or a 200 to a probe.
+    Body(Vec<u8>),
+    /// A watch.
+    Watch(Vec<Read>),
+    /// An error status.
+    Status(u16, &'static str),
+    /// What discovery says.
+    Served(Served),
+}
+
+/// What a read of a watch gives.
+enum Read {
+    Line(Vec<u8>),
+    TooLong,
+    Quiet(u32),
+    End,
+    /// The receivers take so many events, then none until they were asked so often.
+    Refuse(usize, usize),
+}
+
+/// A server that follows a script, and stops the informer at its end.
+struct Script {
+    answers: VecDeque<Answer>,
+    asked: Arc<Mutex<Vec<String>>>,
+    outbox: Outbox,
+    stop: Stop,
+    /// At the end of the script, wait for a stop from elsewhere.
+    hold: bool,
+}
+
+struct Reads<'a> {
+    reads: std::vec::IntoIter<Read>,
+    quiet: u32,
+    line: Vec<u8>,
+    script: &'a Script,
+}
+
+/// An informer with its script, ready to run.
+struct Stage {
+    informer: Informer,
+    outbox: Outbox,
+    asked: Arc<Mutex<Vec<String>>>,
+    stop: Stop,
+    status: Arc<WatchStatus>,
+}
+
+impl Script {
+    fn next(&mut self, asked: String) -> Result<Answer, Error> {
+        self.asked.lock().unwrap().push(asked);
+        match self.answers.pop_front() {
+            Some(Answer::Status(code, body)) => {
+                let status = Status::from_body(code, body.as_bytes());
+                Err(Error::Status { request: "ask".to_owned(), status, retry_after: None })
+            }
+            Some(answer) => Ok(answer),
+            None => Err(self.end()),
+        }
+    }
+
+    fn end(&self) -> Error {
+        if self.hold {
+            self.stop.wait_until_requested();
+        }
+        self.stop.request();
+        Error::Stopped { request: "ask".to_owned() }
+    }
+}
+
+impl ListWatch for Script {
+    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        let Answer::Body(answer) = self.next(format!("page {}", page.limit))? else { panic!("a page was asked for") };
+        *body = answer;
+        Ok(())
+    }
+
+    fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
+        assert!((200..=240).contains(&timeout.as_secs()), "{timeout:?}");
+        let asked = match start {
+            WatchStart::InitialEvents => "stream".to_owned(),
+            WatchStart::After(version) => format!("watch {version}"),
+        };
+        let Answer::Watch(reads) = self.next(asked)? else { panic!("a watch was asked for") };
+        Ok(Box::new(Reads { reads: reads.into_iter(), quiet: 0, line: Vec::new(), script: self }))
+    }
+
+    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
+        self.next(format!("probe {version}")).map(drop)
+    }
+
+    fn lookup(&mut self) -> Result<Served, Error> {
+        let Answer::Served(served) = self.next("look up".to_owned())? else { panic!("discovery was asked") };
+        Ok(served)
+    }
+}
+
+impl WatchLines for Reads<'_> {
+    fn next(&mut self) -> Result<Line<'_>, Error> {
+        loop {
+            if self.quiet > 0 {
+                self.quiet -= 1;
+                return Ok(Line::Quiet);
+            }
+            match self.reads.next() {
+                Some(Read::Line(line)) => {
+                    self.line = line;
+                    return Ok(Line::Whole(&self.line));
+                }
+                Some(Read::TooLong) => return Ok(Line::TooLong(1 << 24)),
+                Some(Read::Quiet(ticks)) => self.quiet = ticks,
+                Some(Read::End) => return Ok(Line::End),
+                Some(Read::Refuse(credit, refusals)) => self.script.outbox.refuse_after(Some(credit), refusals),
+                None => return Err(self.script.end()),
+            }
+        }
+    }
+}
+
+impl Stage {
+    fn new(gvr: &str, answers: Vec<Answer>, limits: Limits) -> Self {
+        let (watch, stop, outbox) = (testing::watch(gvr), Stop::new(), Outbox::default());
+        let asked = Arc::default();
+        let context = Context { limits, ..testing::context(&watch, &stop) };
+        let status = Arc::clone(&context.status);
+        let script = Script {
+            answers: answers.into(),
+            asked: Arc::clone(&asked),
+            outbox: outbox.clone(),
+            stop: stop.clone(),
+            hold: false,
+        };
+        let informer = Informer::new(watch, Box::new(script), Box::new(outbox.clone()), context);
+        Self { informer, outbox, asked, stop, status }
+    }
+
+    /// Runs the script to its end, and gives what was asked and what was told.
+    fn run(self) -> (Vec<String>, Vec<String>) {
+        self.informer.run();
+        let told = self.outbox.events().iter().map(testing::words).collect();
+        (self.asked.lock().unwrap().clone(), told)
+    }
+
+    /// Runs until `waits` holds, then asks for a stop, which must end the run.
+    fn stop_when(self, waits: impl Fn(&WatchStatus, &[String]) -> bool) -> Vec<String> {
+        let Self { informer, asked, stop, status, outbox } = self;
+        let thread = Joined::spawn("informer", move || informer.run()).unwrap();
+        until("the informer waits", || waits(&status, &asked.lock().unwrap()));
+        stop.request();
+        assert!(thread.join_until(Instant::now() + DEADLINE), "still running after {:?}", asked.lock().unwrap());
+        outbox.events().iter().map(testing::words).collect()
+    }
+}
+
+/// Far longer than anything here takes.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn check(answers: Vec<Answer>, asked: &[&str], told: &[&str]) {
+    let found = Stage::new("v1/configmaps", answers, testing::hasty()).run();
+    assert_eq!(
+        (found.0.iter().map(String::as_str).collect::<Vec<_>>(), found.1),
+        (asked.to_vec(), told.iter().map(ToString::to_string).collect())
+    );
+}
+
+fn streamed(objects: &[&str], version: &str, then: Vec<Read>) -> Answer {
+    let lines = objects.iter().map(|object| Read::Line(line("ADDED", object)));
+    Answer::Watch(lines.chain([Read::Line(bookmark(version, true))]).chain(then).collect())
+}
+
+fn listed(objects: &[&str], version: &str) -> Answer {
+    let objects: Vec<String> = objects.iter().map(|text| object(text)).collect();
+    Answer::Body(page("ConfigMapList", &objects, version, None))
+}
+
+fn ticks(limit: Duration) -> u32 {
+    u32::try_from(limit.as_secs().div_ceil(READ_TICK.as_secs())).unwrap()
+}
+
+#[test]
+fn lists_and_watches_from_end_to_end() {
+    let changes = vec![Read::Line(line("MODIFIED", "a@11")), Read::Line(line("DELETED", "b@12")), Read::End];
+    check(
+        vec![streamed(&["a@7", "b@8"], "10", changes)],
+        &["stream", "watch 12"],
+        &["ADDED(initial) a@7", "ADDED(initial) b@8", "UPDATED a@11", "DELETED b@12"],
+    );
+}
+
+#[test]
+fn a_streaming_list_without_a_byte_for_10_s_goes_on_by_pages() {
+    let enough = ticks(Limits::default().first_byte);
+    check(
+        vec![Answer::Watch(vec![Read::Quiet(enough)]), listed(&["a@7"], "10")],
+        &["stream", "page 500", "watch 10"],
+        &["ADDED(initial) a@7"],
+    );
+    check(vec![Answer::Watch(vec![Read::Quiet(enough - 1)])], &["stream"], &[]);
+}
+
+#[test]
+fn a_streaming_list_that_does_not_end_goes_on_by_pages() {
+    let enough = ticks(Limits::default().initial_events_end);
+    let begun = |quiet| Answer::Watch(vec![Read::Line(line("ADDED", "a@7")), Read::Quiet(quiet)]);
+    check(vec![begun(enough), listed(&["a@7"], "10")], &["stream", "page 500", "watch 10"], &["ADDED(initial) a@7"]);
+    check(vec![begun(enough - 1)], &["stream"], &["ADDED(initial) a@7"]);
+}
+
+#[test]
+fn a_silent_watch_is_probed_and_reopened() {
+    let limits = Limits::default();
+    let surely = ticks(limits.watch_timeout_max + limits.silence_margin);
+    check(vec![streamed(&[], "10", vec![Read::Quiet(surely)])], &["stream", "probe 10"], &[]);
+    let not_yet = ticks(limits.watch_timeout_min + limits.silence_margin) - 1;
+    check(vec![streamed(&[], "10", vec![Read::Quiet(not_yet)])], &["stream"], &[]);
+}
+
+#[test]
+fn receivers_without_room_close_the_connection_and_lose_nothing() {
+    let busy = vec![Read::Refuse(1, 10), Read::Line(line("MODIFIED", "a@11")), Read::Line(line("MODIFIED", "a@12"))];
+    let again = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@12")), Read::Line(line("ADDED", "b@13"))]);
+    check(
+        vec![streamed(&["a@7"], "10", busy), again],
+        &["stream", "watch 11"],
+        &["ADDED(initial) a@7", "UPDATED a@11", "UPDATED a@12", "ADDED b@13"],
+    );
+}
+
+#[test]
+fn a_line_over_the_limit_is_made_good_by_a_list() {
+    check(
+        vec![streamed(&["a@7", "b@8"], "10", vec![Read::TooLong]), streamed(&["a@7"], "12", vec![])],
+        &["stream", "stream"],
+        &["ADDED(initial) a@7", "ADDED(initial) b@8", "DELETED(inferred) b@8"],
+    );
+}
+
+#[test]
+fn of_secrets_only_metadata_is_told_and_whole_ones_are_dropped_unread() {
+    let applied = r#""annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"data\":\"c2VjcmV0\"}","team":"a"}"#;
+    let metadata = |name: &str| {
+        format!(r#""metadata":{{"name":"{name}","namespace":"demo","uid":"u-{name}","resourceVersion":"7",{applied}}}"#)
+    };
+    let partial = format!(r#"{{"type":"ADDED","object":{{"kind":"PartialObjectMetadata",{}}}}}"#, metadata("partial"));
+    let whole = format!(r#"{{"type":"ADDED","object":{{"kind":"Secret",{},"data":{{"k":"c2VjcmV0"}}}}}}"#, metadata("whole"));
+    let reads = vec![Read::Line(whole.into_bytes()), Read::Line(partial.into_bytes()), Read::Line(bookmark("10", true))];
+    let wrong_page = Answer::Body(page("SecretList", &[format!("{{{}}}", metadata("paged"))], "20", None));
+    let stage = Stage::new("v1/secrets", vec![Answer::Watch(reads), Answer::Status(422, ""), wrong_page], testing::hasty());
+    let outbox = stage.outbox.clone();
+    assert_eq!(stage.run().0, ["stream", "stream", "page 500", "page 500"]);
+    let events = outbox.events();
+    assert_eq!(events.iter().map(testing::words).collect::<Vec<_>>(), ["ADDED(initial) partial@7"]);
+    let raw = String::from_utf8(events[0].raw().to_vec()).unwrap();
+    assert!(!raw.contains("c2VjcmV0") && raw.contains("team"), "{raw}");
+}
+
+#[test]
+fn an_earlier_run_is_gone_on_from() {
+    let changes = Answer::Watch(vec![Read::Line(line("DELETED", "a@11"))]);
+    let mut stage = Stage::new("v1/configmaps", vec![Answer::Body(Vec::new()), changes], testing::hasty());
+    let known = crate::api::ObjectRef::scan(object("a@7").as_bytes()).unwrap().to_object();
+    stage.informer = stage.informer.resume_from([known], ResourceVersion::new("10"));
+    let (asked, told) = stage.run();
+    assert_eq!((asked, told), (vec!["probe 10".to_owned(), "watch 10".to_owned()], vec!["DELETED a@11".to_owned()]));
+}
+
+#[test]
+fn a_forbidden_watch_says_verb_resource_namespace_and_cure() {
+    let body = r#"{"message":"secrets is forbidden: User \"u\" cannot watch resource \"secrets\" in API group \"\" in the namespace \"demo\""}"#;
+    let stage = Stage::new(
+        "v1/secrets",
+        vec![Answer::Status(403, body)],
+        Limits { forbidden_max: HOUR, backoff_first: HOUR, ..testing::hasty() },
+    );
+    let status = Arc::clone(&stage.status);
+    stage.stop_when(|status, _| status.get().0 == Condition::Forbidden);
+    let reason = status.get().1;
+    let cure = r#"bind a Role with verbs list and watch on secrets (apiGroup "") in namespace demo"#;
+    assert!(reason.contains("does not allow to watch secrets in namespace demo") && reason.contains(cure), "{reason}");
+}
+
+#[test]
+fn a_kind_in_another_version_is_not_told_as_deleted_and_the_version_is_named() {
+    let others = || Answer::Served(Served::OtherVersions(vec!["v2".to_owned()]));
+    let answers = vec![streamed(&["a@7"], "10", vec![Read::End]), Answer::Status(404, ""), others(), others()];
+    let stage = Stage::new("example.com/v1/widgets", answers, Limits { absent_check: HOUR, ..testing::hasty() });
+    let status = Arc::clone(&stage.status);
+    let told = stage.stop_when(|status, _| status.get().0 == Condition::VersionGone);
+    assert_eq!(told, ["ADDED(initial) a@7"]);
+    let reason = status.get().1;
+    assert!(reason.contains("example.com/v2/widgets"), "{reason}");
+}
+
+#[test]
+fn a_stop_ends_every_wait() {
+    let pausing = Limits { backoff_first: HOUR, backoff_max: HOUR, absent_check: HOUR, second_look: HOUR, ..testing::hasty() };
+    let stage = |answers| Stage::new("v1/configmaps", answers, pausing.clone());
+    stage(vec![Answer::Status(500, "")]).stop_when(|status, _| status.get().0 == Condition::Retrying);
+    let absent = || Answer::Served(Served::Absent);
+    stage(vec![Answer::Status(404, ""), absent()]).stop_when(|status, _| status.get().0 == Condition::Absent);
+    let gone = vec![streamed(&["a@7"], "10", vec![Read::End]), Answer::Status(404, ""), absent()];
+    stage(gone).stop_when(|status, _| status.get().0 == Condition::Retrying);
+
+    let without_room = stage(vec![streamed(&["a@7"], "10", vec![])]);
+    without_room.outbox.give_credit(Some(0));
+    assert_eq!(without_room.stop_when(|_, asked| !asked.is_empty()), Vec::<String>::new());
+
+    let gate = ListGate::new(1);
+    let held = gate.acquire(&Stop::new());
+    let at_the_gate = stage(vec![]);
+    let mut informer = at_the_gate.informer;
+    informer.context.gate = gate;
+    Stage { informer, ..at_the_gate }.stop_when(|_, asked| asked.is_empty());
+    drop(held);
+}
+
+#[test]
+fn receivers_that_have_ended_end_the_informer() {
+    let stage = Stage::new("v1/configmaps", vec![streamed(&["a@7"], "10", vec![])], testing::hasty());
+    stage.outbox.close();
+    assert_eq!(stage.run().1, Vec::<String>::new());
+}
+
+#[test]
+fn a_list_that_waits_for_its_receivers_lets_others_list() {
+    let gate = ListGate::new(1);
+    let stage = |answers| {
+        let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+        stage.informer.context.gate = gate.clone();
+        stage
+    };
+    let slow = stage(vec![Answer::Status(422, ""), listed(&["a@7"], "10")]);
+    slow.outbox.give_credit(Some(0));
+    let (asked, stop, outbox) = (Arc::clone(&slow.asked), slow.stop.clone(), slow.outbox.clone());
+    let thread = Joined::spawn("slow", move || slow.informer.run()).unwrap();
+    until("the slow list has begun", || asked.lock().unwrap().len() == 2);
+    let (_, told) = stage(vec![streamed(&["b@8"], "10", vec![])]).run();
+    assert_eq!(told, ["ADDED(initial) b@8"]);
+    stop.request();
+    drop(thread);
+    assert!(outbox.events().iter().all(|event| event.event_type != EventType::Added), "nothing is sent after a stop");
+}
+
+/// Longer than any test may take: who waits for it waits for a stop.
+const HOUR: Duration = Duration::from_secs(3600);

@@ -1,0 +1,113 @@
+//! Where a watch stands, and what is true there.
+
+use super::words::Pause;
+use crate::api::ResourceVersion;
+
+/// Where a watch stands.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Nothing was asked yet.
+    Idle,
+    /// A streaming list is open or being opened, and its end was not seen: what it did not name may yet come.
+    Streaming(StreamingList),
+    /// One page is asked for; those before it were told.
+    Paging(PagedList),
+    /// Every object of the list was told; those it did not name are being told as deleted.
+    Ending(Ending),
+    /// The watch is open or being opened; everything up to `resume` was told.
+    Watching(Watching),
+    /// The server is asked whether it knows the version to resume from.
+    Probing(Resume),
+    /// The path was not found, and discovery is asked why. `before` is what it said the last time.
+    LookingUp { before: Option<Finding> },
+    /// The kind is gone, and everything known is being told as deleted.
+    Emptying,
+    /// Time passes, and then `next` is entered.
+    Pausing { pause: Pause, next: Box<State> },
+    /// The connection is closed until the receivers have room; then `next` is entered.
+    Blocked { next: Box<State> },
+    /// Nothing more is asked or told.
+    Stopped,
+}
+
+/// A list by one long answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StreamingList {
+    /// How often this list was cut before its end.
+    pub(super) cuts: u8,
+    /// The head of the answer is there.
+    pub(super) opened: bool,
+    /// Every event of it could be read.
+    pub(super) whole: bool,
+}
+
+/// A list by pages.
+#[derive(Debug)]
+pub(super) struct PagedList {
+    pub(super) token: Option<String>,
+    pub(super) limit: u32,
+    /// Every object of the pages so far could be read.
+    pub(super) whole: bool,
+}
+
+/// The end of a list.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) version: ResourceVersion,
+    pub(super) whole: bool,
+    /// The streaming list that ended goes on as a watch.
+    pub(super) open: bool,
+}
+
+/// A watch.
+#[derive(Debug)]
+pub(super) struct Watching {
+    pub(super) resume: Resume,
+    /// The head of the answer is there.
+    pub(super) opened: bool,
+    /// An event or a bookmark came since it was opened.
+    pub(super) heard: bool,
+}
+
+/// Where to watch from, and how often that failed at once.
+#[derive(Debug)]
+pub(super) struct Resume {
+    pub(super) version: ResourceVersion,
+    /// How often in a row the watch from this version ended as soon as it was open.
+    pub(super) ends: u8,
+    /// How often the watch from this version ended with an error.
+    pub(super) errors: u8,
+}
+
+/// Whether this server answers streaming lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Streaming {
+    /// Nothing speaks against it.
+    Usable,
+    /// Something between here and the server swallows its beginning or its end.
+    Swallowed,
+    /// The server has none.
+    Refused,
+}
+
+/// Why discovery says that a path is not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    NoVersion,
+    OtherVersions,
+}
+
+impl Resume {
+    pub(super) fn new(version: ResourceVersion) -> Self {
+        Self { version, ends: 0, errors: 0 }
+    }
+
+    /// Goes on from `version`; another version has failed nothing yet. Returns whether it is another.
+    pub(super) fn advance(&mut self, version: ResourceVersion) -> bool {
+        let moves = self.version != version;
+        if moves {
+            *self = Self::new(version);
+        }
+        moves
+    }
+}

@@ -1,0 +1,161 @@
+//! What the driver and the machine say to each other.
+
+use crate::api::{Fault, ResourceVersion};
+use crate::client::Served;
+use crate::metrics::{RelistReason, RestartReason};
+use std::time::Duration;
+
+/// What happened.
+#[derive(Debug)]
+pub(in crate::informer) enum Input {
+    /// The informer starts, from a stored version where there is one.
+    Start { resume: Option<ResourceVersion> },
+    /// The open watch or streaming list goes on.
+    Line(Line),
+    /// The open watch or streaming list is over.
+    Close(Close),
+    /// A request failed, or its connection broke.
+    Failed(Fault),
+    /// A page was told.
+    Page(Page),
+    /// What the list did not name was told as deleted.
+    ListEnded,
+    /// The server knows the version.
+    Known,
+    /// What discovery says.
+    LookedUp(Served),
+    /// Everything known was told as deleted.
+    Emptied,
+    /// The pause is over.
+    Waited,
+    /// The receivers have room again.
+    Credited,
+    /// Faro stops, or the receivers have ended.
+    Stop,
+}
+
+/// What an open watch or streaming list brings.
+#[derive(Debug)]
+pub(in crate::informer) enum Line {
+    /// The head of the answer.
+    Opened,
+    /// An event of this version was told, or was known already.
+    Event(ResourceVersion),
+    /// A newer version.
+    Bookmark { version: ResourceVersion, initial_events_end: bool },
+    /// An event that could not be read.
+    Skipped,
+    /// It is time to list again, because of events that could not be read.
+    RelistDue,
+}
+
+/// Why an open watch or streaming list is over, while the connection was sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::informer) enum Close {
+    /// The server ended it as it should; `at_once` when it did so without waiting.
+    Ended { at_once: bool },
+    /// The server said why.
+    Error(Fault),
+    /// Neither byte nor end came for longer than allowed.
+    Silent,
+    /// A streaming list gave no first byte in time.
+    NoFirstByte,
+    /// A streaming list gave no more, but did not say that it has ended.
+    NoInitialEventsEnd,
+    /// The receivers were busy for too long.
+    Slow,
+}
+
+/// A page that was told.
+#[derive(Debug)]
+pub(in crate::informer) struct Page {
+    pub(in crate::informer) version: ResourceVersion,
+    pub(in crate::informer) next: Option<String>,
+    /// Every object of it could be read.
+    pub(in crate::informer) whole: bool,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::informer) enum Action {
+    /// Begin a list: open a streaming list and read it.
+    StreamList,
+    /// Fetch a page and tell its objects. Without a token, begin a list with it.
+    Page { token: Option<String>, limit: u32 },
+    /// End the list: when it is `whole`, tell what it did not name as deleted.
+    EndList { version: ResourceVersion, whole: bool },
+    /// Open a watch and read it.
+    Watch(ResourceVersion),
+    /// Read on.
+    Read,
+    /// Ask whether the server knows this version.
+    Probe(ResourceVersion),
+    /// Ask discovery.
+    LookUp,
+    /// Tell everything known as deleted.
+    TellAllDeleted,
+    /// Let time pass.
+    Pause(Pause),
+    /// Wait until the receivers have room, however long.
+    AwaitCredit,
+    /// Nothing more.
+    Stop,
+}
+
+/// Why, and so for how long, time passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::informer) enum Pause {
+    /// After a failure: longer each time.
+    Backoff,
+    /// After a broken connection: as after a failure, and spread over all watches that broke with it.
+    Reconnect,
+    /// As long as the server said.
+    After(Duration),
+    /// The server refuses for lack of rights: longer each time.
+    Forbidden,
+    /// Before discovery is believed that the kind is gone.
+    SecondLook,
+    /// No version of the kind is served.
+    Absent,
+    /// Only these other versions are served.
+    VersionGone(Vec<String>),
+    /// Discovery cannot tell; this is why.
+    Unknown(String),
+}
+
+/// What people want to know of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::informer) enum Note {
+    /// Everything will be listed again.
+    Relist(RelistReason),
+    /// The watch will be opened again.
+    Restart(RestartReason),
+    /// The list goes by pages from now on.
+    Pages(Detour),
+}
+
+/// Why a list does not stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::informer) enum Detour {
+    /// The server does not offer it.
+    Refused,
+    /// No byte came.
+    NoFirstByte,
+    /// Its end did not come.
+    NoEnd,
+    /// It was cut too often.
+    Cut,
+}
+
+/// What comes of an input.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::informer) struct Step {
+    pub(in crate::informer) action: Action,
+    pub(in crate::informer) note: Option<Note>,
+}
+
+impl Step {
+    pub(super) fn noting(self, note: Note) -> Self {
+        Self { note: Some(note), ..self }
+    }
+}
