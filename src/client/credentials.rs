@@ -97,7 +97,7 @@ impl Session {
             return Ok(login);
         }
         let Some(_turn) = self.turn.wait(ending, Instant::now() + TURN_LIMIT) else {
-            return Err(SetupError::Interrupted);
+            return Err(if ending.has_come() { SetupError::Interrupted } else { self.endpoint.login.overdue() });
         };
         // Another transport may have had the turn before.
         if let Some(login) = self.fresh() {

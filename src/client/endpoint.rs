@@ -58,6 +58,17 @@ pub(crate) enum LoginSource {
     Exec(ExecPlugin),
 }
 
+impl LoginSource {
+    /// The error of a transport that waited in vain for another one's run of the plugin.
+    pub(crate) fn overdue(&self) -> SetupError {
+        let command = match self {
+            Self::Exec(plugin) => plugin.name(),
+            Self::Nothing | Self::Token(_) | Self::TokenFile(_) | Self::Basic { .. } => "none".to_owned(),
+        };
+        SetupError::exec(&command, "is still running for another request")
+    }
+}
+
 /// PEM text: given, or in a file that may change.
 #[derive(Clone)]
 pub(crate) struct Pem {

@@ -14,20 +14,6 @@ pub(super) fn begins_metadata_list(front: &[u8]) -> bool {
     Front(front).kind() == Some(METADATA_LIST)
 }
 
-/// Whether a line of a watch carries metadata, or a status.
-pub(super) fn is_metadata_line(line: &[u8]) -> bool {
-    let mut front = Front(line);
-    let kind = (|| {
-        front.token(b'{')?;
-        front.member(b"type")?;
-        front.string()?;
-        front.token(b',')?;
-        front.member(b"object")?;
-        front.kind()
-    })();
-    matches!(kind, Some(b"PartialObjectMetadata" | b"Status"))
-}
-
 /// The bytes still to be read.
 struct Front<'a>(&'a [u8]);
 
@@ -45,11 +31,6 @@ impl<'a> Front<'a> {
                 _ => return None,
             }
         }
-    }
-
-    fn member(&mut self, name: &[u8]) -> Option<()> {
-        (self.string()? == name).then_some(())?;
-        self.token(b':')
     }
 
     /// A string without escapes.
@@ -87,25 +68,6 @@ mod tests {
     }
 
     #[test]
-    fn knows_each_recorded_line_of_metadata_from_lines_of_objects() {
-        for (name, expected) in [
-            ("watch-metadata-only", true),
-            ("watch-list-streaming-metadata-only", true),
-            ("server-1.20/watch-metadata-only", true),
-            ("watch-expired-410", true),
-            ("watch-from-rv", false),
-            ("server-1.20/watch-no-rv", false),
-        ] {
-            let body = Transcript::golden(name).body;
-            let lines: Vec<&[u8]> = body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
-            assert!(!lines.is_empty(), "{name} has lines");
-            for line in lines {
-                assert_eq!(is_metadata_line(line), expected, "{name}: {}", String::from_utf8_lossy(line));
-            }
-        }
-    }
-
-    #[test]
     fn whatever_is_not_plainly_metadata_counts_as_something_else() {
         for (front, expected) in [
             (r#" { "apiVersion" : "meta.k8s.io/v1" , "kind" : "PartialObjectMetadataList" "#, true),
@@ -118,6 +80,5 @@ mod tests {
         ] {
             assert_eq!(begins_metadata_list(front.as_bytes()), expected, "{front}");
         }
-        assert!(!is_metadata_line(br#"{"object":{"kind":"PartialObjectMetadata"},"type":"ADDED"}"#));
     }
 }

@@ -7,7 +7,7 @@
 use super::address::Address;
 use super::http::{ACCEPT_JSON, ACCEPT_METADATA, Http, read_error, read_to_limit, undecodable};
 use super::lookup::lookup;
-use super::metadata_only::{FRONT_BYTES, begins_metadata_list, is_metadata_line};
+use super::metadata_only::{FRONT_BYTES, begins_metadata_list};
 use super::{
     Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, READ_TICK, Served, Transport, WatchLines, WatchStart,
 };
@@ -106,7 +106,7 @@ impl ListWatch for RestListWatch {
             read_limit: READ_TICK,
         })?;
         let lines = Lines::new(response);
-        Ok(Box::new(RestLines { lines, content: self.content, request, server: self.http.server() }))
+        Ok(Box::new(RestLines { lines, request, server: self.http.server() }))
     }
 
     fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
@@ -151,20 +151,13 @@ impl std::fmt::Debug for RestListWatch {
 /// The lines of one watch, and what to call it in errors.
 struct RestLines<'a> {
     lines: Lines<Box<dyn Read>>,
-    content: Content,
     request: String,
     server: &'a str,
 }
 
 impl WatchLines for RestLines<'_> {
     fn next(&mut self) -> Result<Line<'_>, Error> {
-        let line = self.lines.next_line().map_err(|error| read_error(&self.request, self.server, error))?;
-        match line {
-            Line::Whole(bytes) if self.content == Content::Metadata && !is_metadata_line(bytes) => {
-                Err(undecodable(&self.request, &NOT_METADATA))
-            }
-            Line::Whole(_) | Line::TooLong(_) | Line::Partial | Line::Quiet | Line::End => Ok(line),
-        }
+        self.lines.next_line().map_err(|error| read_error(&self.request, self.server, error))
     }
 
     fn bytes_received(&self) -> u64 {

@@ -6,6 +6,7 @@ use crate::client::Error;
 use crate::health::{Condition, WatchStatus};
 use crate::metrics::{RelistReason, RestartReason, WatchMetrics};
 use std::fmt::Write;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,19 +19,38 @@ pub(super) struct Report {
     cause: String,
     /// The trouble that was logged and is not over.
     trouble: Option<(Condition, String)>,
-    /// When an unreadable event was last logged, and how many came since.
-    unreadable: Option<(Instant, u64)>,
+    /// A note has just said what the next pause is for.
+    is_said: bool,
+    unreadable: Seldom,
+    slow: Seldom,
     begun: Instant,
     synced: bool,
 }
 
-/// An unreadable event is logged at most so often; the others are counted.
-const UNREADABLE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Something that may come in numbers: said now and then, with how often it was not said.
+#[derive(Default)]
+struct Seldom {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+/// What may come in numbers is said at most so often.
+const SELDOM: Duration = Duration::from_secs(60);
 
 impl Report {
     pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics, listed_before: bool) -> Self {
-        let cause = String::new();
-        Self { watch, status, metrics, cause, trouble: None, unreadable: None, begun: Instant::now(), synced: listed_before }
+        Self {
+            watch,
+            status,
+            metrics,
+            cause: String::new(),
+            trouble: None,
+            is_said: false,
+            unreadable: Seldom::default(),
+            slow: Seldom::default(),
+            begun: Instant::now(),
+            synced: listed_before,
+        }
     }
 
     /// Remembers why a request failed.
@@ -50,6 +70,7 @@ impl Report {
 
     pub(super) fn note(&mut self, note: Note) {
         let (target, cause) = (&self.watch.target, &self.cause);
+        self.is_said = matches!(note, Note::Relist(_) | Note::Pages(_));
         match note {
             Note::Relist(reason) => {
                 self.metrics.relist(reason);
@@ -61,7 +82,9 @@ impl Report {
             }
             Note::Restart(RestartReason::Slow) => {
                 self.metrics.restart(RestartReason::Slow);
-                log::warn!("{target}: receivers are busy, connection closed until they have room");
+                if let Some(unlogged) = self.slow.may_be_said(Instant::now()) {
+                    log::warn!(unlogged; "{target}: receivers are busy, connection closed until they have room");
+                }
             }
             // The pause or the probe that follows says more, or all is well again before anyone could act.
             Note::Restart(reason @ (RestartReason::Connection | RestartReason::Silent | RestartReason::Error)) => {
@@ -108,6 +131,7 @@ impl Report {
     /// The server answered as it should.
     pub(super) fn answered(&mut self) {
         self.status.heard();
+        self.is_said = false;
         if let Some((_, cause)) = self.trouble.take() {
             log::info!(after:% = cause; "{}: the server answers again", self.watch.target);
             self.well();
@@ -116,16 +140,7 @@ impl Report {
 
     /// An event could not be read.
     pub(super) fn unreadable(&mut self, why: &str) {
-        let now = Instant::now();
-        let unlogged = match &mut self.unreadable {
-            Some((last, unlogged)) if now.saturating_duration_since(*last) < UNREADABLE_LOG_INTERVAL => {
-                *unlogged += 1;
-                return;
-            }
-            Some((_, unlogged)) => *unlogged,
-            None => 0,
-        };
-        self.unreadable = Some((now, 0));
+        let Some(unlogged) = self.unreadable.may_be_said(Instant::now()) else { return };
         log::warn!(cause = why, unlogged; "{}: an event cannot be read and is passed over, everything will be listed again", self.watch.target);
     }
 
@@ -137,14 +152,16 @@ impl Report {
     fn trouble(&mut self, condition: Condition, words: String, length: Duration) {
         let target = &self.watch.target;
         let retry_after = format!("{:.1}s", length.as_secs_f64());
-        let is_news = self.trouble.as_ref().is_none_or(|(known, cause)| *known != condition || *cause != words);
-        if !is_news {
-            log::debug!(cause:% = words, retry_after:%; "{target}: still {}", condition_words(condition));
-            return;
+        let is_known = self.trouble.as_ref().is_some_and(|(known, cause)| *known == condition && *cause == words);
+        if is_known || mem::take(&mut self.is_said) {
+            log::debug!(cause:% = words, retry_after:%; "{target}: {}", condition_words(condition));
+        } else {
+            log::warn!(cause:% = words, retry_after:%; "{target}: {}", condition_words(condition));
         }
-        log::warn!(cause:% = words, retry_after:%; "{target}: {}", condition_words(condition));
-        self.status.set(condition, words.clone());
-        self.trouble = Some((condition, words));
+        if !is_known {
+            self.status.set(condition, words.clone());
+            self.trouble = Some((condition, words));
+        }
     }
 
     /// Which right is missing, and how to get it.
@@ -174,6 +191,18 @@ impl Report {
         let prefix = if gvr.group().is_empty() { String::new() } else { format!("{}/", gvr.group()) };
         let served: Vec<String> = versions.iter().map(|version| format!("{prefix}{version}/{}", gvr.resource())).collect();
         format!("{gvr} is no longer served; watch {} instead", served.join(" or "))
+    }
+}
+
+impl Seldom {
+    /// Whether it may be said at `now`, and if so, how often it was not said before.
+    fn may_be_said(&mut self, now: Instant) -> Option<u64> {
+        if self.said.is_some_and(|said| now.saturating_duration_since(said) < SELDOM) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said = Some(now);
+        Some(mem::take(&mut self.unsaid))
     }
 }
 

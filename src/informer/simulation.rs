@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How many seeds; each has other writes and other faults.
 const SEEDS: u64 = 300;
 const WRITES: usize = 60;
-const FAULTS: usize = 25;
+const FAULTS: usize = 30;
 
 #[test]
 fn whatever_the_server_does_the_events_replay_to_its_objects() {
@@ -85,6 +85,8 @@ struct Server {
     restores: u32,
     /// Nobody has asked since the restore: until then nothing is written, since a version that is reached again cannot be told apart.
     restored_unseen: bool,
+    /// What discovery says while the path is not found, and how often still.
+    unserved: Option<(u32, Served)>,
     stop: Stop,
     outbox: Outbox,
 }
@@ -120,6 +122,7 @@ impl Model {
             backup: None,
             restores: 0,
             restored_unseen: false,
+            unserved: None,
             stop,
             outbox,
         };
@@ -134,7 +137,7 @@ impl Model {
 
 impl Server {
     fn write(&mut self) {
-        if self.writes == 0 || self.restored_unseen {
+        if self.writes == 0 || self.restored_unseen || self.unserved.is_some() {
             return;
         }
         self.writes -= 1;
@@ -197,6 +200,28 @@ impl Server {
         self.restored_unseen = true;
     }
 
+    /// The kind is no longer served as it was; only where it is gone altogether its objects are gone with it.
+    fn leave(&mut self) {
+        let served = match self.random.u8(0..3) {
+            0 => Served::Absent,
+            1 => Served::OtherVersions(vec!["v2".to_owned()]),
+            _ => Served::Unknown("stale".to_owned()),
+        };
+        if served == Served::Absent {
+            self.objects.clear();
+            self.version += 1;
+            self.compacted = self.version;
+            self.history.clear();
+        }
+        self.lists.clear();
+        self.backup = None;
+        self.unserved = Some((self.random.u32(0..4), served));
+    }
+
+    fn serve(&self) -> Result<(), Error> {
+        if self.unserved.is_some() { Err(status(404)) } else { Ok(()) }
+    }
+
     fn any_error(&mut self) -> Error {
         match self.random.u8(0..6) {
             0 => status(500),
@@ -217,6 +242,7 @@ impl ListWatch for Model {
     fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
         let mut server = self.lock();
         server.live();
+        server.serve()?;
         if server.strikes(4) {
             return Err(server.any_error());
         }
@@ -243,6 +269,7 @@ impl ListWatch for Model {
     fn watch(&mut self, start: &WatchStart, _: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
         let mut server = self.lock();
         server.live();
+        server.serve()?;
         if server.strikes(5) {
             return Err(server.any_error());
         }
@@ -267,6 +294,7 @@ impl ListWatch for Model {
 
     fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
         let mut server = self.lock();
+        server.serve()?;
         if server.strikes(5) {
             return Err(server.any_error());
         }
@@ -275,7 +303,17 @@ impl ListWatch for Model {
     }
 
     fn lookup(&mut self) -> Result<Served, Error> {
-        Ok(Served::Yes)
+        let mut server = self.lock();
+        if server.strikes(5) {
+            return Err(server.any_error());
+        }
+        match server.unserved.take() {
+            Some((left @ 1.., served)) => {
+                server.unserved = Some((left - 1, served.clone()));
+                Ok(served)
+            }
+            Some((0, _)) | None => Ok(Served::Yes),
+        }
     }
 }
 
@@ -292,6 +330,10 @@ impl WatchLines for Open {
         if server.strikes(40) {
             server.restore();
         }
+        if server.strikes(50) {
+            server.leave();
+        }
+        server.serve().map_err(|_| broken())?;
         if self.restores != server.restores {
             return if server.random.bool() { Err(broken()) } else { Ok(Line::End) };
         }

@@ -183,3 +183,58 @@ impl PartialEq for Record {
 }
 
 impl Eq for Record {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn see(store: &mut Store, json: &str) -> Standing {
+        let object = ObjectRef::scan(json.as_bytes()).unwrap();
+        let standing = store.see(&object);
+        store.put(&object);
+        standing
+    }
+
+    fn json(namespace: &str, name: &str, uid: &str, version: &str) -> String {
+        format!(r#"{{"metadata":{{"namespace":"{namespace}","name":"{name}","uid":"{uid}","resourceVersion":"{version}"}}}}"#)
+    }
+
+    #[test]
+    fn objects_are_told_apart_by_namespace_and_name_and_compared_by_uid_and_version() {
+        let mut store = Store::default();
+        for (object, expected) in [
+            (json("a", "bc", "u", "1"), Standing::Unknown),
+            (json("ab", "c", "u", "1"), Standing::Unknown),
+            (json("", "abc", "u", "1"), Standing::Unknown),
+            (json("a", "bc", "u", "1"), Standing::Same),
+            (json("a", "bc", "u", "01"), Standing::Changed),
+            (json("a", "bc", "v", "01"), Standing::OtherUid),
+            (json("a", "b\\u0063", "v", "01"), Standing::Unknown),
+        ] {
+            assert_eq!(see(&mut store, &object), expected, "{object}");
+        }
+        assert_eq!(store.len(), 4);
+    }
+
+    #[test]
+    fn what_is_missing_stays_known_until_it_is_taken() {
+        let mut store = Store::default();
+        for name in ["a", "b", "c"] {
+            see(&mut store, &json("n", name, "u", "1"));
+        }
+        store.begin_list();
+        see(&mut store, &json("n", "b", "u", "1"));
+        assert_eq!(store.missing(), 2);
+        let first = store.drain_missing().next().map(|object| object.as_ref().name().into_owned());
+        assert_eq!((store.missing(), store.len()), (1, 2));
+        let mut taken: Vec<_> =
+            first.into_iter().chain(store.drain_missing().map(|object| object.as_ref().name().into_owned())).collect();
+        taken.sort();
+        assert_eq!(taken, ["a", "c"]);
+    }
+
+    #[test]
+    fn an_object_costs_one_allocation_and_32_bytes_of_the_map() {
+        assert_eq!(size_of::<(Record, u32)>(), 32);
+    }
+}

@@ -13,7 +13,7 @@ pub fn briefs(lines: &[Line]) -> Vec<String> {
     lines.iter().map(Line::brief).collect()
 }
 
-/// What the recorded watch tells of the ConfigMap `live`.
+/// What the recorded watch tells of the object `live`.
 const LIVE: [&str; 4] = ["ADDED demo/live", "UPDATED demo/live", "UPDATED demo/live", "DELETED demo/live"];
 
 #[test]

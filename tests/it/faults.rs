@@ -120,16 +120,17 @@ fn token_file_is_read_again_when_the_server_refuses_the_old_token() {
         &format!("watch {CONFIGMAPS}"),
         [
             Answer::recorded("server-1.20/watch-list-streaming"),
-            watch(&[line("ADDED", "a", 11)]),
-            Answer::recorded("unauthorized"),
+            watch(&[line("ADDED", "a", 11)]).left_open(),
             watch(&[line("ADDED", "b", 12)]).left_open(),
         ],
     );
+    api.server.on(&format!("probe {CONFIGMAPS}"), [Answer::recorded("unauthorized"), page(11, &[])]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[])]);
     let rotated = token.clone();
     let daemon = start(&api, WATCH_CONFIGMAPS);
     daemon.wait_for("ADDED demo/a");
     std::fs::write(rotated, "second-token-value").unwrap();
+    api.server.cut_all();
     daemon.wait_for("ADDED demo/b");
     let requests = api.server.requests();
     assert_eq!(requests[0].header("Authorization"), Some("Bearer first-token-value"));

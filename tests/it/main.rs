@@ -1,6 +1,6 @@
 //! The real binary and library over real sockets, against recorded and misbehaving servers.
 
-#![expect(unreachable_pub, reason = "a test binary has no users")]
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "a test binary has no users, and fails by panicking")]
 
 mod api;
 mod capture;

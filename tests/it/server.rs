@@ -225,12 +225,15 @@ fn accept(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, shared: &Arc<
         stream.set_nodelay(true).unwrap();
         shared.open.lock().unwrap().push(stream.try_clone().unwrap());
         let (shared, tls) = (Arc::clone(shared), tls.cloned());
+        let kept = stream.try_clone().unwrap();
         let serve = move || {
             // A client that goes away, or refuses our certificate, ends its connection and nothing else.
             let _ = match tls {
                 Some(config) => serve_tls(stream, config, &shared),
                 None => serve(BufReader::new(stream), false, &shared),
             };
+            // The list of open connections keeps the socket: only this ends it for the client.
+            let _ = kept.shutdown(Shutdown::Both);
         };
         connections.push(Joined::spawn("connection", serve).unwrap());
     }

@@ -45,7 +45,7 @@ fn resource_that_is_not_served_is_an_error_with_near_matches() {
     let api = api_with_a();
     let config = Setup::with_config("resources: [{gvr: v1/podz}, {gvr: apps/v1beta1/deployments}]");
     let ended = config.kubeconfig(&api.kubeconfig()).run_to_end();
-    check(&ended, 2, &["resources[0].gvr", "v1/podz", r#""v1/pods""#, "resources[1].gvr", r#""apps/v1/deployments""#]);
+    check(&ended, 2, &["resources[0]", "v1/podz", r#""v1/pods""#, "resources[1]", r#""apps/v1/deployments""#]);
 }
 
 #[test]

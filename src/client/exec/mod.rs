@@ -183,7 +183,12 @@ impl ExecPlugin {
     }
 
     fn error(&self, problem: impl Into<String>) -> SetupError {
-        SetupError::exec(&self.command.display().to_string(), problem)
+        SetupError::exec(&self.name(), problem)
+    }
+
+    /// The command without its arguments, for messages.
+    pub(crate) fn name(&self) -> String {
+        self.command.display().to_string()
     }
 }
 

@@ -31,11 +31,6 @@ pub(super) enum Failure {
     Status { status: ExitStatus, stderr: Vec<u8> },
 }
 
-enum Event {
-    Exited,
-    TooLong,
-}
-
 type Shared = Arc<Mutex<Vec<u8>>>;
 
 impl Run {
@@ -44,12 +39,11 @@ impl Run {
         let mut child = self.start().map_err(Failure::Start)?;
         let pid = Pid::from_child(&child);
         let (stdout, stderr) = (Shared::default(), Shared::default());
-        let (events, happened) = bounded(2);
-        let threads = watch(&mut child, pid, &stdout, &stderr, &events);
-        drop(events);
-        let waited = threads.as_ref().map_or(Ok(None), |_| {
+        let (over, is_over) = bounded(2);
+        let threads = watch(&mut child, pid, &stdout, &stderr, &over);
+        let waited = threads.as_ref().map_or(Ok(()), |_| {
             crossbeam_channel::select! {
-                recv(happened) -> event => Ok(event.ok()),
+                recv(is_over) -> _ => Ok(()),
                 recv(ending.signal()) -> _ => Err(Failure::Interrupted),
                 default(self.limit) => Err(Failure::TooSlow),
             }
@@ -66,11 +60,13 @@ impl Run {
         for thread in threads.map_err(Failure::Start)? {
             thread.join_until(deadline);
         }
-        match waited? {
-            Some(Event::TooLong) => Err(Failure::TooLong),
-            Some(Event::Exited) | None if status.success() => Ok(take(&stdout)),
-            Some(Event::Exited) | None => Err(Failure::Status { status, stderr: take(&stderr) }),
+        waited?;
+        let output = take(&stdout);
+        // First, because a command that was ended for it did not succeed either.
+        if output.len() > STDOUT_BYTES_MAX {
+            return Err(Failure::TooLong);
         }
+        if status.success() { Ok(output) } else { Err(Failure::Status { status, stderr: take(&stderr) }) }
     }
 
     fn start(&self) -> io::Result<Child> {
@@ -87,14 +83,14 @@ impl Run {
     }
 }
 
-/// Starts the threads that empty the pipes and wait for the exit.
-fn watch(child: &mut Child, pid: Pid, stdout: &Shared, stderr: &Shared, events: &Sender<Event>) -> io::Result<Vec<Joined>> {
+/// Starts the threads that empty the pipes and wait for the exit. `over` hears of the exit, and of an output that is too long.
+fn watch(child: &mut Child, pid: Pid, stdout: &Shared, stderr: &Shared, over: &Sender<()>) -> io::Result<Vec<Joined>> {
     let mut threads = Vec::with_capacity(3);
     if let Some(pipe) = child.stdout.take() {
-        let (output, events) = (stdout.clone(), events.clone());
+        let (output, over) = (stdout.clone(), over.clone());
         threads.push(Joined::spawn("exec-stdout", move || {
             if !collect(pipe, &output) {
-                let _ = events.try_send(Event::TooLong);
+                let _ = over.try_send(());
             }
         })?);
     }
@@ -102,24 +98,24 @@ fn watch(child: &mut Child, pid: Pid, stdout: &Shared, stderr: &Shared, events: 
         let tail = stderr.clone();
         threads.push(Joined::spawn("exec-stderr", move || drain(pipe, &tail))?);
     }
-    let events = events.clone();
+    let over = over.clone();
     threads.push(Joined::spawn("exec-wait", move || {
         // NOWAIT leaves the process to be reaped by its owner.
         while matches!(waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT), Err(rustix::io::Errno::INTR)) {}
-        let _ = events.try_send(Event::Exited);
+        let _ = over.try_send(());
     })?);
     Ok(threads)
 }
 
-/// Reads until the end, or gives up with `false` at [`STDOUT_BYTES_MAX`].
+/// Reads until the end, or gives up with `false` once `output` is longer than [`STDOUT_BYTES_MAX`].
 fn collect(mut pipe: impl Read, output: &Shared) -> bool {
     let mut chunk = [0; 4096];
     while let Some(part) = next(&mut pipe, &mut chunk) {
         let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
-        if output.len() + part.len() > STDOUT_BYTES_MAX {
+        output.extend_from_slice(part);
+        if output.len() > STDOUT_BYTES_MAX {
             return false;
         }
-        output.extend_from_slice(part);
     }
     true
 }

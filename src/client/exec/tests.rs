@@ -111,6 +111,8 @@ fn an_answer_that_is_none_is_told_without_its_contents() {
     let expiry = TOKEN.replace("\"t0k3n\"", "\"t\",\"expirationTimestamp\":\"soon\"");
     check_failure(&format!("echo '{expiry}'"), "", "expirationTimestamp that is not an RFC 3339 time");
     check_failure("yes", "", "printed more than 1 MiB");
+    check_failure("yes | head -c 1048577", "", "printed more than 1 MiB");
+    check_failure("yes | head -c 1048576", "", "printed no ExecCredential");
 }
 
 #[test]

@@ -37,7 +37,8 @@ impl LinkBuffers {
     fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-        } else if self.start > 0 && self.end == self.input.len() {
+        } else if self.start > 0 && self.end > self.input.len() / 2 {
+            // What is left over is a part of a chunk's head, so that moving it costs less than reading into a small rest.
             self.input.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }

@@ -84,7 +84,7 @@ impl Connector {
         Err(trouble(format!("cannot connect to {what}{}", failures.join(", "))))
     }
 
-    /// Opens a tunnel through `proxy`.
+    /// Opens a tunnel through `proxy`, also for a server without TLS, so that the proxy sees no credentials.
     fn through(&self, proxy: &Proxy, mut below: Below, host: &str, port: u16) -> Result<Below, Error> {
         let name = format!("the proxy {}", proxy.shown());
         if let (ProxyKind::Https, Some(config)) = (proxy.kind, self.tls.as_ref().and_then(|tls| tls.proxy.as_ref())) {

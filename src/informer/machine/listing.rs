@@ -42,6 +42,8 @@ impl Machine {
         match close {
             Close::Ended { .. } | Close::Silent => self.cut(list, Pause::Backoff),
             Close::Error(fault) => self.stream_failed(list, fault),
+            // Without a head it may be the server that is out of reach, which says nothing about later lists.
+            Close::NoFirstByte if !list.opened => self.enter(pages()).noting(Note::Pages(Detour::NoFirstByte)),
             Close::NoFirstByte => self.swallowed(Detour::NoFirstByte),
             Close::NoInitialEventsEnd => self.swallowed(Detour::NoEnd),
             Close::Slow => {
@@ -59,6 +61,7 @@ impl Machine {
                 self.enter(pages()).noting(Note::Pages(Detour::Refused))
             }
             Fault::Connection if list.opened => self.cut(list, Pause::Reconnect),
+            Fault::Server if list.opened => self.cut(list, Pause::Backoff),
             Fault::Undecodable | Fault::TooLong => self.cut(list, Pause::Backoff),
             Fault::Connection | Fault::Unauthorized | Fault::Server | Fault::Expired | Fault::UnknownVersion => {
                 self.pause(Pause::Backoff, streaming(list.cuts))

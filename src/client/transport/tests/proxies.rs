@@ -75,7 +75,7 @@ fn socks_proxy(authority: &Authority, password: bool) -> (Server, Receiver<Vec<u
     let (note, noted) = notes();
     let config = Arc::new(server_config(&authority.server(), None));
     let server = Server::start(move |_, mut stream| {
-        let mut take = |stream: &mut std::net::TcpStream, length: usize| {
+        let take = |stream: &mut std::net::TcpStream, length: usize| {
             let mut bytes = vec![0; length];
             stream.read_exact(&mut bytes).unwrap();
             bytes
