@@ -1,8 +1,9 @@
 //! TLS as clusters have it: an authority of their own, client certificates, and what goes wrong with them.
 
+use crate::answer::Answer;
 use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, page};
 use crate::capture::start;
-use crate::server::{Answer, Server};
+use crate::server::Server;
 use crate::support::daemon::Setup;
 use crate::support::pki::{Pki, stranger};
 use base64::Engine;
