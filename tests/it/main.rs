@@ -9,6 +9,7 @@ mod faults;
 mod flow;
 mod kinds;
 mod lists;
+mod proxy;
 mod server;
 mod tls;
 mod usage;

@@ -15,7 +15,7 @@ use rustls::{RootCertStore, ServerConfig};
 use std::sync::Arc;
 
 /// A server that asks for a client certificate of its own authority, and takes clients without one.
-fn server(pki: &Pki) -> Server {
+pub fn server(pki: &Pki) -> Server {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(pki.ca.as_bytes()).unwrap()).unwrap();
