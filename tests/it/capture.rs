@@ -1,7 +1,7 @@
 //! The main job: what a server tells becomes JSON lines, however its bytes arrive.
 
+use crate::answer::Answer;
 use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, bookmark, line, page, watch};
-use crate::server::Answer;
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::lines::Line;
 

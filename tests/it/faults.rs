@@ -1,21 +1,13 @@
 //! What servers do wrong: expired versions, refusals, garbage. Nothing is lost, and other watches go on.
 
+use crate::answer::Answer;
 use crate::api::{Api, CONFIGMAPS, EXPIRED, Release, WATCH_CONFIGMAPS, line, page, watch};
 use crate::capture::{briefs, start};
-use crate::server::{Answer, Server};
-
-/// One that pages its lists and has listed `a` and `b` at version 10.
-fn api_with_a_and_b() -> Api {
-    let api = Api::new(Release::V1_20);
-    api.server.on(&format!("watch {CONFIGMAPS}"), [Answer::recorded("server-1.20/watch-list-streaming")]);
-    api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7), ("b", 8)])]);
-    api.server.on(&format!("probe {CONFIGMAPS}"), [page(10, &[])]);
-    api
-}
+use crate::server::Server;
 
 #[test]
 fn expired_version_is_listed_again_and_only_differences_are_told() {
-    let api = api_with_a_and_b();
+    let api = Api::with_a_and_b();
     api.server.on(&format!("list {CONFIGMAPS}"), [page(30, &[("a", 7), ("c", 11)])]);
     api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&[EXPIRED.to_owned()])]);
     let daemon = start(&api, WATCH_CONFIGMAPS);
@@ -40,7 +32,7 @@ fn version_from_the_future_is_found_by_the_probe() {
 
 #[test]
 fn garbage_line_is_skipped_and_what_it_hid_is_found_by_comparison() {
-    let api = api_with_a_and_b();
+    let api = Api::with_a_and_b();
     let garbage = r#"{"type":"DELETED","object":{"metadata":{"name":"#.to_owned();
     api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&[garbage, line("ADDED", "c", 12)]).left_open()]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(12, &[("b", 8), ("c", 12)])]);
@@ -55,7 +47,7 @@ fn garbage_line_is_skipped_and_what_it_hid_is_found_by_comparison() {
 
 #[test]
 fn forbidden_watch_stops_no_other_and_names_the_missing_verb() {
-    let api = api_with_a_and_b();
+    let api = Api::with_a_and_b();
     let secrets = "/api/v1/namespaces/demo/secrets";
     api.server.on(
         &format!("watch {secrets}"),

@@ -2,12 +2,18 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "a test binary has no users, and fails by panicking")]
 
+mod answer;
 mod api;
 mod capture;
 mod faults;
+mod flow;
+mod kinds;
+mod lists;
+mod proxy;
 mod server;
 mod tls;
 mod usage;
+mod watches;
 
 #[path = "../support/mod.rs"]
 mod support;

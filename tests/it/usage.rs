@@ -1,8 +1,8 @@
 //! The program as its users meet it: wrong input, stdout, signals, probes, exit codes.
 
+use crate::answer::Answer;
 use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, line, page, watch};
 use crate::capture::start;
-use crate::server::Answer;
 use crate::support::daemon::{Ended, Setup};
 use crate::support::lines::{self, Line};
 use crate::support::wait::SOON;
