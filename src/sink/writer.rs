@@ -165,6 +165,10 @@ impl Export for Writer {
     fn export(&self, event: &MatchedEvent, completion: Completion) {
         self.shared.buffer.append(event, completion);
     }
+
+    fn flush(&self) {
+        self.shared.buffer.flush();
+    }
 }
 
 impl Drop for Writer {
