@@ -16,8 +16,8 @@ fn check(setup: Setup, code: i32, words: &[&str]) {
     let Ended { code: found, log, .. } = setup.run_to_end();
     let line = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
     let line = line.unwrap_or_else(|| panic!("no line has {words:?}:\n{log}"));
-    say(&format!("    exit {found:?}: {line}\n"));
     assert_eq!(found, Some(code), "{log}");
+    say(&format!("    exit {code}: {line}\n"));
     assert!(log.lines().count() <= LINES_MAX, "one mistake, too many words:\n{log}");
 }
 
