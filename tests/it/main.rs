@@ -5,10 +5,12 @@
 mod answer;
 mod api;
 mod capture;
+mod ending;
 mod faults;
 mod flow;
 mod kinds;
 mod lists;
+mod login;
 mod proxy;
 mod server;
 mod tls;
