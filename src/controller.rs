@@ -1,7 +1,7 @@
 //! Joins the stations: builds them right to left, so that nothing is read before it can be written, and stops them
 //! left to right, so that what was read is still written.
 //!
-//! Holds no logic of its own: [`plan`] says what is watched, an informer how.
+//! Holds no logic of its own: its plan says what is watched, an informer how.
 
 mod plan;
 

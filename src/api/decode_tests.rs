@@ -210,11 +210,18 @@ fn lists_of_other_shapes_are_read_or_refused() {
             "ok 1 true 2",
         ),
         (r#"{"metadata":{},"items":[]}"#, "err the list has no metadata.resourceVersion at byte 0"),
+        (r#"{"kind":"Pod","metadata":{"name":"a","resourceVersion":"1"}}"#, "err the list has no items at byte 0"),
+        ("<html>\n", "err the body is no list at byte 0"),
         (
-            r#"{"kind":"Pod","metadata":{"name":"a","resourceVersion":"1"}}"#,
-            "err the body is no list: missing field `items` at line 1 column 60 at byte 60",
+            r#"{"metadata":{"resourceVersion":1},"items":[]}"#,
+            "err the body is no list: invalid type: integer `1`, expected a string at line 1 column 20 at byte 12",
         ),
-        ("<html>\n", "err the body is no list: expected value at line 1 column 1 at byte 1"),
+        (r#"{"metadata":{"resourceVersion":"1"},"items":[{}"#, "err the JSON ends too early at byte 47"),
+        (r#"{"metadata":{"resourceVersion":"1"},"items":[{},]}"#, "err expected a value at byte 48"),
+        (r#"{"metadata":{"resourceVersion":"1"},"items":[{} {}]}"#, "err expected `,` or `]` at byte 48"),
+        (r#"{"metadata":{"resourceVersion":"1"},"items":{}}"#, "err expected an array at byte 44"),
+        (r#"{"metadata":{"resourceVersion":"1"},"items":[]}x"#, "err the list has ended, but not its bytes at byte 47"),
+        ("{\"metadata\": {\"resourceVersion\": \"1\"},\n \"items\": [ ] }\n", "ok 1 false 0"),
     ] {
         let found = match ListPage::parse(body.as_bytes()) {
             Ok(page) => format!("ok {} {} {}", page.version, page.next.is_some(), page.len()),

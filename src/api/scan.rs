@@ -147,6 +147,38 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Past the value that comes next; its place.
+    pub(super) fn value(&mut self) -> Result<Range<usize>, DecodeError> {
+        self.peek();
+        let start = self.at;
+        self.skip_value()?;
+        Ok(start..self.at)
+    }
+
+    /// The places of an array's elements; `null` has none.
+    pub(super) fn elements_or_null(&mut self) -> Result<Vec<Range<usize>>, DecodeError> {
+        let mut elements = Vec::new();
+        if self.take_null() {
+            return Ok(elements);
+        }
+        self.take(b'[', "expected an array")?;
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(elements);
+        }
+        loop {
+            elements.push(self.value()?);
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(elements);
+                }
+                _ => return Err(self.fail("expected `,` or `]`")),
+            }
+        }
+    }
+
     /// Reads `metadata` and tells whether it was an object, after which nothing more is wanted.
     fn metadata_into(&mut self, spans: &mut Spans) -> Result<bool, DecodeError> {
         if self.take_null() {
@@ -236,38 +268,52 @@ impl<'a> Scanner<'a> {
     fn skip_string(&mut self) -> Result<Range<usize>, DecodeError> {
         self.take(b'"', "expected a string")?;
         let start = self.at;
+        let end = self.string_end(start)?;
+        self.at = end + 1;
+        Ok(start..end)
+    }
+
+    /// Where the closing quote of the string is whose first byte is at `start`.
+    fn string_end(&self, start: usize) -> Result<usize, DecodeError> {
+        let mut at = start;
         loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let rest = self.bytes.get(at..).unwrap_or_default();
             let Some(found) = find_quote_or_escape(rest) else {
                 return Err(DecodeError::new("the string has no end", start));
             };
-            self.at += found + 1;
+            at += found;
             if rest[found] == b'"' {
-                return Ok(start..self.at - 1);
+                return Ok(at);
             }
-            self.at += 1;
+            at += 2;
         }
     }
 
     fn skip_nested(&mut self) -> Result<(), DecodeError> {
         let mut depth = 0;
-        loop {
-            match self.bytes.get(self.at) {
-                None => return Err(self.fail("")),
-                Some(b'"') => {
-                    self.skip_string()?;
-                    continue;
+        // In a variable of its own: every byte comes by here.
+        let mut at = self.at;
+        while let Some(&byte) = self.bytes.get(at) {
+            at += 1;
+            match byte {
+                b'"' => at = self.string_end(at)? + 1,
+                b'{' | b'[' if depth == NESTING_MAX => {
+                    self.at = at - 1;
+                    return Err(self.fail("the JSON is nested too deep"));
                 }
-                Some(b'{' | b'[') if depth == NESTING_MAX => return Err(self.fail("the JSON is nested too deep")),
-                Some(b'{' | b'[') => depth += 1,
-                Some(b'}' | b']') => depth -= 1,
-                Some(_) => {}
-            }
-            self.at += 1;
-            if depth == 0 {
-                return Ok(());
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => {
+                    depth -= 1;
+                    if depth == 0 {
+                        self.at = at;
+                        return Ok(());
+                    }
+                }
+                _ => {}
             }
         }
+        self.at = at;
+        Err(self.fail(""))
     }
 
     fn skip_scalar(&mut self) -> Result<(), DecodeError> {

@@ -75,6 +75,7 @@ impl Driver {
     }
 
     fn perform(&mut self, action: Action) -> Outcome {
+        self.teller.out.flush();
         Outcome::Happened(match action {
             Action::StreamList => return self.stream_list(),
             Action::Watch(version) => return self.watch(version),

@@ -40,16 +40,16 @@ pub(super) fn every_delete_is_told_once_after_a_compaction(stage: &Stage) {
     let mut changes: Vec<Change> = Vec::new();
     let plain = json!({});
     let writer = &cluster.writer;
-    changes.extend((0..OBJECTS).map(|index| writer.create_config_map(&namespace, &name(index), &plain, "0")));
+    changes.extend((0..OBJECTS).map(|index| writer.create_object(&namespace, &name(index), &plain, "0")));
     daemon.wait_for_lines("30 lines", |lines| lines.len() == OBJECTS);
     network.cut();
     for index in 0..OBJECTS {
-        changes.push(writer.update_config_map(&namespace, &name(index), &plain, "1"));
+        changes.push(writer.update_object(&namespace, &name(index), &plain, "1"));
         if index % 3 != 0 {
-            changes.push(writer.delete_config_map(&namespace, &name(index)));
+            changes.push(writer.delete_object(&namespace, &name(index)));
         }
         if index % 3 == 2 {
-            changes.push(writer.create_config_map(&namespace, &name(index), &plain, "2"));
+            changes.push(writer.create_object(&namespace, &name(index), &plain, "2"));
         }
     }
     pause(Duration::from_secs(40));
@@ -67,13 +67,13 @@ pub(super) fn a_restore_from_a_backup_is_found_and_every_difference_told(stage: 
     let daemon = Setup::new(&cluster, &config(&namespace)).start_ready();
     let (writer, plain) = (&cluster.writer, json!({}));
     for index in 0..OBJECTS {
-        writer.create_config_map(&namespace, &name(index), &plain, "0");
+        writer.create_object(&namespace, &name(index), &plain, "0");
     }
     let backup = cluster.own().back_up();
     // 50 changes that the backup does not know.
-    (0..UPDATED).for_each(|index| drop(writer.update_config_map(&namespace, &name(index), &plain, "1")));
-    (0..DELETED).for_each(|index| drop(writer.delete_config_map(&namespace, &name(index))));
-    (0..CREATED).for_each(|index| drop(writer.create_config_map(&namespace, &format!("new-{index}"), &plain, "1")));
+    (0..UPDATED).for_each(|index| drop(writer.update_object(&namespace, &name(index), &plain, "1")));
+    (0..DELETED).for_each(|index| drop(writer.delete_object(&namespace, &name(index))));
+    (0..CREATED).for_each(|index| drop(writer.create_object(&namespace, &format!("new-{index}"), &plain, "1")));
     daemon.wait_for_lines("all of it is told", |lines| lines.len() == OBJECTS + UPDATED + DELETED + CREATED);
     cluster.own().restore(&backup);
     cluster.wait_until_ready();
@@ -85,7 +85,7 @@ pub(super) fn a_restore_from_a_backup_is_found_and_every_difference_told(stage: 
     check_stories(&lines, &objects);
     assert_eq!(daemon.metric("faro_relists_total", r#"reason="unknown_version""#), 1.0);
     // It hears the restored server from now on.
-    let after = writer.create_config_map(&namespace, "after", &plain, "1");
+    let after = writer.create_object(&namespace, "after", &plain, "1");
     daemon.wait_for_lines("a change after the restore", |lines| lines.iter().any(|line| line.uid == after.uid && !line.inferred));
     check_stories(&daemon.stop().lines, &server(&cluster, &namespace));
 }
@@ -105,10 +105,10 @@ fn check_after(daemon: Daemon, writer: &Writer, namespace: &str, changes: &[Chan
     daemon.wait_for_lines("every delete and every last state", told);
     let mut changes = changes.to_vec();
     // Whatever would be told too much is told before this.
-    changes.push(writer.create_config_map(namespace, "last", &json!({}), "0"));
+    changes.push(writer.create_object(namespace, "last", &json!({}), "0"));
     daemon.wait_for(&format!("ADDED {namespace}/last"));
     let lines = daemon.stop().lines;
-    check_stories(&lines, &writer.list_config_maps(namespace));
+    check_stories(&lines, &writer.list_objects(namespace));
     check_deletes(&lines, &changes);
     check_nothing_invented(&lines, &changes);
 }

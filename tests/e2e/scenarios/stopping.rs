@@ -33,7 +33,7 @@ pub(super) fn auto_shutdown_exits_after_5_s_with_everything_written(stage: &Stag
     let started = Instant::now();
     let daemon = Setup::new(cluster, &format!("auto_shutdown_sec: 5\n{}", config(&namespace))).start_ready();
     for index in 0..100 {
-        cluster.writer.create_config_map(&namespace, &format!("object-{index}"), &json!({}), "0");
+        cluster.writer.create_object(&namespace, &format!("object-{index}"), &json!({}), "0");
     }
     let written = started.elapsed();
     let ended = daemon.wait_for_end(Duration::from_secs(30));
