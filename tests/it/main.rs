@@ -4,11 +4,15 @@
 
 mod answer;
 mod api;
+mod bounds;
 mod capture;
+mod ending;
 mod faults;
 mod flow;
 mod kinds;
+mod library;
 mod lists;
+mod login;
 mod proxy;
 mod server;
 mod tls;
