@@ -341,6 +341,10 @@ impl WatchLines for Open {
             self.line = line;
             return Ok(if server.strikes(15) { Line::TooLong(1 << 24) } else { Line::Whole(&self.line) });
         }
+        if self.position < server.compacted {
+            // What it has not sent is gone: a server ends such a watch.
+            return if server.random.bool() { Err(broken()) } else { Ok(Line::End) };
+        }
         let next = server.history.iter().find(|(version, _)| *version > self.position).cloned();
         if let Some((version, line)) = next {
             (self.position, self.line, self.quiet) = (version, line, 0);
