@@ -137,7 +137,6 @@ impl Guard {
 
     /// Most requests are there when their client is accepted: those are answered at once.
     fn admit(&mut self, stream: TcpStream, now: Instant) {
-        // Nothing had to be given up for it.
         let Ok(mut connection) = Connection::new(stream, now) else { return };
         connection.advance(now, &mut self.site);
         if connection.is_closed() {
