@@ -4,11 +4,16 @@
 
 mod answer;
 mod api;
+mod bounds;
 mod capture;
+mod ending;
 mod faults;
 mod flow;
 mod kinds;
+mod library;
 mod lists;
+mod login;
+mod messages;
 mod proxy;
 mod server;
 mod tls;

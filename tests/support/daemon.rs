@@ -110,7 +110,7 @@ impl Setup {
         self
     }
 
-    /// No file of it may become longer than so many blocks of 512 bytes.
+    /// No file of it may become longer than so many blocks of 512 bytes; the limit is soft and can be raised.
     pub(crate) fn file_blocks_max(self, blocks: u32) -> Self {
         Self { file_blocks: Some(blocks), ..self }
     }
@@ -170,7 +170,7 @@ impl Setup {
         let Some(blocks) = self.file_blocks else { return Command::new(&self.binary) };
         let mut command = Command::new("sh");
         // POSIX: the unit of `ulimit -f` is 512 bytes.
-        command.args(["-c", r#"ulimit -f "$0" && exec "$@""#, &blocks.to_string()]).arg(&self.binary);
+        command.args(["-c", r#"ulimit -S -f "$0" && exec "$@""#, &blocks.to_string()]).arg(&self.binary);
         command
     }
 
@@ -262,6 +262,14 @@ impl Daemon {
     /// The lines so far.
     pub(crate) fn lines(&self) -> Vec<Line> {
         lines::read(&self.setup.output())
+    }
+
+    /// Its events files, oldest first.
+    pub(crate) fn events_files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.setup.output()).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+        files.sort();
+        files
     }
 
     /// Waits until the lines are as they should be.
