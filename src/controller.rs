@@ -5,8 +5,8 @@
 
 mod plan;
 
-use crate::api::{Scope, Watch};
-use crate::client::{self, Client, Content, Interrupt, RestListWatch};
+use crate::api::{Fault, Scope, Watch};
+use crate::client::{self, Client, Content, Interrupt, RestListWatch, Transport};
 use crate::config::{Config, MetricsConfig};
 use crate::dispatch::{self, Dispatcher, EventHandler, Export};
 use crate::health::{Health, WatchStatus};
@@ -18,7 +18,7 @@ use crate::sink::{SinkError, SinkSettings, Writer};
 use plan::Plan;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use plan::PlanError;
 
@@ -28,6 +28,8 @@ pub struct Controller(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    /// Asks the server what it serves, before anything is watched.
+    survey: Transport,
     config: Config,
     handlers: Mutex<Vec<Arc<dyn EventHandler>>>,
     stop: Stop,
@@ -91,7 +93,8 @@ struct Shared {
 impl Controller {
     /// Opens nothing yet.
     pub fn new(client: Client, config: Config) -> Self {
-        Self(Arc::new(Inner { client, config, handlers: Mutex::default(), stop: Stop::new() }))
+        let survey = client.transport();
+        Self(Arc::new(Inner { client, survey, config, handlers: Mutex::default(), stop: Stop::new() }))
     }
 
     /// Registers a handler, called for every event from the next [`start`](Self::start) on.
@@ -104,6 +107,7 @@ impl Controller {
     /// Asks the run to end, from any thread, as often as one likes. Returns at once; [`start`](Self::start) returns when all is drained.
     pub fn stop(&self) {
         self.0.stop.request();
+        self.0.survey.interrupt().interrupt();
     }
 
     /// Runs until stopped, then drains.
@@ -116,15 +120,32 @@ impl Controller {
     ///
     /// Until [`stop`](Self::stop), or the end of `auto_shutdown_sec`; then for `shutdown_grace_sec` at most.
     pub fn start(&self) -> Result<Summary, ControllerError> {
-        let started = Instant::now();
-        let running = self.build()?;
-        let writer = running.writer.clone();
-        match self.0.config.auto_shutdown {
-            Some(limit) => {
-                self.0.stop.wait(limit.saturating_sub(started.elapsed()));
+        let _timer = self.0.config.auto_shutdown.map(|limit| self.stop_after(limit)).transpose()?;
+        let ended = self.run();
+        // Ends the timer, whatever ended the run.
+        self.stop();
+        ended
+    }
+
+    fn stop_after(&self, limit: Duration) -> Result<Joined, ControllerError> {
+        let (name, controller) = ("auto-shutdown", self.clone());
+        let body = move || {
+            controller.0.stop.wait(limit);
+            controller.stop();
+        };
+        Joined::spawn(name, body).map_err(|source| ControllerError::Thread { name: name.to_owned(), source })
+    }
+
+    fn run(&self) -> Result<Summary, ControllerError> {
+        let running = match self.build() {
+            Ok(running) => running,
+            Err(ControllerError::Server { source, .. }) if source.fault() == Fault::Stopped => {
+                return Ok(Summary { unfinished: 0 });
             }
-            None => self.0.stop.wait_until_requested(),
-        }
+            Err(error) => return Err(error),
+        };
+        let writer = running.writer.clone();
+        self.0.stop.wait_until_requested();
         let summary = self.shut_down(running);
         match writer.and_then(|writer| writer.failure()) {
             Some(error) => Err(error.into()),
@@ -192,14 +213,14 @@ impl Controller {
 
     /// Asks the server who it is and what it serves.
     fn survey(&self) -> Result<(String, Plan), ControllerError> {
-        let client = &self.0.client;
+        let (client, survey) = (&self.0.client, &self.0.survey);
         let failed = |error| ControllerError::Server { server: client.server().to_owned(), source: Box::new(error) };
-        let version = client.version().map_err(failed)?;
+        let version = survey.version().map_err(failed)?;
         log::info!(version = version.as_str(); "connected to {} ({})", client.server(), client.origin());
-        let discovery = client.discover().map_err(failed)?;
+        let discovery = survey.discover().map_err(failed)?;
         let plan = plan::plan(self.0.config.watches(), &discovery)?;
         // Where kube-system cannot be read, the URL stands for the cluster.
-        let cluster = client.cluster_uid().map_err(failed)?.unwrap_or_else(|| client.server().to_owned());
+        let cluster = survey.cluster_uid().map_err(failed)?.unwrap_or_else(|| client.server().to_owned());
         Ok((cluster, plan))
     }
 

@@ -1,7 +1,7 @@
 //! Which server, and which cluster, this is.
 
 use super::http::{ACCEPT_JSON, ACCEPT_METADATA, Http, document, undecodable};
-use super::{Client, Error};
+use super::{Client, Error, Transport};
 use crate::api::Fault;
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ impl Client {
     ///
     /// When the server does not answer, or refuses for another reason.
     pub fn cluster_uid(&self) -> Result<Option<String>, Error> {
-        cluster_uid(&self.transport())
+        self.transport().cluster_uid()
     }
 
     /// The server's version for people, as in `v1.36.0`.
@@ -22,7 +22,28 @@ impl Client {
     ///
     /// When the server does not answer or refuses.
     pub fn version(&self) -> Result<String, Error> {
-        version(&self.transport())
+        self.transport().version()
+    }
+}
+
+/// The same by a transport of one's own, whose [`Interrupt`](super::Interrupt) ends it.
+impl Transport {
+    /// As [`Client::cluster_uid`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Stopped`] once interrupted.
+    pub fn cluster_uid(&self) -> Result<Option<String>, Error> {
+        cluster_uid(self)
+    }
+
+    /// As [`Client::version`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Error::Stopped`] once interrupted.
+    pub fn version(&self) -> Result<String, Error> {
+        version(self)
     }
 }
 
