@@ -94,6 +94,10 @@ pub trait Outlet: Send {
 
     /// Hands over a point in the stream that carries no object.
     fn mark(&mut self, mark: Mark);
+
+    /// Says that nothing more comes for now: what was gathered, to be dealt with together, waits no longer. Defaults to
+    /// nothing, for outlets that gather nothing.
+    fn flush(&mut self) {}
 }
 
 /// Whether an event may be sent.

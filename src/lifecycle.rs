@@ -3,6 +3,7 @@
 //! A [`Stop`] is one flag that wakes every wait on it. A [`Joined`] thread is named and joined by whoever drops it.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -13,7 +14,9 @@ pub struct Stop(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    requested: Mutex<bool>,
+    /// Set while `waiting` is locked, so that no wait misses it; read without, since every informer asks with every event.
+    requested: AtomicBool,
+    waiting: Mutex<()>,
     changed: Condvar,
 }
 
@@ -25,27 +28,30 @@ impl Stop {
 
     /// Asks everyone who holds a clone to stop, and wakes those that wait.
     pub fn request(&self) {
-        *self.0.requested.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.requested.store(true, Ordering::Relaxed);
+        drop(waiting);
         self.0.changed.notify_all();
     }
 
     /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
-        *self.0.requested.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.requested.load(Ordering::Relaxed)
     }
 
     /// Sleeps for `pause`, or less when a stop is requested. Returns `true` on stop.
     pub fn wait(&self, pause: Duration) -> bool {
-        let requested = self.0.requested.lock().unwrap_or_else(PoisonError::into_inner);
-        let (requested, _) =
-            self.0.changed.wait_timeout_while(requested, pause, |requested| !*requested).unwrap_or_else(PoisonError::into_inner);
-        *requested
+        let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.0.changed.wait_timeout_while(waiting, pause, |()| !self.is_requested());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.is_requested()
     }
 
     /// Sleeps until a stop is requested.
     pub fn wait_until_requested(&self) {
-        let requested = self.0.requested.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.0.changed.wait_while(requested, |requested| !*requested).unwrap_or_else(PoisonError::into_inner));
+        let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.0.changed.wait_while(waiting, |()| !self.is_requested());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 }
 

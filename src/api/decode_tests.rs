@@ -210,11 +210,18 @@ fn lists_of_other_shapes_are_read_or_refused() {
             "ok 1 true 2",
         ),
         (r#"{"metadata":{},"items":[]}"#, "err the list has no metadata.resourceVersion at byte 0"),
+        (r#"{"kind":"Pod","metadata":{"name":"a","resourceVersion":"1"}}"#, "err the list has no items at byte 0"),
+        ("<html>\n", "err the body is no list at byte 0"),
         (
-            r#"{"kind":"Pod","metadata":{"name":"a","resourceVersion":"1"}}"#,
-            "err the body is no list: missing field `items` at line 1 column 60 at byte 60",
+            r#"{"metadata":{"resourceVersion":1},"items":[]}"#,
+            "err the body is no list: invalid type: integer `1`, expected a string at line 1 column 20 at byte 12",
         ),
-        ("<html>\n", "err the body is no list: expected value at line 1 column 1 at byte 1"),
+        (r#"{"metadata":{"resourceVersion":"1"},"items":[{}"#, "err the JSON ends too early at byte 47"),
+        (r#"{"metadata":{"resourceVersion":"1"},"items":[{},]}"#, "err expected a value at byte 48"),
+        (r#"{"metadata":{"resourceVersion":"1"},"items":[{} {}]}"#, "err expected `,` or `]` at byte 48"),
+        (r#"{"metadata":{"resourceVersion":"1"},"items":{}}"#, "err expected an array at byte 44"),
+        (r#"{"metadata":{"resourceVersion":"1"},"items":[]}x"#, "err the list has ended, but not its bytes at byte 47"),
+        ("{\"metadata\": {\"resourceVersion\": \"1\"},\n \"items\": [ ] }\n", "ok 1 false 0"),
     ] {
         let found = match ListPage::parse(body.as_bytes()) {
             Ok(page) => format!("ok {} {} {}", page.version, page.next.is_some(), page.len()),
@@ -428,4 +435,28 @@ fn body(transcript: &[u8]) -> Vec<u8> {
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, wanted)
+}
+
+#[test]
+fn a_string_is_read_as_any_json_reader_does_whatever_stands_where_in_it() {
+    for length in 0..70 {
+        for place in 0..=length {
+            for odd in ["", "\u{1}", "\u{1f}", "\t", "\\n", "\\\"", "\\x", "\u{7f}", "\u{e9}", "\\u00e9", "\u{1f600}"] {
+                let (before, after) = ("x".repeat(place), "y !".repeat(length)[..length - place].to_owned());
+                let json = format!(r#"{{"metadata":{{"name":"n{before}{odd}{after}","resourceVersion":"1"}}}}"#);
+                let expected = serde_json::from_str::<serde_json::Value>(&json).ok();
+                let found = ObjectRef::scan(json.as_bytes()).ok();
+                assert_eq!(found.is_some(), expected.is_some(), "{json}");
+                if let (Some(found), Some(expected)) = (found, expected) {
+                    assert_eq!(expected["metadata"]["name"], *found.name(), "{json}");
+                }
+            }
+        }
+    }
+    let mut json = br#"{"metadata":{"name":"abcdefghij","resourceVersion":"1"}}"#.to_vec();
+    for place in 21..31 {
+        let plain = std::mem::replace(&mut json[place], 0xff);
+        assert!(ObjectRef::scan(&json).is_err(), "a byte that is no UTF-8 at {place}");
+        json[place] = plain;
+    }
 }

@@ -1,13 +1,15 @@
 //! One page of a list.
 //!
 //! Takes the body of a LIST answer, gives its version, the token of the next page and its objects, borrowed from the body.
-//! Promises that one object that cannot be read does not hide the others.
+//! Promises that one object that cannot be read does not hide the others. What no one asks for is followed to its end and not
+//! checked, as in a line of a watch.
 
-use super::scan::compact;
+use super::scan::{Scanner, compact};
 use super::{DecodeError, ObjectRef, ResourceVersion};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// A page of a list, borrowed from its body.
 #[derive(Debug)]
@@ -21,15 +23,7 @@ pub struct ListPage<'a> {
     items: Vec<Cow<'a, [u8]>>,
 }
 
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(default)]
-    kind: Option<String>,
-    metadata: ListMetadata,
-    #[serde(borrow, deserialize_with = "items_or_null")]
-    items: Vec<&'a RawValue>,
-}
-
+/// `metadata` of a list, which is a few hundred bytes long.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ListMetadata {
@@ -45,13 +39,29 @@ impl<'a> ListPage<'a> {
     ///
     /// When the body is no list or has no version.
     pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
-        let parsed: Body<'a> = serde_json::from_slice(body).map_err(|error| no_list(&error, body))?;
-        let version = parsed.metadata.resource_version.as_deref().and_then(ResourceVersion::new);
+        let mut scanner = Scanner::new(body);
+        let (mut kind, mut metadata, mut items) = (String::new(), None, None);
+        scanner.open_object().map_err(|_| DecodeError::new("the body is no list", 0))?;
+        let mut first = true;
+        while let Some(key) = scanner.next_key(&mut first)? {
+            match &*key {
+                b"kind" => kind = read::<Option<String>>(body, scanner.value()?)?.unwrap_or_default(),
+                b"metadata" => metadata = Some(read::<ListMetadata>(body, scanner.value()?)?),
+                b"items" => items = Some(scanner.elements_or_null()?),
+                _ => scanner.skip_value()?,
+            }
+        }
+        if scanner.peek().is_some() {
+            return Err(scanner.fail("the list has ended, but not its bytes"));
+        }
+        let items = items.ok_or_else(|| DecodeError::new("the list has no items", 0))?;
+        let metadata = metadata.ok_or_else(|| DecodeError::new("the list has no metadata", 0))?;
+        let version = metadata.resource_version.as_deref().and_then(ResourceVersion::new);
         Ok(Self {
             version: version.ok_or_else(|| DecodeError::new("the list has no metadata.resourceVersion", 0))?,
-            next: parsed.metadata.next.filter(|token| !token.is_empty()),
-            kind: parsed.kind.unwrap_or_default(),
-            items: parsed.items.into_iter().map(|item| on_one_line(item.get().as_bytes())).collect(),
+            next: metadata.next.filter(|token| !token.is_empty()),
+            kind,
+            items: items.into_iter().map(|item| on_one_line(&body[item])).collect(),
         })
     }
 
@@ -71,16 +81,12 @@ impl<'a> ListPage<'a> {
     }
 }
 
-fn items_or_null<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'a RawValue>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+/// A small part of the body, read in full.
+fn read<T: DeserializeOwned>(body: &[u8], place: Range<usize>) -> Result<T, DecodeError> {
+    let start = place.start;
+    serde_json::from_slice(&body[place]).map_err(|error| DecodeError::new(format!("the body is no list: {error}"), start))
 }
 
 fn on_one_line(item: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'\n', b'\r', item).is_none() { Cow::Borrowed(item) } else { Cow::Owned(compact(item)) }
-}
-
-fn no_list(error: &serde_json::Error, body: &[u8]) -> DecodeError {
-    let lines_before = error.line().saturating_sub(1);
-    let line_start: usize = body.split_inclusive(|&byte| byte == b'\n').take(lines_before).map(<[u8]>::len).sum();
-    DecodeError::new(format!("the body is no list: {error}"), line_start + error.column())
 }

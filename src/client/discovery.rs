@@ -75,11 +75,11 @@ impl Client {
 }
 
 impl Transport {
-    /// As [`Client::discover`], by a transport of one's own, whose [`Interrupt`](super::Interrupt) ends it.
+    /// As [`Client::discover`], and can be interrupted.
     ///
     /// # Errors
     ///
-    /// As there, and [`Error::Stopped`] once interrupted.
+    /// As for [`Client::discover`]; [`Error::Stopped`] once interrupted.
     pub fn discover(&self) -> Result<Discovery, Error> {
         fetch::discover(self)
     }

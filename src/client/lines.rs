@@ -78,6 +78,14 @@ impl<R: Read> Lines<R> {
         }
     }
 
+    /// Whether the buffer holds the end of a line, so that the next line comes without a read.
+    pub fn is_ready(&mut self) -> bool {
+        let newline = memchr::memchr(b'\n', &self.buffer[self.searched..self.filled]);
+        self.searched = newline.map_or(self.filled, |offset| self.searched + offset);
+        // Newlines alone are no line.
+        newline.is_some_and(|_| self.searched > self.start || self.skipped.is_some())
+    }
+
     /// How many bytes were read so far.
     pub fn bytes_received(&self) -> u64 {
         self.received

@@ -75,6 +75,12 @@ pub trait WatchLines {
     /// Until a line is there, the answer ends, or [`READ_TICK`] passes without a byte.
     fn next(&mut self) -> Result<Line<'_>, Error>;
 
+    /// Whether the next line is there already, so that [`next`](Self::next) does not block. Defaults to no, which is always
+    /// safe to say.
+    fn is_ready(&mut self) -> bool {
+        false
+    }
+
     /// How many bytes have come so far, whole lines or not. Defaults to 0, for sources that carry no bytes.
     fn bytes_received(&self) -> u64 {
         0

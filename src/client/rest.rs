@@ -160,6 +160,10 @@ impl WatchLines for RestLines<'_> {
         self.lines.next_line().map_err(|error| read_error(&self.request, self.server, error))
     }
 
+    fn is_ready(&mut self) -> bool {
+        self.lines.is_ready()
+    }
+
     fn bytes_received(&self) -> u64 {
         self.lines.bytes_received()
     }

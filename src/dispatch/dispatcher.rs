@@ -2,7 +2,7 @@
 
 use super::credit::{CREDITS_PER_WATCH, Gate, WAKE_WATCH};
 use super::handler::{EventHandler, Export};
-use super::lane::{LaneOutlet, Lanes};
+use super::lane::{LaneOutlet, Lanes, Way};
 use super::tracker::Ledger;
 use super::worker::Worker;
 use crate::api::Watch;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// How events are handed to handlers.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Threads for each gvr where handlers are registered, 1 to 64; where there are none, one is enough. Defaults to 4.
+    /// Threads for each gvr where handlers are registered, 1 to 64; where there are none, there is no need of any. Defaults to 4.
     pub lanes_per_gvr: usize,
     /// What happens to events that a handler refuses.
     pub retry: Retry,
@@ -85,7 +85,7 @@ impl Shared {
 }
 
 struct State {
-    lanes: HashMap<String, GvrLanes>,
+    routes: HashMap<String, Route>,
     workers: Vec<Joined>,
     ledgers: Vec<Arc<Ledger>>,
     /// `None` once workers must end at once.
@@ -94,9 +94,10 @@ struct State {
     running: (Option<Sender<Infallible>>, Receiver<Infallible>),
 }
 
+/// What the watches of one gvr share.
 #[derive(Clone)]
-struct GvrLanes {
-    lanes: Arc<Lanes>,
+struct Route {
+    way: Way,
     gate: Arc<Gate>,
 }
 
@@ -123,8 +124,8 @@ impl Dispatcher {
         let (running_sender, running) = bounded(0);
         let (halted, given_up) = (AtomicBool::new(false), AtomicU64::new(0));
         let shared = Arc::new(Shared { settings, handlers, export, halt, halted, given_up, health });
-        let (lanes, workers, ledgers) = (HashMap::new(), Vec::new(), Vec::new());
-        let state = State { lanes, workers, ledgers, halt: Some(halt_sender), running: (Some(running_sender), running) };
+        let (routes, workers, ledgers) = (HashMap::new(), Vec::new(), Vec::new());
+        let state = State { routes, workers, ledgers, halt: Some(halt_sender), running: (Some(running_sender), running) };
         Self { shared, state: Mutex::new(state) }
     }
 
@@ -138,19 +139,30 @@ impl Dispatcher {
         let Some(running) = state.running.0.clone() else {
             return Err(io::Error::other(format!("cannot watch {}: faro is stopping", watch.gvr)));
         };
-        let GvrLanes { lanes, gate } = match state.lanes.get(&watch.gvr) {
-            Some(lanes) => lanes.clone(),
-            None => self.start_lanes(&mut state, &watch.gvr, &running)?,
+        let Route { way, gate } = match state.routes.get(&watch.gvr) {
+            Some(route) => route.clone(),
+            None => self.open_route(&mut state, &watch.gvr, &running)?,
         };
         let ledger = Arc::new(Ledger::new(watch, metrics, gate));
         state.ledgers.retain(|ledger| !ledger.is_closed() || ledger.unfinished() > 0);
         state.ledgers.push(Arc::clone(&ledger));
-        Ok(LaneOutlet::new(ledger, lanes))
+        Ok(LaneOutlet::new(ledger, way))
+    }
+
+    fn open_route(&self, state: &mut State, gvr: &str, running: &Sender<Infallible>) -> io::Result<Route> {
+        let way = if self.shared.handlers.is_empty() {
+            Way::Direct(self.shared.export.clone())
+        } else {
+            Way::Lanes(self.start_lanes(state, gvr, running)?)
+        };
+        let route = Route { way, gate: Arc::default() };
+        state.routes.insert(gvr.to_owned(), route.clone());
+        Ok(route)
     }
 
     /// Each worker keeps a clone of `running` until it ends.
-    fn start_lanes(&self, state: &mut State, gvr: &str, running: &Sender<Infallible>) -> io::Result<GvrLanes> {
-        let count = if self.shared.handlers.is_empty() { 1 } else { self.shared.settings.lanes_per_gvr.clamp(1, LANES_MAX) };
+    fn start_lanes(&self, state: &mut State, gvr: &str, running: &Sender<Infallible>) -> io::Result<Arc<Lanes>> {
+        let count = self.shared.settings.lanes_per_gvr.clamp(1, LANES_MAX);
         let (lanes, receivers) = Lanes::new(count);
         for (index, lane) in receivers.into_iter().enumerate() {
             let name = format!("lane-{gvr}-{index}");
@@ -162,9 +174,7 @@ impl Dispatcher {
                 drop(running);
             })?);
         }
-        let lanes = GvrLanes { lanes: Arc::new(lanes), gate: Arc::default() };
-        state.lanes.insert(gvr.to_owned(), lanes.clone());
-        Ok(lanes)
+        Ok(Arc::new(lanes))
     }
 
     /// Grants no more credit to any watch, and wakes informers that wait for it. Call it before joining them.
@@ -187,7 +197,7 @@ impl Dispatcher {
         self.close();
         let (workers, ledgers, running) = {
             let mut state = self.state();
-            state.lanes.clear();
+            state.routes.clear();
             (std::mem::take(&mut state.workers), state.ledgers.clone(), state.running.1.clone())
         };
         let ended = running.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected);
@@ -200,7 +210,7 @@ impl Dispatcher {
         for worker in workers {
             let name = worker.name().to_owned();
             if !worker.join_until(deadline) {
-                log::warn!("{name}: still in a handler or waiting for the sink, left alone");
+                log::warn!("{name}: still in a handler, left alone");
             }
         }
         Drained { unfinished: self.unfinished() }

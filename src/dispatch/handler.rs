@@ -43,12 +43,14 @@ where
 
 /// Takes each event after every handler has accepted it, as the JSON sink does.
 ///
-/// Events of one object arrive in order and never at once.
+/// Events of one object arrive in order and never at once: on a lane's thread, or, where there are no handlers, on that of
+/// their watch.
 pub trait Export: Send + Sync {
     /// Takes one event, and completes it when it is safe. Dropping `completion` leaves the event unacknowledged.
     ///
-    /// # Blocking
-    ///
-    /// While there is no room.
+    /// Never blocks: there are never more events than credits, so that there is room for each.
     fn export(&self, event: &MatchedEvent, completion: Completion);
+
+    /// Says that no more events come for now: what was gathered waits no longer. Defaults to nothing.
+    fn flush(&self) {}
 }

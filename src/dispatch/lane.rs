@@ -1,8 +1,11 @@
 //! The lanes of one gvr, and the outlet by which a watch fills them.
 //!
 //! An object always takes the same lane. A lane has room for every credit of its gvr, so that handing over never waits.
+//! Where there are no handlers there is nothing to wait for, and no lane: events go straight to the export.
 
+use super::Completion;
 use super::credit::CREDITS_PER_GVR;
+use super::handler::Export;
 use super::tracker::Ledger;
 use super::worker::Work;
 use crate::api::ObjectRef;
@@ -22,7 +25,9 @@ impl Lanes {
         (Self(senders), receivers)
     }
 
-    fn send(&self, work: Work) {
+    fn send(&self, event: MatchedEvent, completion: Completion) {
+        let object = object_hash(event.metadata());
+        let work = Work::new(event, completion, object);
         let lane = usize::try_from(work.object % self.0.len() as u64).expect("a remainder of a usize");
         match self.0[lane].try_send(work) {
             Ok(()) => {}
@@ -33,17 +38,43 @@ impl Lanes {
     }
 }
 
+/// Where the events of a gvr go.
+#[derive(Clone)]
+pub(super) enum Way {
+    /// To handlers, then to the export.
+    Lanes(Arc<Lanes>),
+    /// To the export, or to nobody.
+    Direct(Option<Arc<dyn Export>>),
+}
+
+impl Way {
+    fn send(&self, event: MatchedEvent, completion: Completion) {
+        match self {
+            Self::Lanes(lanes) => lanes.send(event, completion),
+            Self::Direct(Some(export)) => export.export(&event, completion),
+            Self::Direct(None) => completion.complete(),
+        }
+    }
+
+    /// Lanes gather nothing: their workers flush for themselves.
+    fn flush(&self) {
+        if let Self::Direct(Some(export)) = self {
+            export.flush();
+        }
+    }
+}
+
 /// Where one watch hands over its events. Dropping it ends that watch's part, not its lanes.
 pub struct LaneOutlet {
     ledger: Arc<Ledger>,
-    lanes: Arc<Lanes>,
+    way: Way,
     /// A credit was granted and not yet used.
     has_credit: bool,
 }
 
 impl LaneOutlet {
-    pub(super) fn new(ledger: Arc<Ledger>, lanes: Arc<Lanes>) -> Self {
-        Self { ledger, lanes, has_credit: false }
+    pub(super) fn new(ledger: Arc<Ledger>, way: Way) -> Self {
+        Self { ledger, way, has_credit: false }
     }
 
     /// The watch's tickets: how far everything was accepted, and the way to end a wait for credit.
@@ -57,7 +88,12 @@ impl Outlet for LaneOutlet {
         if self.has_credit {
             return if self.ledger.is_closed() { Credit::Closed } else { Credit::Granted };
         }
-        let credit = self.ledger.take_credit(limit);
+        let mut credit = self.ledger.take_credit(Duration::ZERO);
+        if credit == Credit::Exhausted {
+            // Credit comes back from what is gathered.
+            self.way.flush();
+            credit = self.ledger.take_credit(limit);
+        }
         self.has_credit = credit == Credit::Granted;
         credit
     }
@@ -65,18 +101,22 @@ impl Outlet for LaneOutlet {
     fn send(&mut self, event: MatchedEvent) {
         assert!(self.has_credit, "an event is handed over with credit, one each");
         self.has_credit = false;
-        let object = object_hash(event.metadata());
         let completion = self.ledger.register(&event);
-        self.lanes.send(Work::new(event, completion, object));
+        self.way.send(event, completion);
     }
 
     fn mark(&mut self, mark: Mark) {
         self.ledger.mark(mark);
     }
+
+    fn flush(&mut self) {
+        self.way.flush();
+    }
 }
 
 impl Drop for LaneOutlet {
     fn drop(&mut self) {
+        self.way.flush();
         self.ledger.give_back_credits(usize::from(self.has_credit));
         self.ledger.close();
     }

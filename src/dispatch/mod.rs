@@ -7,6 +7,7 @@
 //!   order and never at once, also while one of them is tried again.
 //! - **Isolation.** Lanes belong to a gvr: a slow handler of one holds back no other. A handler that fails or panics holds
 //!   back its object alone.
+//!   Where there are no handlers there are no lanes: a watch's own thread hands its events to the export.
 //! - **Bounds.** A watch has at most [`CREDITS_PER_WATCH`] events in flight and a gvr [`CREDITS_PER_GVR`]; who has none waits.
 //! - **The ordered prefix.** A [`Ledger`] a watch knows up to which version everything before is accepted.
 //!

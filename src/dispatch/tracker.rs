@@ -8,6 +8,7 @@ use super::credit::{Account, Gate};
 use crate::api::{ResourceVersion, Watch};
 use crate::event::{Credit, Mark, MatchedEvent};
 use crate::metrics::WatchMetrics;
+use std::iter;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -116,13 +117,21 @@ impl Ledger {
         waited.unwrap_or_else(PoisonError::into_inner).0.settling = false;
     }
 
-    fn complete(&self, sequence: u64) {
+    /// Completes tickets of this ledger, all under one lock.
+    fn complete(&self, completions: impl Iterator<Item = Completion>, now: SystemTime) {
+        let (mut credits, mut events) = (0, 0);
         let mut book = self.book();
-        let credits = book.complete(sequence);
+        for mut completion in completions {
+            // First, so that a broken promise of the book does not end in a wait for the lock held here.
+            completion.is_complete = true;
+            credits += book.complete(completion.sequence);
+            self.metrics.accepted(now.duration_since(completion.received).unwrap_or_default());
+            events += 1;
+        }
         self.tell_settled(&book);
         drop(book);
         self.give_back_credits(credits);
-        self.metrics.in_flight_changed(-1);
+        self.metrics.in_flight_changed(-events);
     }
 
     fn abandon(&self) {
@@ -144,10 +153,19 @@ impl Ledger {
 
 impl Completion {
     /// The event was accepted.
-    pub fn complete(mut self) {
-        self.is_complete = true;
-        self.ledger.metrics.accepted(self.received.elapsed().unwrap_or_default());
-        self.ledger.complete(self.sequence);
+    pub fn complete(self) {
+        Self::complete_all([self]);
+    }
+
+    /// The events were all accepted, now. Costs less than one by one where neighbours are of one watch.
+    pub fn complete_all(completions: impl IntoIterator<Item = Self>) {
+        let now = SystemTime::now();
+        let mut completions = completions.into_iter().peekable();
+        while let Some(first) = completions.next() {
+            let ledger = Arc::clone(&first.ledger);
+            let rest = iter::from_fn(|| completions.next_if(|next| Arc::ptr_eq(&next.ledger, &ledger)));
+            ledger.complete(iter::once(first).chain(rest), now);
+        }
     }
 
     pub(super) fn metrics(&self) -> &WatchMetrics {

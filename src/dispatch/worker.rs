@@ -151,7 +151,11 @@ impl Worker {
             }
         }
         match &self.shared.export {
-            Some(export) => export.export(&work.event, work.completion),
+            Some(export) => {
+                export.export(&work.event, work.completion);
+                // The next handler may take its time.
+                export.flush();
+            }
             None => work.completion.complete(),
         }
         Outcome::Done

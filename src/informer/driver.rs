@@ -75,6 +75,7 @@ impl Driver {
     }
 
     fn perform(&mut self, action: Action) -> Outcome {
+        self.teller.out.flush();
         Outcome::Happened(match action {
             Action::StreamList => return self.stream_list(),
             Action::Watch(version) => return self.watch(version),
@@ -220,7 +221,7 @@ impl Driver {
             }
             // A server that says "at once" gets a pause all the same.
             Pause::After(length) => (*length).min(limits.retry_after_max).max(self.backoff.next(now, limits.backoff_max, limits)),
-            Pause::Forbidden => self.backoff.next(now, limits.forbidden_max, limits),
+            Pause::Forbidden | Pause::Refused => self.backoff.next(now, limits.forbidden_max, limits),
             Pause::SecondLook => limits.second_look,
             Pause::Absent | Pause::VersionGone(_) => self.backoff.between(limits.absent_check / 2, limits.absent_check),
         }

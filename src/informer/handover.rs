@@ -87,8 +87,13 @@ impl Handover {
 
     /// Hands over an event. The caller has waited for credit.
     pub(super) fn send(&mut self, event: MatchedEvent) {
-        self.context.metrics.event(event.event_type, event.inferred);
+        self.context.metrics.event(event.event_type, event.inferred, event.received);
         self.outlet.send(event);
+    }
+
+    /// Says that nothing more comes for now, as before any wait for the server.
+    pub(super) fn flush(&mut self) {
+        self.outlet.flush();
     }
 
     /// Hands over that `object`, as it was last known, is gone.

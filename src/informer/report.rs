@@ -70,7 +70,7 @@ impl Report {
 
     pub(super) fn note(&mut self, note: Note) {
         let (target, cause) = (&self.watch.target, &self.cause);
-        self.is_said = matches!(note, Note::Relist(_) | Note::Pages(_));
+        self.is_said = matches!(note, Note::Relist(_) | Note::Pages(Detour::NoFirstByte | Detour::NoEnd | Detour::Cut));
         match note {
             Note::Relist(reason) => {
                 self.metrics.relist(reason);
@@ -91,12 +91,18 @@ impl Report {
                 self.metrics.restart(reason);
                 log::debug!(cause:% = cause; "{target}: watch lost, watching again");
             }
-            Note::Pages(detour) => log::info!(cause:% = cause; "{target}: {}, listing by pages", detour_words(detour)),
+            // So it is on every server before streaming lists, for every watch: nothing that anyone could act upon.
+            Note::Pages(Detour::Refused) => log::debug!("{target}: {}, listing by pages", detour_words(Detour::Refused)),
+            Note::Pages(detour @ (Detour::NoFirstByte | Detour::NoEnd | Detour::Cut)) => {
+                log::info!(cause:% = cause; "{target}: {}, listing by pages", detour_words(detour));
+            }
         }
     }
 
     /// Says why nothing is asked for a while. `must_page`: the right to watch is not enough on this server.
     pub(super) fn pause(&mut self, pause: &Pause, length: Duration, must_page: bool) {
+        // A note tells of a failure; what only people can end is always told itself.
+        self.is_said &= matches!(pause, Pause::Backoff | Pause::Reconnect | Pause::After(_));
         let (condition, words) = match pause {
             // All is heard, if not in one stream.
             Pause::Brief => return,
@@ -105,6 +111,7 @@ impl Report {
                 (Condition::Retrying, "not found on the server, looking again before that is believed".to_owned())
             }
             Pause::Unknown(why) => (Condition::Retrying, format!("not found, and discovery cannot tell why: {why}")),
+            Pause::Refused => (Condition::Retrying, self.refused()),
             Pause::Forbidden => (Condition::Forbidden, self.forbidden(must_page)),
             Pause::Absent => (Condition::Absent, "not served by this server, waiting until it is".to_owned()),
             Pause::VersionGone(versions) => (Condition::VersionGone, self.version_gone(versions)),
@@ -164,6 +171,18 @@ impl Report {
             self.status.set(condition, words.clone());
             self.trouble = Some((condition, words));
         }
+    }
+
+    /// Trying again will not help: what to change.
+    fn refused(&self) -> String {
+        let target = &self.watch.target;
+        let cure = match (&target.label_selector, &target.field_selector) {
+            (None, None) => "check what is configured for it",
+            (Some(_), None) => "correct its label_selector",
+            (None, Some(_)) => "correct its field_selector or name_selector",
+            (Some(_), Some(_)) => "correct its selectors",
+        };
+        format!("the server does not accept this list and will not later; {cure}: {}", self.cause)
     }
 
     /// Which right is missing, and how to get it.

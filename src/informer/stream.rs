@@ -99,8 +99,7 @@ impl<'a> Stream<'a> {
 
     /// One read. `None` when it brought nothing for the machine.
     fn next(&mut self) -> Option<Input> {
-        let context = &self.teller.out.context;
-        if context.stop.is_requested() {
+        if self.teller.out.context.stop.is_requested() {
             return Some(Input::Stop);
         }
         if self.teller.is_relist_due() {
@@ -112,15 +111,25 @@ impl<'a> Stream<'a> {
             self.report.ended("its end did not come");
             return Some(Input::Close(Close::NoInitialEventsEnd));
         }
-        let bytes = self.lines.bytes_received();
-        context.metrics.bytes_received(bytes - mem::replace(&mut self.bytes, bytes));
-        context.pulse.waiting();
+        // The lines of one read cost one look at the clock, and go on together.
+        let is_read = !self.lines.is_ready();
+        if is_read {
+            self.teller.out.flush();
+            let bytes = self.lines.bytes_received();
+            self.teller.out.context.metrics.bytes_received(bytes - mem::replace(&mut self.bytes, bytes));
+            self.teller.out.context.pulse.waiting();
+        }
         let line = self.lines.next();
-        context.pulse.working();
+        let context = &self.teller.out.context;
+        if is_read {
+            context.pulse.working();
+        }
         match line {
             Ok(Line::Whole(bytes)) => {
                 (self.quiet, self.begun) = (Duration::ZERO, true);
-                context.status.heard();
+                if is_read {
+                    context.status.heard();
+                }
                 let is_change = !bytes.starts_with(ADDED);
                 let heard = self.teller.line(bytes);
                 if is_change {

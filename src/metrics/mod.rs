@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::health::tests::watch;
     use crate::health::{Condition, SILENT_AFTER};
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     /// Every metric that is promised, with its type.
     const PROMISED: [(&str, &str); 29] = [
@@ -238,7 +238,10 @@ mod tests {
     fn what_is_counted_is_told_under_its_labels() {
         let metrics = Metrics::new(None);
         let pods = metrics.watch(&watch("v1/pods"));
-        EventType::ALL.into_iter().zip(1..).for_each(|(kind, times)| (0..times).for_each(|_| pods.event(kind, times == 3)));
+        EventType::ALL
+            .into_iter()
+            .zip(1..)
+            .for_each(|(kind, times)| (0..times).for_each(|_| pods.event(kind, times == 3, SystemTime::now())));
         RestartReason::ALL.into_iter().zip(1..).for_each(|(reason, times)| (0..times).for_each(|_| pods.restart(reason)));
         RelistReason::ALL.into_iter().zip(1..).for_each(|(reason, times)| (0..times).for_each(|_| pods.relist(reason)));
         pods.bytes_received(1_000_000_000_000);

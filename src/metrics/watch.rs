@@ -63,13 +63,13 @@ impl WatchMetrics {
         }))
     }
 
-    /// An event was sent on; `inferred` when found by comparison.
-    pub fn event(&self, event_type: EventType, inferred: bool) {
+    /// An event that was `received` then was sent on; `inferred` when found by comparison.
+    pub fn event(&self, event_type: EventType, inferred: bool, received: SystemTime) {
         self.0.events[event_type as usize].inc();
         if inferred {
             self.0.inferred_events[event_type as usize].inc();
         }
-        self.0.last_event_timestamp.set(unix_millis() as f64 / 1000.0);
+        self.0.last_event_timestamp.set(unix_millis_of(received) as f64 / 1000.0);
     }
 
     /// The watch was opened again.
@@ -143,5 +143,9 @@ pub(super) fn load(millis: &AtomicU64) -> Option<u64> {
 
 /// Unix time in milliseconds; zero under a clock that stands before 1970.
 pub(super) fn unix_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    unix_millis_of(SystemTime::now())
+}
+
+fn unix_millis_of(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

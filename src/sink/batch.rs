@@ -1,4 +1,6 @@
-//! The bounded buffer between the workers, who append lines, and the writer thread, which takes them all at once.
+//! The buffer between those who append lines and the writer thread, which takes them all at once.
+//!
+//! Appending never waits. What bounds the buffer are the credits of the watches: each line in it is an event in flight.
 
 use super::record::Record;
 use crate::dispatch::Completion;
@@ -19,8 +21,8 @@ pub(super) struct Buffer {
     state: Mutex<State>,
     /// There is something for the writer to do.
     filled: Condvar,
-    /// There is room for the workers, or a sync has ended.
-    emptied: Condvar,
+    /// A sync has ended.
+    synced: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +30,6 @@ struct State {
     batch: Batch,
     record: Record,
     writer_waits: bool,
-    workers_wait: usize,
     /// How many syncs were asked for, and how many of those have ended.
     syncs: (u64, u64),
     /// Set once: until when the writer may go on trying.
@@ -50,11 +51,11 @@ pub(super) enum Order {
     End,
 }
 
-/// Bytes that may wait in the buffer; a line that begins below may end above. One more such batch is with the writer.
-const BATCH_BYTES: usize = 1024 * 1024;
+/// From here on the writer is woken without a flush: a write of so many bytes costs little more for each than a larger one.
+const GATHERED_BYTES: usize = 64 * 1024;
 
-/// A batch grown beyond this by one very long line gives its memory back.
-const BATCH_BYTES_KEPT: usize = 2 * BATCH_BYTES;
+/// A batch grown beyond this gives its memory back.
+const BATCH_BYTES_KEPT: usize = 4 * GATHERED_BYTES;
 
 impl Batch {
     pub(super) fn clear(&mut self) {
@@ -65,14 +66,10 @@ impl Batch {
 }
 
 impl Buffer {
-    /// Appends the line of `event`. Waits while the buffer is full; once the writer has ended, drops `completion`.
+    /// Appends the line of `event`; the writer may leave it there until the next [`flush`](Self::flush). Once the writer has
+    /// ended, drops `completion`.
     pub(super) fn append(&self, event: &MatchedEvent, completion: Completion) {
         let mut state = self.state();
-        while state.batch.bytes.len() >= BATCH_BYTES && !state.ended {
-            state.workers_wait += 1;
-            state = self.emptied.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.workers_wait -= 1;
-        }
         if state.ended {
             // A completion has locks of its own, which are not taken under this one.
             drop(state);
@@ -81,8 +78,21 @@ impl Buffer {
         let State { batch, record, .. } = &mut *state;
         record.append(event, &mut batch.bytes);
         batch.completions.push(completion);
-        if state.writer_waits {
-            state.writer_waits = false;
+        if state.batch.bytes.len() >= GATHERED_BYTES {
+            self.wake_writer(&mut state);
+        }
+    }
+
+    /// Lets the writer take what was appended.
+    pub(super) fn flush(&self) {
+        let mut state = self.state();
+        if !state.batch.bytes.is_empty() {
+            self.wake_writer(&mut state);
+        }
+    }
+
+    fn wake_writer(&self, state: &mut State) {
+        if std::mem::take(&mut state.writer_waits) {
             self.filled.notify_one();
         }
     }
@@ -94,9 +104,6 @@ impl Buffer {
         loop {
             if !state.batch.bytes.is_empty() {
                 std::mem::swap(&mut state.batch, empty);
-                if state.workers_wait > 0 {
-                    self.emptied.notify_all();
-                }
                 return Order::Write;
             }
             if state.syncs.0 > state.syncs.1 {
@@ -134,14 +141,14 @@ impl Buffer {
         state.syncs.0 += 1;
         let mine = state.syncs.0;
         self.filled.notify_one();
-        let waited = self.emptied.wait_timeout_while(state, limit, |state| state.syncs.1 < mine && !state.ended);
+        let waited = self.synced.wait_timeout_while(state, limit, |state| state.syncs.1 < mine && !state.ended);
         waited.unwrap_or_else(PoisonError::into_inner).0.syncs.1 >= mine
     }
 
     /// Tells that everything appended before the sync `answered` was asked for is on the disk.
     pub(super) fn synced(&self, answered: u64) {
         self.state().syncs.1 = answered;
-        self.emptied.notify_all();
+        self.synced.notify_all();
     }
 
     /// Tells that nothing more will be written, and whether all was. What is left is returned, to be dropped.
@@ -149,7 +156,7 @@ impl Buffer {
         let mut state = self.state();
         state.ended = true;
         state.ended_clean = is_clean;
-        self.emptied.notify_all();
+        self.synced.notify_all();
         std::mem::take(&mut state.batch)
     }
 
@@ -165,45 +172,46 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::ObjectRef;
-    use crate::dispatch::tests::{completion, ledger, watch};
-    use crate::event::EventType;
+    use crate::dispatch::tests::{completion, event, ledger, watch};
 
-    fn long_event() -> MatchedEvent {
-        let json = format!(
-            r#"{{"metadata":{{"name":"a","uid":"u","resourceVersion":"1","annotations":{{"k":"{}"}}}}}}"#,
-            "x".repeat(BATCH_BYTES / 8)
-        );
-        MatchedEvent::new(EventType::Added, watch("v1/pods"), ObjectRef::scan(json.as_bytes()).unwrap().to_object())
-    }
-
-    /// Appends ten events, of which eight fit, and calls `then` when the ninth waits. Returns how many were abandoned.
-    fn check(then: impl FnOnce(&Buffer)) -> u64 {
-        let (buffer, event, ledger) = (Buffer::default(), long_event(), ledger());
+    #[test]
+    fn lines_are_gathered_until_a_flush_wakes_the_writer() {
+        let (buffer, ledger, event) = (Buffer::default(), ledger(), event(&watch("v1/pods"), "web-0", 1));
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..10).for_each(|_| buffer.append(&event, completion(&ledger, &event))));
-            while buffer.state().workers_wait == 0 {
+            let taken = scope.spawn(|| {
+                let mut batch = Batch::default();
+                (buffer.take(&mut batch), batch.completions.len())
+            });
+            while !buffer.state().writer_waits {
                 std::thread::yield_now();
             }
-            assert_eq!(buffer.state().batch.completions.len(), 8);
-            then(&buffer);
+            (0..3).for_each(|_| buffer.append(&event, completion(&ledger, &event)));
+            assert!(buffer.state().writer_waits, "the writer is left alone");
+            buffer.flush();
+            assert_eq!(taken.join().unwrap(), (Order::Write, 3));
         });
-        assert!(buffer.state().batch.completions.len() <= 2);
-        ledger.abandoned()
     }
 
     #[test]
-    fn a_full_buffer_holds_workers_until_the_writer_takes_it() {
-        let abandoned = check(|buffer| {
-            let mut batch = Batch::default();
-            assert_eq!(buffer.take(&mut batch), Order::Write);
-            assert_eq!(batch.completions.len(), 8);
+    fn many_bytes_wake_the_writer_by_themselves() {
+        let (buffer, ledger) = (Buffer::default(), ledger());
+        let event = event(&watch("v1/pods"), &"x".repeat(GATHERED_BYTES), 1);
+        std::thread::scope(|scope| {
+            let taken = scope.spawn(|| buffer.take(&mut Batch::default()));
+            while !buffer.state().writer_waits {
+                std::thread::yield_now();
+            }
+            buffer.append(&event, completion(&ledger, &event));
+            assert_eq!(taken.join().unwrap(), Order::Write);
         });
-        assert_eq!(abandoned, 8);
     }
 
     #[test]
-    fn the_end_of_the_writer_sends_waiting_workers_away() {
-        assert_eq!(check(|buffer| drop(buffer.end(false))), 10);
+    fn after_the_end_of_the_writer_events_stay_unacknowledged() {
+        let (buffer, ledger, event) = (Buffer::default(), ledger(), event(&watch("v1/pods"), "web-0", 1));
+        buffer.append(&event, completion(&ledger, &event));
+        drop(buffer.end(false));
+        buffer.append(&event, completion(&ledger, &event));
+        assert_eq!(ledger.abandoned(), 2);
     }
 }

@@ -118,6 +118,7 @@ impl Bench {
     fn export(&mut self, version: u64) {
         let event: MatchedEvent = event(&watch("v1/pods"), &format!("pod-{}", version % 10), version);
         self.writer.export(&event, completion(&self.ledger, &event));
+        self.writer.flush();
         let mut line = Vec::new();
         Record::default().append(&event, &mut line);
         self.expected.push_str(std::str::from_utf8(&line).unwrap());

@@ -165,6 +165,10 @@ impl Export for Writer {
     fn export(&self, event: &MatchedEvent, completion: Completion) {
         self.shared.buffer.append(event, completion);
     }
+
+    fn flush(&self) {
+        self.shared.buffer.flush();
+    }
 }
 
 impl Drop for Writer {
@@ -215,7 +219,7 @@ impl Writing {
         let lines = if written { batch.completions.len() } else { self.give_up(&bytes) };
         let counted = if written { bytes.len() } else { 0 };
         self.metrics.written(lines as u64, counted as u64);
-        batch.completions.drain(..lines).for_each(Completion::complete);
+        Completion::complete_all(batch.completions.drain(..lines));
         batch.bytes = bytes;
         batch.clear();
         written

@@ -90,6 +90,8 @@ impl Machine {
         match fault {
             // Never with the token inside this answer: it gives an inconsistent rest.
             Fault::Expired => self.interrupted(list.limit),
+            // Only a token can be refused for its age; what is refused without one will be again.
+            Fault::Refused if list.token.is_none() => self.pause(Pause::Refused, first_page(list.limit)),
             Fault::Refused | Fault::UnknownVersion | Fault::Undecodable => {
                 self.pause(Pause::Backoff, first_page(list.limit)).noting(Note::Relist(RelistReason::Interrupted))
             }

@@ -115,6 +115,8 @@ pub(in crate::informer) enum Pause {
     After(Duration),
     /// The server refuses for lack of rights: longer each time.
     Forbidden,
+    /// The server refuses the list itself, as for a selector that it does not know: longer each time.
+    Refused,
     /// Before discovery is believed that the kind is gone.
     SecondLook,
     /// No version of the kind is served.
