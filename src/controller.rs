@@ -19,7 +19,7 @@ use plan::Plan;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use plan::PlanError;
 
@@ -122,7 +122,23 @@ impl Controller {
     ///
     /// Until [`stop`](Self::stop), or the end of `auto_shutdown_sec`; then for `shutdown_grace_sec` at most.
     pub fn start(&self) -> Result<Summary, ControllerError> {
-        let started = Instant::now();
+        let _timer = self.0.config.auto_shutdown.map(|limit| self.stop_after(limit)).transpose()?;
+        let ended = self.run();
+        // Ends the timer, whatever ended the run.
+        self.stop();
+        ended
+    }
+
+    fn stop_after(&self, limit: Duration) -> Result<Joined, ControllerError> {
+        let (name, controller) = ("auto-shutdown", self.clone());
+        let body = move || {
+            controller.0.stop.wait(limit);
+            controller.stop();
+        };
+        Joined::spawn(name, body).map_err(|source| ControllerError::Thread { name: name.to_owned(), source })
+    }
+
+    fn run(&self) -> Result<Summary, ControllerError> {
         let running = match self.build() {
             Err(ControllerError::Server { source, .. }) if matches!(*source, client::Error::Stopped { .. }) => {
                 return Ok(Summary { unfinished: 0 });
@@ -130,12 +146,7 @@ impl Controller {
             built => built?,
         };
         let writer = running.writer.clone();
-        match self.0.config.auto_shutdown {
-            Some(limit) => {
-                self.0.stop.wait(limit.saturating_sub(started.elapsed()));
-            }
-            None => self.0.stop.wait_until_requested(),
-        }
+        self.0.stop.wait_until_requested();
         let summary = self.shut_down(running);
         match writer.and_then(|writer| writer.failure()) {
             Some(error) => Err(error.into()),
