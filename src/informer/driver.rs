@@ -213,6 +213,7 @@ impl Driver {
         let now = Instant::now();
         match pause {
             Pause::Backoff | Pause::Unknown(_) => self.backoff.next(now, limits.backoff_max, limits),
+            Pause::Brief => self.backoff.up_to(limits.backoff_first),
             Pause::Reconnect => {
                 let share = (self.member.watches() as f64 / WATCHES_MANY).min(1.0);
                 let spread = self.backoff.up_to(limits.reconnect_spread.mul_f64(share));

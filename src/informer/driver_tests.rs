@@ -241,8 +241,8 @@ fn receivers_without_room_close_the_connection_and_lose_nothing() {
     let busy = vec![Read::Refuse(1, 10), Read::Line(line("MODIFIED", "a@11")), Read::Line(line("MODIFIED", "a@12"))];
     let again = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@12")), Read::Line(line("ADDED", "b@13"))]);
     check(
-        vec![streamed(&["a@7"], "10", busy), again],
-        &["stream", "watch 11"],
+        vec![streamed(&["a@7"], "10", busy), Answer::Body(Vec::new()), again],
+        &["stream", "probe 11", "watch 11"],
         &["ADDED(initial) a@7", "UPDATED a@11", "UPDATED a@12", "ADDED b@13"],
     );
 }

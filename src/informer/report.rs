@@ -104,6 +104,8 @@ impl Report {
         // A note tells of a failure; what only people can end is always told itself.
         self.is_said &= matches!(pause, Pause::Backoff | Pause::Reconnect | Pause::After(_));
         let (condition, words) = match pause {
+            // All is heard, if not in one stream.
+            Pause::Brief => return,
             Pause::Backoff | Pause::Reconnect | Pause::After(_) => (Condition::Retrying, self.cause.clone()),
             Pause::SecondLook => {
                 (Condition::Retrying, "not found on the server, looking again before that is believed".to_owned())

@@ -6,7 +6,7 @@ use super::report::Report;
 use super::teller::{self, Teller};
 use crate::client::{Line, READ_TICK, WatchLines};
 use std::mem;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an open stream may stay without a byte.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Stream<'a> {
     pub(super) report: &'a mut Report,
     /// For how long no byte came, counted only while reading: time spent waiting for the receivers is not the server's.
     quiet: Duration,
+    /// When the stream was opened.
+    opened: Instant,
     /// Whether the stream was ever waited for.
     waited: bool,
     /// Whether any byte came.
@@ -51,7 +53,8 @@ impl<'a> Stream<'a> {
         teller: &'a mut Teller,
         report: &'a mut Report,
     ) -> Self {
-        Self { lines, silence, machine, teller, report, quiet: Duration::ZERO, waited: false, begun: false, bytes: 0 }
+        let (opened, quiet) = (Instant::now(), Duration::ZERO);
+        Self { lines, silence, machine, teller, report, quiet, opened, waited: false, begun: false, bytes: 0 }
     }
 
     /// Reads until the machine wants something that is not reading, and gives that.
@@ -133,7 +136,9 @@ impl<'a> Stream<'a> {
             Ok(Line::Quiet) => self.heard_nothing(),
             Ok(Line::End) => {
                 self.report.ended("the server ended the watch");
-                Some(Input::Close(Close::Ended { at_once: !self.waited }))
+                // A busy stream may last its whole time without a quiet moment.
+                let at_once = !self.waited && self.opened.elapsed() < READ_TICK;
+                Some(Input::Close(Close::Ended { at_once }))
             }
             Err(error) => {
                 self.report.failed(&error);

@@ -1,7 +1,7 @@
 //! What servers do wrong: expired versions, refusals, garbage. Nothing is lost, and other watches go on.
 
 use crate::answer::Answer;
-use crate::api::{Api, CONFIGMAPS, EXPIRED, Release, WATCH_CONFIGMAPS, line, page, watch};
+use crate::api::{Api, CONFIGMAPS, EXPIRED, Release, WATCH_CONFIGMAPS, line, page, refused_streaming_list, watch};
 use crate::capture::{briefs, start};
 use crate::server::Server;
 
@@ -23,7 +23,7 @@ fn version_from_the_future_is_found_by_the_probe() {
     // The watch ends without a word; the probe then says that the server was set back.
     let api = Api::new(Release::V1_20);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7), ("b", 8)]), page(9, &[("a", 7)])]);
-    api.server.on(&format!("watch {CONFIGMAPS}"), [Answer::recorded("server-1.20/watch-list-streaming"), watch(&[])]);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list(), watch(&[])]);
     api.server.on(&format!("probe {CONFIGMAPS}"), [Answer::recorded("list-probe-future-rv")]);
     let daemon = start(&api, WATCH_CONFIGMAPS);
     daemon.wait_for("DELETED demo/b inferred");
@@ -71,7 +71,7 @@ fn forbidden_watch_stops_no_other_and_names_the_missing_verb() {
 fn of_secrets_only_metadata_is_asked_taken_and_told() {
     let secrets = "/api/v1/namespaces/demo/secrets";
     let api = Api::new(Release::V1_20);
-    api.server.on(&format!("watch {secrets}"), [Answer::recorded("server-1.20/watch-list-streaming")]);
+    api.server.on(&format!("watch {secrets}"), [refused_streaming_list()]);
     let whole = r#"{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"s","namespace":"demo","uid":"u","resourceVersion":"3"},"data":{"password":"aHVudGVyMg=="}}]}"#;
     let applied = r#"{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"9"},"items":[{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"s","namespace":"demo","uid":"u","resourceVersion":"3","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"data\":{\"password\":\"aHVudGVyMg==\"}}","team":"a"}}}]}"#;
     api.server.on(&format!("list {secrets}"), [Answer::json(200, whole), Answer::json(200, applied)]);
@@ -90,7 +90,7 @@ fn of_secrets_only_metadata_is_asked_taken_and_told() {
 fn busy_server_is_left_alone_for_as_long_as_it_asks() {
     let api = Api::new(Release::V1_20);
     let busy = Answer::with_headers(429, &[("Retry-After", "1"), ("Content-Type", "application/json")], "{}");
-    api.server.on(&format!("watch {CONFIGMAPS}"), [busy, Answer::recorded("server-1.20/watch-list-streaming")]);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [busy, refused_streaming_list()]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7)])]);
     let daemon = start(&api, WATCH_CONFIGMAPS);
     daemon.wait_for("ADDED demo/a initial");
@@ -110,11 +110,7 @@ fn token_file_is_read_again_when_the_server_refuses_the_old_token() {
     api.write_kubeconfig_with_user("", "tokenFile: token");
     api.server.on(
         &format!("watch {CONFIGMAPS}"),
-        [
-            Answer::recorded("server-1.20/watch-list-streaming"),
-            watch(&[line("ADDED", "a", 11)]).left_open(),
-            watch(&[line("ADDED", "b", 12)]).left_open(),
-        ],
+        [refused_streaming_list(), watch(&[line("ADDED", "a", 11)]).left_open(), watch(&[line("ADDED", "b", 12)]).left_open()],
     );
     api.server.on(&format!("probe {CONFIGMAPS}"), [Answer::recorded("unauthorized"), page(11, &[])]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[])]);

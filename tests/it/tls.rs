@@ -1,7 +1,6 @@
 //! TLS as clusters have it: an authority of their own, client certificates, and what goes wrong with them.
 
-use crate::answer::Answer;
-use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, page};
+use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, page, refused_streaming_list};
 use crate::capture::start;
 use crate::server::Server;
 use crate::support::daemon::Setup;
@@ -29,7 +28,7 @@ pub fn server(pki: &Pki) -> Server {
 
 fn api(pki: &Pki) -> Api {
     let api = Api::on(server(pki), Release::V1_20);
-    api.server.on(&format!("watch {CONFIGMAPS}"), [Answer::recorded("server-1.20/watch-list-streaming")]);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list()]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7)])]);
     api
 }
