@@ -142,7 +142,7 @@ fn proxy_variables_mean_what_they_mean_to_kubectl() {
         stop(setup.start());
         let asked = proxy.asked();
         assert_eq!(asked.first().map(String::as_str), expected, "{variables:?}");
-        api.server.instead(&format!("watch {}", CONFIGMAPS), [refused_streaming_list()]);
+        api.server.instead(&format!("watch {CONFIGMAPS}"), [refused_streaming_list()]);
     };
     let (elsewhere, any) = (format!("https://0.0.0.0:{port}"), format!("CONNECT 0.0.0.0:{port}"));
     check(&elsewhere, &[("HTTPS_PROXY", "http://PROXY")], Some(&any));
