@@ -37,7 +37,11 @@ fn list_that_the_server_refuses_is_told_once_with_its_cure_and_is_never_ready() 
     let ended = daemon.stop();
     let told = lines(&ended.log, "spec.foo");
     assert_eq!(told.len(), 1, "{}", ended.log);
-    assert!(told[0].contains("warn") && told[0].contains("correct its field_selector"), "{}", told[0]);
+    assert!(
+        told[0].contains("warn") && told[0].contains(": refused cause=") && told[0].contains("correct its field_selector"),
+        "{}",
+        told[0]
+    );
 }
 
 #[test]
