@@ -222,7 +222,7 @@ impl Controller {
         let transport = self.survey_transport();
         let failed = |error| ControllerError::Server { server: client.server().to_owned(), source: Box::new(error) };
         let version = transport.version().map_err(failed)?;
-        log::info!(version = version.as_str(); "connected to {} ({})", client.server(), client.origin());
+        log::info!(version = version.as_deref().unwrap_or("unknown"); "connected to {} ({})", client.server(), client.origin());
         let discovery = transport.discover().map_err(failed)?;
         let plan = plan::plan(self.0.config.watches(), &discovery)?;
         // Where kube-system cannot be read, the URL stands for the cluster.
