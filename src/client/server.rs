@@ -1,7 +1,7 @@
 //! Which server, and which cluster, this is.
 
 use super::http::{ACCEPT_JSON, ACCEPT_METADATA, Http, document, undecodable};
-use super::{Client, Error};
+use super::{Client, Error, Transport};
 use crate::api::Fault;
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ impl Client {
     ///
     /// When the server does not answer, or refuses for another reason.
     pub fn cluster_uid(&self) -> Result<Option<String>, Error> {
-        cluster_uid(&self.transport())
+        self.transport().cluster_uid()
     }
 
     /// The server's version for people, as in `v1.36.0`.
@@ -22,7 +22,36 @@ impl Client {
     ///
     /// When the server does not answer or refuses.
     pub fn version(&self) -> Result<String, Error> {
-        version(&self.transport())
+        self.transport().version()
+    }
+}
+
+impl Transport {
+    /// As [`Client::cluster_uid`], and can be interrupted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::cluster_uid`]; [`Error::Stopped`] once interrupted.
+    pub fn cluster_uid(&self) -> Result<Option<String>, Error> {
+        cluster_uid(self)
+    }
+
+    /// As [`Client::version`], and can be interrupted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::version`]; [`Error::Stopped`] once interrupted.
+    pub fn version(&self) -> Result<String, Error> {
+        version(self)
+    }
+
+    /// Whether the namespace is there; `None` where that may not be read.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not answer, or refuses for another reason than a lack of rights.
+    pub fn has_namespace(&self, name: &str) -> Result<Option<bool>, Error> {
+        has_namespace(self, name)
     }
 }
 
@@ -44,6 +73,15 @@ fn cluster_uid(http: &dyn Http) -> Result<Option<String>, Error> {
             Ok(Some(namespace.metadata.uid).filter(|uid| !uid.is_empty()))
         }
         Err(error) if matches!(error.fault(), Fault::Forbidden | Fault::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn has_namespace(http: &dyn Http, name: &str) -> Result<Option<bool>, Error> {
+    match document(http, &format!("read namespace {name}"), &format!("/api/v1/namespaces/{name}"), ACCEPT_METADATA) {
+        Ok(_) => Ok(Some(true)),
+        Err(error) if error.fault() == Fault::NotFound => Ok(Some(false)),
+        Err(error) if error.fault() == Fault::Forbidden => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -80,6 +118,14 @@ mod tests {
         assert_eq!(uid(401, "{}"), Err(Fault::Unauthorized));
         assert_eq!(uid(500, "{}"), Err(Fault::Server));
         assert_eq!(uid(200, "<html>"), Err(Fault::Undecodable));
+    }
+
+    #[test]
+    fn a_namespace_is_missing_only_when_the_server_says_so() {
+        for (code, expected) in [(200, Some(Some(true))), (404, Some(Some(false))), (403, Some(None)), (500, None)] {
+            let script = Script::new([Transcript::made("/api/v1/namespaces/demo", code, "{}")]);
+            assert_eq!(has_namespace(&script, "demo").ok(), expected, "{code}");
+        }
     }
 
     #[test]

@@ -11,8 +11,22 @@ use ureq::Agent;
 #[derive(Debug)]
 pub(crate) struct Writer {
     base: String,
+    kind: Kind,
     agent: Agent,
 }
+
+/// What kind of objects it writes. Both kinds need nothing but metadata, and no controller touches them.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    api_version: &'static str,
+    name: &'static str,
+    resource: &'static str,
+    api: &'static str,
+}
+
+const CONFIG_MAPS: Kind = Kind { api_version: "v1", name: "ConfigMap", resource: "configmaps", api: "/api/v1" };
+const LEASES: Kind =
+    Kind { api_version: "coordination.k8s.io/v1", name: "Lease", resource: "leases", api: "/apis/coordination.k8s.io/v1" };
 
 /// One change, as the server answered to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,52 +45,57 @@ type Answer = (u16, Value);
 
 impl Clone for Writer {
     fn clone(&self) -> Self {
-        Self::at(self.base.clone())
+        Self::at(self.base.clone(), self.kind)
     }
 }
 
 impl Writer {
-    /// Talks to the `kubectl proxy` at `address`.
+    /// Talks to the `kubectl proxy` at `address`; writes `ConfigMaps`.
     pub(crate) fn new(address: &str) -> Self {
-        Self::at(format!("http://{address}"))
+        Self::at(format!("http://{address}"), CONFIG_MAPS)
     }
 
-    fn at(base: String) -> Self {
+    /// One that writes Leases.
+    pub(crate) fn leases(&self) -> Self {
+        Self::at(self.base.clone(), LEASES)
+    }
+
+    fn at(base: String, kind: Kind) -> Self {
         let config = Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
             .timeout_global(Some(REQUEST_LIMIT))
             .max_idle_connections_per_host(1);
-        Self { base, agent: config.build().into() }
+        Self { base, kind, agent: config.build().into() }
     }
 
-    /// Creates a `ConfigMap` annotated with `data`; where it is there already, by an earlier try, takes that.
-    pub(crate) fn create_config_map(&self, namespace: &str, name: &str, labels: &Value, data: &str) -> Change {
-        let body = config_map(namespace, name, labels, data);
+    /// Creates an object annotated with `data`; where it is there already, by an earlier try, takes that.
+    pub(crate) fn create_object(&self, namespace: &str, name: &str, labels: &Value, data: &str) -> Change {
+        let body = self.kind.object(namespace, name, labels, data);
         let object = self.until_done(&format!("create {namespace}/{name}"), || {
-            match self.send("POST", &config_maps(namespace), &body)? {
+            match self.send("POST", &self.kind.collection(namespace), &body)? {
                 (201, object) => Some(object),
-                (409, _) => self.get(&config_map_path(namespace, name)),
+                (409, _) => self.get(&self.kind.path(namespace, name)),
                 answer => refused(answer),
             }
         });
         Change::told("ADDED", &object)
     }
 
-    /// Replaces a `ConfigMap`. Writing the same again changes nothing, so a try whose answer was lost does no harm.
-    pub(crate) fn update_config_map(&self, namespace: &str, name: &str, labels: &Value, data: &str) -> Change {
-        let body = config_map(namespace, name, labels, data);
-        let path = config_map_path(namespace, name);
-        let object = self.until_done(&format!("update {namespace}/{name}"), || match self.send("PUT", &path, &body)? {
+    /// Changes an object. Writing the same again changes nothing, so a try whose answer was lost does no harm.
+    pub(crate) fn update_object(&self, namespace: &str, name: &str, labels: &Value, data: &str) -> Change {
+        let body = self.kind.object(namespace, name, labels, data);
+        let path = self.kind.path(namespace, name);
+        let object = self.until_done(&format!("update {namespace}/{name}"), || match self.send("PATCH", &path, &body)? {
             (200, object) => Some(object),
             answer => refused(answer),
         });
         Change::told("UPDATED", &object)
     }
 
-    /// Deletes a `ConfigMap` that is there.
-    pub(crate) fn delete_config_map(&self, namespace: &str, name: &str) -> Change {
-        let path = config_map_path(namespace, name);
+    /// Deletes an object that is there.
+    pub(crate) fn delete_object(&self, namespace: &str, name: &str) -> Change {
+        let path = self.kind.path(namespace, name);
         let what = format!("delete {namespace}/{name}");
         let object = self.until_done(&what, || self.get(&path));
         self.until_done(&what, || match self.send("DELETE", &path, "")? {
@@ -100,9 +119,9 @@ impl Writer {
         items
     }
 
-    /// The `ConfigMaps` of a namespace, as the server has them now.
-    pub(crate) fn list_config_maps(&self, namespace: &str) -> Vec<Value> {
-        self.list(&config_maps(namespace))
+    /// The objects of a namespace, as the server has them now.
+    pub(crate) fn list_objects(&self, namespace: &str) -> Vec<Value> {
+        self.list(&self.kind.collection(namespace))
     }
 
     fn get(&self, path: &str) -> Option<Value> {
@@ -118,10 +137,11 @@ impl Writer {
 
     /// `None` when no answer came.
     fn send(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
+        let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
-            .header("Content-Type", "application/json")
+            .header("Content-Type", content)
             .body(body.to_owned())
             .expect("these are valid requests");
         let mut response = self.agent.run(request).ok()?;
@@ -145,18 +165,20 @@ fn refused<T>((code, body): Answer) -> Option<T> {
     None
 }
 
-/// What changes is an annotation: metadata is all that the daemon asks for.
-fn config_map(namespace: &str, name: &str, labels: &Value, data: &str) -> String {
-    let metadata = json!({"name": name, "namespace": namespace, "labels": labels, "annotations": {"e2e": data}});
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}).to_string()
-}
+impl Kind {
+    /// What changes is an annotation: metadata is all that the daemon asks for.
+    fn object(self, namespace: &str, name: &str, labels: &Value, data: &str) -> String {
+        let metadata = json!({"name": name, "namespace": namespace, "labels": labels, "annotations": {"e2e": data}});
+        json!({"apiVersion": self.api_version, "kind": self.name, "metadata": metadata}).to_string()
+    }
 
-fn config_maps(namespace: &str) -> String {
-    format!("/api/v1/namespaces/{namespace}/configmaps")
-}
+    fn collection(self, namespace: &str) -> String {
+        format!("{}/namespaces/{namespace}/{}", self.api, self.resource)
+    }
 
-fn config_map_path(namespace: &str, name: &str) -> String {
-    format!("/api/v1/namespaces/{namespace}/configmaps/{name}")
+    fn path(self, namespace: &str, name: &str) -> String {
+        format!("{}/{name}", self.collection(namespace))
+    }
 }
 
 /// A server that is killed may leave a request without an answer.

@@ -1,6 +1,7 @@
 //! A small API server made of recorded discovery documents and of what a test tells it.
 
-use crate::server::{Answer, Request, Server};
+use crate::answer::Answer;
+use crate::server::{Request, Server};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -40,6 +41,19 @@ impl Api {
         api
     }
 
+    /// Plain HTTP, and a list of the configmaps `a` and `b` by pages, at version 10.
+    pub fn with_a_and_b() -> Self {
+        let api = Self::new(Release::V1_20);
+        api.serves_a_and_b();
+        api
+    }
+
+    pub fn serves_a_and_b(&self) {
+        self.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list()]);
+        self.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7), ("b", 8)])]);
+        self.server.on(&format!("probe {CONFIGMAPS}"), [page(10, &[])]);
+    }
+
     /// On a server of the test's own; the kubeconfig is left to the test.
     pub fn on(server: Server, release: Release) -> Self {
         match release {
@@ -71,11 +85,16 @@ impl Api {
     }
 
     pub fn write_kubeconfig_with_user(&self, cluster: &str, user: &str) -> PathBuf {
+        self.write_kubeconfig_for(&self.server.url(), cluster, user)
+    }
+
+    /// As if the server were called `url`.
+    pub fn write_kubeconfig_for(&self, url: &str, cluster: &str, user: &str) -> PathBuf {
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: here\n\
              contexts: [{{name: here, context: {{cluster: c, user: u}}}}]\n\
              clusters:\n- name: c\n  cluster:\n    server: {}\n{}\nusers:\n- name: u\n  user:\n{}\n",
-            self.server.url(),
+            url,
             indent(cluster),
             indent(user),
         );
@@ -122,14 +141,24 @@ pub const EXPIRED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersi
 
 /// A list of one page.
 pub fn page(version: u64, objects: &[(&str, u64)]) -> Answer {
+    page_before(version, objects, "")
+}
+
+/// A page of a list; the next one is asked for with `token`.
+pub fn page_before(version: u64, objects: &[(&str, u64)], token: &str) -> Answer {
     let items: Vec<String> = objects.iter().map(|(name, version)| object(name, *version)).collect();
     Answer::json(
         200,
         format!(
-            r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{{"resourceVersion":"{version}"}},"items":[{}]}}"#,
+            r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{{"resourceVersion":"{version}","continue":"{token}"}},"items":[{}]}}"#,
             items.join(",")
         ),
     )
+}
+
+/// What a server without streaming lists says when it is asked for one.
+pub fn refused_streaming_list() -> Answer {
+    Answer::recorded("server-1.20/watch-list-streaming")
 }
 
 /// A watch that tells these lines and ends cleanly.

@@ -1,21 +1,14 @@
 //! What servers do wrong: expired versions, refusals, garbage. Nothing is lost, and other watches go on.
 
-use crate::api::{Api, CONFIGMAPS, EXPIRED, Release, WATCH_CONFIGMAPS, line, page, watch};
+use crate::answer::Answer;
+use crate::api::{Api, CONFIGMAPS, EXPIRED, Release, WATCH_CONFIGMAPS, line, page, refused_streaming_list, watch};
 use crate::capture::{briefs, start};
-use crate::server::{Answer, Server};
-
-/// One that pages its lists and has listed `a` and `b` at version 10.
-fn api_with_a_and_b() -> Api {
-    let api = Api::new(Release::V1_20);
-    api.server.on(&format!("watch {CONFIGMAPS}"), [Answer::recorded("server-1.20/watch-list-streaming")]);
-    api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7), ("b", 8)])]);
-    api.server.on(&format!("probe {CONFIGMAPS}"), [page(10, &[])]);
-    api
-}
+use crate::server::Server;
+use std::time::Duration;
 
 #[test]
 fn expired_version_is_listed_again_and_only_differences_are_told() {
-    let api = api_with_a_and_b();
+    let api = Api::with_a_and_b();
     api.server.on(&format!("list {CONFIGMAPS}"), [page(30, &[("a", 7), ("c", 11)])]);
     api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&[EXPIRED.to_owned()])]);
     let daemon = start(&api, WATCH_CONFIGMAPS);
@@ -31,7 +24,7 @@ fn version_from_the_future_is_found_by_the_probe() {
     // The watch ends without a word; the probe then says that the server was set back.
     let api = Api::new(Release::V1_20);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7), ("b", 8)]), page(9, &[("a", 7)])]);
-    api.server.on(&format!("watch {CONFIGMAPS}"), [Answer::recorded("server-1.20/watch-list-streaming"), watch(&[])]);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list(), watch(&[])]);
     api.server.on(&format!("probe {CONFIGMAPS}"), [Answer::recorded("list-probe-future-rv")]);
     let daemon = start(&api, WATCH_CONFIGMAPS);
     daemon.wait_for("DELETED demo/b inferred");
@@ -40,7 +33,7 @@ fn version_from_the_future_is_found_by_the_probe() {
 
 #[test]
 fn garbage_line_is_skipped_and_what_it_hid_is_found_by_comparison() {
-    let api = api_with_a_and_b();
+    let api = Api::with_a_and_b();
     let garbage = r#"{"type":"DELETED","object":{"metadata":{"name":"#.to_owned();
     api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&[garbage, line("ADDED", "c", 12)]).left_open()]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(12, &[("b", 8), ("c", 12)])]);
@@ -55,7 +48,7 @@ fn garbage_line_is_skipped_and_what_it_hid_is_found_by_comparison() {
 
 #[test]
 fn forbidden_watch_stops_no_other_and_names_the_missing_verb() {
-    let api = api_with_a_and_b();
+    let api = Api::with_a_and_b();
     let secrets = "/api/v1/namespaces/demo/secrets";
     api.server.on(
         &format!("watch {secrets}"),
@@ -79,7 +72,7 @@ fn forbidden_watch_stops_no_other_and_names_the_missing_verb() {
 fn of_secrets_only_metadata_is_asked_taken_and_told() {
     let secrets = "/api/v1/namespaces/demo/secrets";
     let api = Api::new(Release::V1_20);
-    api.server.on(&format!("watch {secrets}"), [Answer::recorded("server-1.20/watch-list-streaming")]);
+    api.server.on(&format!("watch {secrets}"), [refused_streaming_list()]);
     let whole = r#"{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"9"},"items":[{"metadata":{"name":"s","namespace":"demo","uid":"u","resourceVersion":"3"},"data":{"password":"aHVudGVyMg=="}}]}"#;
     let applied = r#"{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"9"},"items":[{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"s","namespace":"demo","uid":"u","resourceVersion":"3","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"data\":{\"password\":\"aHVudGVyMg==\"}}","team":"a"}}}]}"#;
     api.server.on(&format!("list {secrets}"), [Answer::json(200, whole), Answer::json(200, applied)]);
@@ -98,7 +91,7 @@ fn of_secrets_only_metadata_is_asked_taken_and_told() {
 fn busy_server_is_left_alone_for_as_long_as_it_asks() {
     let api = Api::new(Release::V1_20);
     let busy = Answer::with_headers(429, &[("Retry-After", "1"), ("Content-Type", "application/json")], "{}");
-    api.server.on(&format!("watch {CONFIGMAPS}"), [busy, Answer::recorded("server-1.20/watch-list-streaming")]);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [busy, refused_streaming_list()]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7)])]);
     let daemon = start(&api, WATCH_CONFIGMAPS);
     daemon.wait_for("ADDED demo/a initial");
@@ -118,11 +111,7 @@ fn token_file_is_read_again_when_the_server_refuses_the_old_token() {
     api.write_kubeconfig_with_user("", "tokenFile: token");
     api.server.on(
         &format!("watch {CONFIGMAPS}"),
-        [
-            Answer::recorded("server-1.20/watch-list-streaming"),
-            watch(&[line("ADDED", "a", 11)]).left_open(),
-            watch(&[line("ADDED", "b", 12)]).left_open(),
-        ],
+        [refused_streaming_list(), watch(&[line("ADDED", "a", 11)]).left_open(), watch(&[line("ADDED", "b", 12)]).left_open()],
     );
     api.server.on(&format!("probe {CONFIGMAPS}"), [Answer::recorded("unauthorized"), page(11, &[])]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[])]);
@@ -138,3 +127,36 @@ fn token_file_is_read_again_when_the_server_refuses_the_old_token() {
     let ended = daemon.stop();
     assert!(!ended.log.contains("token-value"), "the log holds a credential");
 }
+
+#[test]
+fn stop_does_not_wait_for_a_server_that_is_asked_what_it_serves() {
+    for silent in ["get /version", "get /apis", "get /api/v1/namespaces/kube-system"] {
+        let api = api_that_is_silent_on(silent);
+        let daemon = start(&api, WATCH_CONFIGMAPS);
+        api.server.wait_for(silent, |requests| requests.iter().any(|request| request.what() == silent));
+        daemon.stop();
+    }
+}
+
+#[test]
+fn auto_shutdown_does_not_wait_for_a_server_that_is_asked_what_it_serves() {
+    let api = api_that_is_silent_on("get /version");
+    let daemon = start(&api, &format!("{WATCH_CONFIGMAPS}\nauto_shutdown_sec: 1"));
+    assert_eq!(daemon.wait_for_end(LESS_THAN_A_SERVER_MAY_TAKE).code, Some(0));
+}
+
+fn api_that_is_silent_on(what: &str) -> Api {
+    let api = Api::empty();
+    for (path, answer) in [
+        ("get /version", Answer::json(200, r#"{"gitVersion":"v1.36.0"}"#)),
+        ("get /api", Answer::recorded("discovery-api-aggregated")),
+        ("get /apis", Answer::recorded("discovery-apis-aggregated")),
+        ("get /api/v1/namespaces/kube-system", Answer::json(404, "{}")),
+    ] {
+        api.server.on(path, [if path == what { Answer::stalled() } else { answer }]);
+    }
+    api
+}
+
+/// The head of a discovery document is waited for longer.
+const LESS_THAN_A_SERVER_MAY_TAKE: Duration = Duration::from_secs(10);

@@ -2,12 +2,23 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "a test binary has no users, and fails by panicking")]
 
+mod answer;
 mod api;
+mod bounds;
 mod capture;
+mod ending;
 mod faults;
+mod flow;
+mod kinds;
+mod library;
+mod lists;
+mod login;
+mod messages;
+mod proxy;
 mod server;
 mod tls;
 mod usage;
+mod watches;
 
 #[path = "../support/mod.rs"]
 mod support;

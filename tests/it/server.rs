@@ -3,6 +3,8 @@
 //! Every request is looked up by what it wants (`list /api/v1/pods`). Answers told for it are given in order; after the
 //! last one a watch stays open and silent, and everything else gets the last one again.
 
+use crate::answer::{Answer, Then};
+use crate::support::ports::free_port;
 use faro::lifecycle::{Joined, Stop};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::collections::{HashMap, VecDeque};
@@ -14,9 +16,9 @@ use std::time::Duration;
 /// Listens on a free loopback port until dropped.
 pub struct Server {
     address: SocketAddr,
-    scheme: &'static str,
+    tls: Option<Arc<ServerConfig>>,
     shared: Arc<Shared>,
-    acceptor: Option<Joined>,
+    listening: Option<Listening>,
 }
 
 /// What a client asked.
@@ -29,28 +31,19 @@ pub struct Request {
     pub certificate: bool,
 }
 
-/// What is sent, and what happens to the connection then.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    wire: Vec<u8>,
-    piece_bytes: usize,
-    then: Then,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    NextRequest,
-    Close,
-    StayOpen,
-}
-
+/// What outlives a closed server.
 #[derive(Default)]
 struct Shared {
     answers: Mutex<HashMap<String, VecDeque<Answer>>>,
     requests: Mutex<Vec<Request>>,
     arrived: Condvar,
     open: Mutex<Vec<TcpStream>>,
+}
+
+/// One stretch of listening.
+struct Listening {
     stop: Stop,
+    _acceptor: Joined,
 }
 
 /// Longest wait for a request; generous, since only a failure reaches it.
@@ -58,27 +51,55 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 impl Server {
     pub fn http() -> Self {
-        Self::start(None)
+        Self::start(0, None)
+    }
+
+    /// One that can be closed and opened again.
+    pub fn http_on_a_port_of_its_own() -> Self {
+        Self::start(free_port(), None)
     }
 
     pub fn https(config: ServerConfig) -> Self {
-        Self::start(Some(Arc::new(config)))
+        Self::start(0, Some(Arc::new(config)))
     }
 
-    fn start(tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn start(port: u16, tls: Option<Arc<ServerConfig>>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let address = listener.local_addr().unwrap();
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let shared = Arc::new(Shared::default());
-        let acceptor = Joined::spawn("acceptor", {
-            let shared = Arc::clone(&shared);
-            move || accept(&listener, tls.as_ref(), &shared)
-        });
-        Self { address, scheme, shared, acceptor: Some(acceptor.unwrap()) }
+        let mut server = Self { address, tls, shared: Arc::default(), listening: None };
+        server.listen(listener);
+        server
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
+        let (stop, shared, tls) = (Stop::new(), Arc::clone(&self.shared), self.tls.clone());
+        let stopped = stop.clone();
+        let acceptor = Joined::spawn("acceptor", move || accept(&listener, tls.as_ref(), &shared, &stopped));
+        self.listening = Some(Listening { stop, _acceptor: acceptor.unwrap() });
     }
 
     pub fn url(&self) -> String {
-        format!("{}://{}", self.scheme, self.address)
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Breaks every connection and listens no more, as a server that was killed.
+    pub fn close(&mut self) {
+        if let Some(listening) = &self.listening {
+            listening.stop.request();
+            self.cut_all();
+            // Wakes the acceptor, which sees the stop.
+            drop(TcpStream::connect(self.address));
+        }
+        self.listening = None;
+    }
+
+    /// Listens again where it did before.
+    pub fn reopen(&mut self) {
+        self.listen(TcpListener::bind(self.address).unwrap());
     }
 
     /// Closes every connection that is open now.
@@ -88,15 +109,26 @@ impl Server {
         }
     }
 
-    /// Adds answers to requests for `what`, as in `watch /api/v1/pods`.
+    /// Adds answers to requests for `what`, as in `watch /api/v1/pods`; `?name=value` behind it means those requests
+    /// alone that have this parameter in their query.
     pub fn on(&self, what: &str, answers: impl IntoIterator<Item = Answer>) -> &Self {
         self.shared.answers.lock().unwrap().entry(what.to_owned()).or_default().extend(answers);
         self
     }
 
+    /// Forgets what was told for `what`, and answers so from now on.
+    pub fn instead(&self, what: &str, answers: impl IntoIterator<Item = Answer>) {
+        self.shared.answers.lock().unwrap().insert(what.to_owned(), answers.into_iter().collect());
+    }
+
     /// Every request so far.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().clone()
+    }
+
+    /// How often it was asked for `what`.
+    pub fn asked(&self, what: &str) -> usize {
+        self.shared.requests.lock().unwrap().iter().filter(|request| request.what() == what).count()
     }
 
     /// Waits until `enough` holds of the requests, and returns them.
@@ -111,13 +143,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shared.stop.request();
-        for stream in self.shared.open.lock().unwrap().iter() {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        // Wakes the acceptor, which sees the stop.
-        drop(TcpStream::connect(self.address));
-        self.acceptor.take();
+        self.close();
     }
 }
 
@@ -147,90 +173,24 @@ impl Request {
     }
 }
 
-impl Answer {
-    /// A JSON document.
-    pub fn json(code: u16, body: impl AsRef<str>) -> Self {
-        Self::with_headers(code, &[("Content-Type", "application/json")], body.as_ref())
-    }
-
-    pub fn with_headers(code: u16, headers: &[(&str, &str)], body: &str) -> Self {
-        let mut wire = format!("HTTP/1.1 {code} Told\r\nContent-Length: {}\r\n", body.len());
-        for (name, value) in headers {
-            wire.push_str(&format!("{name}: {value}\r\n"));
-        }
-        wire.push_str("\r\n");
-        wire.push_str(body);
-        Self { wire: wire.into_bytes(), piece_bytes: usize::MAX, then: Then::NextRequest }
-    }
-
-    /// A watch that tells these lines, each its own chunk, and ends cleanly.
-    pub fn watch<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut wire = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-        for line in lines {
-            wire.extend_from_slice(format!("{:x}\r\n{line}\n\r\n", line.len() + 1).as_bytes());
-        }
-        wire.extend_from_slice(b"0\r\n\r\n");
-        Self { wire, piece_bytes: usize::MAX, then: Then::NextRequest }
-    }
-
-    /// The head of a document that never comes.
-    pub fn stalled() -> Self {
-        let wire = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n".to_vec();
-        Self { wire, piece_bytes: usize::MAX, then: Then::StayOpen }
-    }
-
-    /// What a real server answered, chunk sizes included.
-    pub fn recorded(name: &str) -> Self {
-        let path = format!("{}/tests/golden/http/{name}.http", env!("CARGO_MANIFEST_DIR"));
-        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let dashes = memchr::memmem::find(&bytes, b"\n----------").unwrap() + 1;
-        let end_of_dashes = dashes + memchr::memchr(b'\n', &bytes[dashes..]).unwrap();
-        Self { wire: bytes[end_of_dashes + 1..].to_vec(), piece_bytes: usize::MAX, then: Then::NextRequest }
-    }
-
-    /// Written in pieces of so many bytes.
-    pub fn in_pieces(mut self, bytes: usize) -> Self {
-        self.piece_bytes = bytes;
-        self
-    }
-
-    /// Only so many bytes are sent, then the connection is closed.
-    pub fn cut_after(mut self, bytes: usize) -> Self {
-        self.wire.truncate(bytes);
-        self.then = Then::Close;
-        self
-    }
-
-    /// The end is never sent: a watch that goes on in silence.
-    pub fn left_open(mut self) -> Self {
-        let end = b"0\r\n\r\n";
-        assert!(self.wire.ends_with(end), "only a chunked answer can be left open");
-        self.wire.truncate(self.wire.len() - end.len());
-        self.then = Then::StayOpen;
-        self
-    }
-
-    pub fn len(&self) -> usize {
-        self.wire.len()
-    }
-}
-
-fn accept(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, shared: &Arc<Shared>, stop: &Stop) {
     let mut connections = Vec::new();
     for stream in listener.incoming() {
-        if shared.stop.is_requested() {
-            break;
-        }
         let Ok(stream) = stream else { continue };
         stream.set_nodelay(true).unwrap();
         shared.open.lock().unwrap().push(stream.try_clone().unwrap());
-        let (shared, tls) = (Arc::clone(shared), tls.cloned());
+        // Asked after the connection was listed: whoever closes the server cuts it, or it is seen here.
+        if stop.is_requested() {
+            let _ = stream.shutdown(Shutdown::Both);
+            break;
+        }
+        let (shared, tls, stop) = (Arc::clone(shared), tls.cloned(), stop.clone());
         let kept = stream.try_clone().unwrap();
         let serve = move || {
             // A client that goes away, or refuses our certificate, ends its connection and nothing else.
             let _ = match tls {
-                Some(config) => serve_tls(stream, config, &shared),
-                None => serve(BufReader::new(stream), false, &shared),
+                Some(config) => serve_tls(stream, config, &shared, &stop),
+                None => serve(BufReader::new(stream), false, &shared, &stop),
             };
             // The list of open connections keeps the socket: only this ends it for the client.
             let _ = kept.shutdown(Shutdown::Both);
@@ -239,39 +199,36 @@ fn accept(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, shared: &Arc<
     }
 }
 
-fn serve_tls(mut stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> io::Result<()> {
+fn serve_tls(mut stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared, stop: &Stop) -> io::Result<()> {
     let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
     while session.is_handshaking() {
         session.complete_io(&mut stream)?;
     }
     let certificate = session.peer_certificates().is_some();
-    serve(BufReader::new(StreamOwned::new(session, stream)), certificate, shared)
+    serve(BufReader::new(StreamOwned::new(session, stream)), certificate, shared, stop)
 }
 
-fn serve<S: Read + Write>(mut stream: BufReader<S>, certificate: bool, shared: &Shared) -> io::Result<()> {
-    loop {
-        let Some(request) = read_request(&mut stream, certificate)? else { return Ok(()) };
-        let what = request.what();
-        let answer = next_answer(shared, &what);
+fn serve<S: Read + Write>(mut stream: BufReader<S>, certificate: bool, shared: &Shared, stop: &Stop) -> io::Result<()> {
+    while let Some(request) = read_request(&mut stream, certificate)? {
+        let answer = next_answer(shared, &request);
         shared.requests.lock().unwrap().push(request);
         shared.arrived.notify_all();
-        let pieces = answer.wire.chunks(answer.piece_bytes.min(answer.wire.len().max(1)));
-        for piece in pieces {
-            stream.get_mut().write_all(piece)?;
-            stream.get_mut().flush()?;
-        }
-        match answer.then {
+        match answer.send(stream.get_mut(), stop)? {
             Then::NextRequest => {}
-            Then::Close => return Ok(()),
-            // Until the client leaves or the server is dropped.
+            Then::Close => break,
+            // Until the client leaves or the server is closed.
             Then::StayOpen => return stream.read_exact(&mut [0]),
         }
     }
+    Ok(())
 }
 
-fn next_answer(shared: &Shared, what: &str) -> Answer {
+fn next_answer(shared: &Shared, request: &Request) -> Answer {
+    let what = request.what();
     let mut answers = shared.answers.lock().unwrap();
-    match answers.get_mut(what) {
+    let parameters = request.query.split('&').map(|pair| format!("{what}?{pair}"));
+    let key = parameters.into_iter().find(|key| answers.contains_key(key)).unwrap_or_else(|| what.clone());
+    match answers.get_mut(&key) {
         Some(told) if told.len() > 1 => told.pop_front().expect("there are several"),
         Some(told) if what.starts_with("watch ") => told.pop_front().unwrap_or_else(|| Answer::watch([]).left_open()),
         Some(told) => told.front().expect("an answer was told").clone(),

@@ -1,8 +1,8 @@
 //! TLS as clusters have it: an authority of their own, client certificates, and what goes wrong with them.
 
-use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, page};
+use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, page, refused_streaming_list};
 use crate::capture::start;
-use crate::server::{Answer, Server};
+use crate::server::Server;
 use crate::support::daemon::Setup;
 use crate::support::pki::{Pki, stranger};
 use base64::Engine;
@@ -14,7 +14,7 @@ use rustls::{RootCertStore, ServerConfig};
 use std::sync::Arc;
 
 /// A server that asks for a client certificate of its own authority, and takes clients without one.
-fn server(pki: &Pki) -> Server {
+pub fn server(pki: &Pki) -> Server {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(pki.ca.as_bytes()).unwrap()).unwrap();
@@ -28,7 +28,7 @@ fn server(pki: &Pki) -> Server {
 
 fn api(pki: &Pki) -> Api {
     let api = Api::on(server(pki), Release::V1_20);
-    api.server.on(&format!("watch {CONFIGMAPS}"), [Answer::recorded("server-1.20/watch-list-streaming")]);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list()]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7)])]);
     api
 }

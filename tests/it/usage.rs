@@ -1,8 +1,8 @@
 //! The program as its users meet it: wrong input, stdout, signals, probes, exit codes.
 
-use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, line, page, watch};
+use crate::answer::Answer;
+use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, line, page, refused_streaming_list, watch};
 use crate::capture::start;
-use crate::server::Answer;
 use crate::support::daemon::{Ended, Setup};
 use crate::support::lines::{self, Line};
 use crate::support::wait::SOON;
@@ -11,7 +11,7 @@ use std::net::TcpListener;
 
 fn api_with_a() -> Api {
     let api = Api::new(Release::V1_20);
-    api.server.on(&format!("watch {CONFIGMAPS}"), [Answer::recorded("server-1.20/watch-list-streaming")]);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list()]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7)])]);
     api
 }
@@ -108,7 +108,7 @@ fn termination_drains_and_exits_0_with_many_idle_watches() {
     let mut config = "resources:\n".to_owned();
     for number in 0..20 {
         let path = format!("/api/v1/namespaces/n{number}/configmaps");
-        api.server.on(&format!("watch {path}"), [Answer::recorded("server-1.20/watch-list-streaming")]);
+        api.server.on(&format!("watch {path}"), [refused_streaming_list()]);
         api.server.on(&format!("list {path}"), [page(10, &[("a", 7)])]);
         config.push_str(&format!("- {{gvr: v1/configmaps, namespace_names: [n{number}]}}\n"));
     }
@@ -140,7 +140,7 @@ fn auto_shutdown_ends_with_everything_written() {
 #[test]
 fn readiness_waits_for_the_first_list_and_liveness_does_not() {
     let api = Api::new(Release::V1_20);
-    api.server.on(&format!("watch {CONFIGMAPS}"), [Answer::recorded("server-1.20/watch-list-streaming")]);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list()]);
     // The head of the list comes, its end does not.
     api.server.on(&format!("list {CONFIGMAPS}"), [Answer::stalled(), page(10, &[("a", 7)])]);
     let mut daemon = start(&api, WATCH_CONFIGMAPS);

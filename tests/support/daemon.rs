@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -25,6 +25,9 @@ pub(crate) struct Setup {
     binary: PathBuf,
     dir: TempDir,
     secrets: Vec<String>,
+    environment: Vec<(String, String)>,
+    file_blocks: Option<u32>,
+    is_stdout_held: bool,
 }
 
 /// One that runs, or has ended.
@@ -35,6 +38,8 @@ pub(crate) struct Daemon {
     reader: Option<Joined>,
     log: Arc<Mutex<String>>,
     stdout: Arc<Mutex<String>>,
+    // The end that nobody reads, where that was asked for.
+    held_stdout: Option<ChildStdout>,
     setup: Setup,
 }
 
@@ -64,8 +69,18 @@ impl Setup {
     pub(crate) fn bare() -> Self {
         let dir = tempfile::Builder::new().prefix("faro-daemon-").tempdir().expect("a folder for the daemon");
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_faro"));
-        let (arguments, secrets) = (Vec::new(), Vec::new());
-        Self { config: None, kubeconfig: None, arguments, port: free_port(), binary, dir, secrets }
+        Self {
+            config: None,
+            kubeconfig: None,
+            arguments: Vec::new(),
+            port: free_port(),
+            binary,
+            dir,
+            secrets: Vec::new(),
+            environment: Vec::new(),
+            file_blocks: None,
+            is_stdout_held: false,
+        }
     }
 
     /// Takes this text as the whole configuration.
@@ -87,6 +102,22 @@ impl Setup {
     /// No output may contain any of these, nor what the cluster keeps secret.
     pub(crate) fn keeping_secret(self, secrets: Vec<String>) -> Self {
         Self { secrets, ..self }
+    }
+
+    /// Sets a variable of its environment, which is otherwise empty.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// No file of it may become longer than so many blocks of 512 bytes; the limit is soft and can be raised.
+    pub(crate) fn file_blocks_max(self, blocks: u32) -> Self {
+        Self { file_blocks: Some(blocks), ..self }
+    }
+
+    /// Nobody reads its stdout: the pipe fills up, until [`Daemon::close_stdout`].
+    pub(crate) fn stdout_held(self) -> Self {
+        Self { is_stdout_held: true, ..self }
     }
 
     /// Takes the release binary.
@@ -118,8 +149,9 @@ impl Setup {
 
     /// Starts it.
     pub(crate) fn start(self) -> Daemon {
-        let mut command = Command::new(&self.binary);
+        let mut command = self.command();
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(config) = &self.config {
             let path = self.folder().join("config.yaml");
@@ -131,6 +163,15 @@ impl Setup {
         }
         command.args(&self.arguments);
         Daemon::run(&mut command, self)
+    }
+
+    /// The binary, under a shell's limit where there is one.
+    fn command(&self) -> Command {
+        let Some(blocks) = self.file_blocks else { return Command::new(&self.binary) };
+        let mut command = Command::new("sh");
+        // POSIX: the unit of `ulimit -f` is 512 bytes.
+        command.args(["-c", r#"ulimit -S -f "$0" && exec "$@""#, &blocks.to_string()]).arg(&self.binary);
+        command
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -153,12 +194,18 @@ impl Daemon {
         let stdout = process.child().stdout.take().expect("stdout is piped");
         let (log, out) = (Arc::default(), Arc::default());
         let (log_kept, out_kept) = (Arc::clone(&log), Arc::clone(&out));
+        let (read, held_stdout) = if setup.is_stdout_held { (None, Some(stdout)) } else { (Some(stdout), None) };
         let reader = Joined::spawn("daemon-stderr", move || {
-            let stdout = Joined::spawn("daemon-stdout", move || keep(stdout, &out_kept)).expect("a thread for stdout");
+            let stdout = read.map(|stdout| Joined::spawn("daemon-stdout", move || keep(stdout, &out_kept)));
             keep(stderr, &log_kept);
-            drop(stdout);
+            drop(stdout.transpose().expect("a thread for stdout"));
         });
-        Self { process, reader: Some(reader.expect("a thread for stderr")), log, stdout: out, setup }
+        Self { process, reader: Some(reader.expect("a thread for stderr")), log, stdout: out, held_stdout, setup }
+    }
+
+    /// Closes the end of stdout that was held.
+    pub(crate) fn close_stdout(&mut self) {
+        self.held_stdout = None;
     }
 
     /// Waits until `/ready` says 200.
@@ -215,6 +262,14 @@ impl Daemon {
     /// The lines so far.
     pub(crate) fn lines(&self) -> Vec<Line> {
         lines::read(&self.setup.output())
+    }
+
+    /// Its events files, oldest first.
+    pub(crate) fn events_files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.setup.output()).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+        files.sort();
+        files
     }
 
     /// Waits until the lines are as they should be.

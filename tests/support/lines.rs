@@ -68,7 +68,8 @@ pub(crate) fn read(folder: &Path) -> Vec<Line> {
     }
     let mut ids = BTreeSet::new();
     for line in &lines {
-        assert!(ids.insert(line.id()), "told twice: {line:?}");
+        // A server that is restored from a backup goes back to states that were told before; comparison finds them.
+        assert!(ids.insert(line.id()) || line.inferred, "told twice: {line:?}");
     }
     lines
 }

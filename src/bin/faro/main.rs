@@ -40,6 +40,7 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> Result<(), Failure> {
     let config = Config::load_with(&flags.config, &flags.overrides).map_err(usage)?;
+    signals::outlive_file_limits().map_err(failed)?;
     let log = Log::init(&config).map_err(failed)?;
     log::info!("{}", version().trim_end());
     serve(flags, config).inspect_err(|failure| log.fatal(&chain(failure.error.as_ref())))

@@ -1,7 +1,7 @@
-//! Signals: the first asks Faro to stop, a second ends the process at once.
+//! Signals: the first asks Faro to stop, a second ends the process at once; a file-size limit is an error and no signal.
 
 use faro::lifecycle::Joined;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::{Handle, Signals};
 use std::io;
 use std::sync::Arc;
@@ -49,6 +49,17 @@ impl Drop for Listening {
         // Ends the thread, which is joined right after this.
         self.handle.close();
     }
+}
+
+/// Makes a write beyond the limit of a file's size (`ulimit -f`) fail, as one to a full disk does: left alone, the signal
+/// that comes with it ends the process with a core dump.
+///
+/// # Errors
+///
+/// When the handler cannot be registered.
+pub(crate) fn outlive_file_limits() -> io::Result<()> {
+    // Caught and not ignored: what is ignored stays so in the credential plugins that are started from here.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// Whether the process was started with `signal` ignored (proc(5): `SigIgn` is a mask, the lowest bit is signal 1).

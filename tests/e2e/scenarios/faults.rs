@@ -3,7 +3,8 @@
 use super::changes::{CHANGES, OBJECTS, config, name, script, server};
 use crate::control_plane::Options;
 use crate::daemon::{Daemon, Setup};
-use crate::law::{check_deletes, check_nothing_invented, check_stories};
+use crate::law::{check_deletes, check_no_state_is_skipped, check_nothing_invented, check_stories};
+use crate::lines::Line;
 use crate::runner::Stage;
 use crate::tcp_proxy::TcpProxy;
 use crate::wait::{SOON, eventually, pause};
@@ -27,7 +28,9 @@ pub(super) fn nothing_is_lost_when_the_api_server_is_killed_and_restarted(stage:
         cluster.own().start_api_server();
         script.join().expect("the script makes all its changes")
     });
-    check_after(daemon, &cluster.writer, &namespace, &changes, &server(&cluster, &namespace));
+    let lines = check_after(daemon, &cluster.writer, &namespace, &changes, &server(&cluster, &namespace));
+    // What was changed a while before the server was killed, it had time to say.
+    check_no_state_is_skipped(&lines, &changes[..CHANGES / 3 - OBJECTS]);
 }
 
 /// The daemon hears nothing for 40 s; meanwhile the server forgets what the daemon would have to resume from.
@@ -40,16 +43,16 @@ pub(super) fn every_delete_is_told_once_after_a_compaction(stage: &Stage) {
     let mut changes: Vec<Change> = Vec::new();
     let plain = json!({});
     let writer = &cluster.writer;
-    changes.extend((0..OBJECTS).map(|index| writer.create_config_map(&namespace, &name(index), &plain, "0")));
+    changes.extend((0..OBJECTS).map(|index| writer.create_object(&namespace, &name(index), &plain, "0")));
     daemon.wait_for_lines("30 lines", |lines| lines.len() == OBJECTS);
     network.cut();
     for index in 0..OBJECTS {
-        changes.push(writer.update_config_map(&namespace, &name(index), &plain, "1"));
+        changes.push(writer.update_object(&namespace, &name(index), &plain, "1"));
         if index % 3 != 0 {
-            changes.push(writer.delete_config_map(&namespace, &name(index)));
+            changes.push(writer.delete_object(&namespace, &name(index)));
         }
         if index % 3 == 2 {
-            changes.push(writer.create_config_map(&namespace, &name(index), &plain, "2"));
+            changes.push(writer.create_object(&namespace, &name(index), &plain, "2"));
         }
     }
     pause(Duration::from_secs(40));
@@ -67,13 +70,13 @@ pub(super) fn a_restore_from_a_backup_is_found_and_every_difference_told(stage: 
     let daemon = Setup::new(&cluster, &config(&namespace)).start_ready();
     let (writer, plain) = (&cluster.writer, json!({}));
     for index in 0..OBJECTS {
-        writer.create_config_map(&namespace, &name(index), &plain, "0");
+        writer.create_object(&namespace, &name(index), &plain, "0");
     }
     let backup = cluster.own().back_up();
     // 50 changes that the backup does not know.
-    (0..UPDATED).for_each(|index| drop(writer.update_config_map(&namespace, &name(index), &plain, "1")));
-    (0..DELETED).for_each(|index| drop(writer.delete_config_map(&namespace, &name(index))));
-    (0..CREATED).for_each(|index| drop(writer.create_config_map(&namespace, &format!("new-{index}"), &plain, "1")));
+    (0..UPDATED).for_each(|index| drop(writer.update_object(&namespace, &name(index), &plain, "1")));
+    (0..DELETED).for_each(|index| drop(writer.delete_object(&namespace, &name(index))));
+    (0..CREATED).for_each(|index| drop(writer.create_object(&namespace, &format!("new-{index}"), &plain, "1")));
     daemon.wait_for_lines("all of it is told", |lines| lines.len() == OBJECTS + UPDATED + DELETED + CREATED);
     cluster.own().restore(&backup);
     cluster.wait_until_ready();
@@ -85,7 +88,7 @@ pub(super) fn a_restore_from_a_backup_is_found_and_every_difference_told(stage: 
     check_stories(&lines, &objects);
     assert_eq!(daemon.metric("faro_relists_total", r#"reason="unknown_version""#), 1.0);
     // It hears the restored server from now on.
-    let after = writer.create_config_map(&namespace, "after", &plain, "1");
+    let after = writer.create_object(&namespace, "after", &plain, "1");
     daemon.wait_for_lines("a change after the restore", |lines| lines.iter().any(|line| line.uid == after.uid && !line.inferred));
     check_stories(&daemon.stop().lines, &server(&cluster, &namespace));
 }
@@ -95,22 +98,23 @@ const UPDATED: usize = OBJECTS;
 const DELETED: usize = 10;
 const CREATED: usize = 10;
 
-/// Waits until the daemon has caught up, ends it, and holds its lines to the law.
-fn check_after(daemon: Daemon, writer: &Writer, namespace: &str, changes: &[Change], objects: &[Value]) {
+/// Waits until the daemon has caught up, ends it, and holds its lines to the law; gives them.
+fn check_after(daemon: Daemon, writer: &Writer, namespace: &str, changes: &[Change], objects: &[Value]) -> Vec<Line> {
     let deletes = changes.iter().filter(|change| change.event_type == "DELETED").count();
-    let told = |lines: &[crate::lines::Line]| {
+    let told = |lines: &[Line]| {
         let last = |object: &Value| lines.iter().any(|line| object["metadata"]["resourceVersion"] == line.resource_version);
         lines.iter().filter(|line| line.event_type == "DELETED").count() >= deletes && objects.iter().all(last)
     };
     daemon.wait_for_lines("every delete and every last state", told);
     let mut changes = changes.to_vec();
     // Whatever would be told too much is told before this.
-    changes.push(writer.create_config_map(namespace, "last", &json!({}), "0"));
+    changes.push(writer.create_object(namespace, "last", &json!({}), "0"));
     daemon.wait_for(&format!("ADDED {namespace}/last"));
     let lines = daemon.stop().lines;
-    check_stories(&lines, &writer.list_config_maps(namespace));
+    check_stories(&lines, &writer.list_objects(namespace));
     check_deletes(&lines, &changes);
     check_nothing_invented(&lines, &changes);
+    lines
 }
 
 fn through(cluster: &crate::cluster::Cluster, network: &TcpProxy) -> std::path::PathBuf {

@@ -8,13 +8,12 @@ use serde_json::json;
 pub(super) fn a_restored_server_forgets_what_was_written_since(stage: &Stage) {
     let cluster = stage.own(Options::default());
     let namespace = cluster.namespace("restore");
-    let kept = cluster.writer.create_config_map(&namespace, "kept", &json!({}), "1");
+    let kept = cluster.writer.create_object(&namespace, "kept", &json!({}), "1");
     let backup = cluster.own().back_up();
-    let lost = cluster.writer.create_config_map(&namespace, "lost", &json!({}), "1");
+    let lost = cluster.writer.create_object(&namespace, "lost", &json!({}), "1");
     assert_ne!(kept.version, lost.version);
     cluster.own().restore(&backup);
     cluster.wait_until_ready();
-    let names: Vec<_> =
-        cluster.writer.list_config_maps(&namespace).iter().map(|object| object["metadata"]["uid"].clone()).collect();
+    let names: Vec<_> = cluster.writer.list_objects(&namespace).iter().map(|object| object["metadata"]["uid"].clone()).collect();
     assert_eq!(names, [json!(kept.uid)]);
 }

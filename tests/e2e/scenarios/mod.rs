@@ -36,8 +36,6 @@ pub(crate) fn all() -> Vec<Scenario> {
         crds::a_custom_resource_defined_5_s_after_the_start,
         crds::a_custom_resource_defined_before_the_start,
         changes::three_hundred_changes_to_thirty_objects_one_by_one,
-        samples::the_namespace_centric_sample,
-        samples::the_resource_centric_sample,
         access::a_role_with_watch_only_is_heard_or_told_that_list_is_missing,
         access::a_service_account_token_logs_in,
         access::a_token_file_logs_in,
@@ -61,6 +59,8 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(scenarios!(OwnControlPlane:
         access::a_client_certificate_logs_in,
         access::a_token_logs_in,
+        samples::the_namespace_centric_sample,
+        samples::the_resource_centric_sample,
         harness::a_restored_server_forgets_what_was_written_since,
     ));
     all.extend(in_no_need_of_rights());

@@ -1,13 +1,14 @@
 //! The two sample configurations of the README run as they stand.
 //!
-//! Only the port differs, so that scenarios can run side by side, and `--output-dir` keeps the lines out of `/var`.
+//! They name `production`, `default` and `kube-system`, so the cluster has to be ours. Only the port differs, so that scenarios can
+//! run side by side, and `--output-dir` keeps the lines out of `/var`.
 
 use crate::daemon::Setup;
 use crate::runner::Stage;
 
 pub(super) fn the_namespace_centric_sample(stage: &Stage) {
     let cluster = stage.shared();
-    cluster.kubectl.run("create namespace production");
+    cluster.kubectl.succeeds("create namespace production");
     let daemon = sample(stage, include_str!("../../../examples/namespace-centric.yaml")).start_ready();
     let manifest = |api: &str, kind: &str, rest: &str| {
         let metadata = r#""metadata": {"name": "web", "namespace": "production", "labels": {"app": "nginx"}}"#;
@@ -32,7 +33,6 @@ pub(super) fn the_namespace_centric_sample(stage: &Stage) {
     daemon.wait_for("DELETED production/web");
     let ended = daemon.stop();
     assert!(ended.lines.iter().all(|line| line.name == "web"), "the selector lets through what it should not");
-    cluster.kubectl.run("delete namespace production --wait=false");
 }
 
 /// Before 1.21 `CronJobs` are served under `v1beta1` only: there the sample is refused, and the message names the cure.
@@ -49,7 +49,7 @@ pub(super) fn the_resource_centric_sample(stage: &Stage) {
     }
     let daemon = setup.start_ready();
     for (namespace, name, labels) in
-        [("default", "e2e-web", "app=web"), ("kube-system", "e2e-web", "app=web"), ("default", "e2e-db", "app=db")]
+        [("default", "web", "app=web"), ("kube-system", "web", "app=web"), ("default", "db", "app=db")]
     {
         cluster.kubectl.run(&format!("create configmap {name} -n {namespace}"));
         cluster.kubectl.run(&format!("label configmap {name} -n {namespace} {labels}"));
@@ -61,13 +61,11 @@ pub(super) fn the_resource_centric_sample(stage: &Stage) {
         let spec = format!(r#""spec": {{"suspend": true, "schedule": "0 0 1 1 *", {job}}}"#);
         cluster.kubectl.create(&format!(r#"{{"apiVersion": "batch/{version}", "kind": "CronJob", {metadata}, {spec}}}"#));
     }
-    let expected = ["ADDED default/e2e-web", "ADDED kube-system/e2e-web", "ADDED production/backup-job"];
+    let expected = ["ADDED default/web", "ADDED kube-system/web", "ADDED production/backup-job"];
     expected.iter().for_each(|brief| daemon.wait_for(brief));
     let mut told: Vec<String> = daemon.stop().lines.iter().map(crate::lines::Line::brief).collect();
     told.sort();
     assert_eq!(told, expected);
-    cluster.kubectl.run("delete configmap e2e-web e2e-db -n default");
-    cluster.kubectl.run("delete configmap e2e-web -n kube-system");
 }
 
 fn sample(stage: &Stage, text: &str) -> Setup {

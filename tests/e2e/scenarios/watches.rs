@@ -179,9 +179,9 @@ pub(super) fn each_watch_of_one_resource_tells_its_own_lines(stage: &Stage) {
         resources:\n- {gvr: v1/configmaps, namespace_names: [NS], label_selector: app=db}\n\
         - {gvr: v1/configmaps, namespace_names: [NS], field_selector: metadata.name!=kube-root-ca.crt}\n";
     let daemon = Setup::new(cluster, &config.replace("NS", &namespace)).start_ready();
-    cluster.writer.create_config_map(&namespace, "a", &json!({"app": "web"}), "1");
-    cluster.writer.update_config_map(&namespace, "a", &json!({"app": "db"}), "2");
-    cluster.writer.delete_config_map(&namespace, "a");
+    cluster.writer.create_object(&namespace, "a", &json!({"app": "web"}), "1");
+    cluster.writer.update_object(&namespace, "a", &json!({"app": "db"}), "2");
+    cluster.writer.delete_object(&namespace, "a");
     daemon.wait_for_lines("seven lines", |lines| lines.len() == 7);
     let mut stories: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in daemon.stop().lines {
@@ -206,8 +206,8 @@ pub(super) fn an_object_recreated_under_its_name_is_two_objects(stage: &Stage) {
     let daemon = Setup::new(cluster, &config).start_ready();
     let mut changes: Vec<Change> = Vec::new();
     for _ in 0..2 {
-        changes.push(cluster.writer.create_config_map(&namespace, "a", &json!({}), "1"));
-        changes.push(cluster.writer.delete_config_map(&namespace, "a"));
+        changes.push(cluster.writer.create_object(&namespace, "a", &json!({}), "1"));
+        changes.push(cluster.writer.delete_object(&namespace, "a"));
     }
     assert_ne!(changes[0].uid, changes[2].uid);
     daemon.wait_for_lines("four lines", |lines| lines.len() == 4);
@@ -218,7 +218,7 @@ pub(super) fn an_object_recreated_under_its_name_is_two_objects(stage: &Stage) {
 pub(super) fn a_line_carries_what_the_server_has(stage: &Stage) {
     let cluster = stage.shared();
     let namespace = cluster.namespace("whole");
-    let change = cluster.writer.create_config_map(&namespace, "a", &json!({"app": "web"}), "<&> \"\u{e9}\u{1f600}\\\n");
+    let change = cluster.writer.create_object(&namespace, "a", &json!({"app": "web"}), "<&> \"\u{e9}\u{1f600}\\\n");
     let config =
         format!("cluster_name: prod-eu\nresources: [{{gvr: v1/configmaps, namespace_names: [{namespace}], name_selector: a}}]");
     let daemon = Setup::new(cluster, &config).arguments("--stdout").start_ready();
