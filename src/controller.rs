@@ -5,8 +5,8 @@
 
 mod plan;
 
-use crate::api::{Scope, Watch};
-use crate::client::{self, Client, Content, Interrupt, RestListWatch};
+use crate::api::{Scope, Watch, WatchTarget};
+use crate::client::{self, Client, Content, Interrupt, RestListWatch, Transport};
 use crate::config::{Config, MetricsConfig};
 use crate::dispatch::{self, Dispatcher, EventHandler, Export};
 use crate::health::{Health, WatchStatus};
@@ -16,9 +16,10 @@ use crate::lifecycle::{Joined, Stop};
 use crate::metrics::Metrics;
 use crate::sink::{SinkError, SinkSettings, Writer};
 use plan::Plan;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use plan::PlanError;
 
@@ -31,6 +32,8 @@ struct Inner {
     config: Config,
     handlers: Mutex<Vec<Arc<dyn EventHandler>>>,
     stop: Stop,
+    /// Ends what is asked of the server before anything runs.
+    survey: Mutex<Option<Interrupt>>,
 }
 
 /// How a run ended that was stopped as asked.
@@ -91,7 +94,7 @@ struct Shared {
 impl Controller {
     /// Opens nothing yet.
     pub fn new(client: Client, config: Config) -> Self {
-        Self(Arc::new(Inner { client, config, handlers: Mutex::default(), stop: Stop::new() }))
+        Self(Arc::new(Inner { client, config, handlers: Mutex::default(), stop: Stop::new(), survey: Mutex::default() }))
     }
 
     /// Registers a handler, called for every event from the next [`start`](Self::start) on.
@@ -104,6 +107,9 @@ impl Controller {
     /// Asks the run to end, from any thread, as often as one likes. Returns at once; [`start`](Self::start) returns when all is drained.
     pub fn stop(&self) {
         self.0.stop.request();
+        if let Some(interrupt) = self.0.survey.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            interrupt.interrupt();
+        }
     }
 
     /// Runs until stopped, then drains.
@@ -116,15 +122,31 @@ impl Controller {
     ///
     /// Until [`stop`](Self::stop), or the end of `auto_shutdown_sec`; then for `shutdown_grace_sec` at most.
     pub fn start(&self) -> Result<Summary, ControllerError> {
-        let started = Instant::now();
-        let running = self.build()?;
-        let writer = running.writer.clone();
-        match self.0.config.auto_shutdown {
-            Some(limit) => {
-                self.0.stop.wait(limit.saturating_sub(started.elapsed()));
+        let _timer = self.0.config.auto_shutdown.map(|limit| self.stop_after(limit)).transpose()?;
+        let ended = self.run();
+        // Ends the timer, whatever ended the run.
+        self.stop();
+        ended
+    }
+
+    fn stop_after(&self, limit: Duration) -> Result<Joined, ControllerError> {
+        let (name, controller) = ("auto-shutdown", self.clone());
+        let body = move || {
+            controller.0.stop.wait(limit);
+            controller.stop();
+        };
+        Joined::spawn(name, body).map_err(|source| ControllerError::Thread { name: name.to_owned(), source })
+    }
+
+    fn run(&self) -> Result<Summary, ControllerError> {
+        let running = match self.build() {
+            Err(ControllerError::Server { source, .. }) if matches!(*source, client::Error::Stopped { .. }) => {
+                return Ok(Summary { unfinished: 0 });
             }
-            None => self.0.stop.wait_until_requested(),
-        }
+            built => built?,
+        };
+        let writer = running.writer.clone();
+        self.0.stop.wait_until_requested();
         let summary = self.shut_down(running);
         match writer.and_then(|writer| writer.failure()) {
             Some(error) => Err(error.into()),
@@ -162,7 +184,11 @@ impl Controller {
         }
         let folder = config.json_export.then(|| config.output_dir.clone());
         let settings = SinkSettings { folder, stdout: config.json_stdout };
-        Ok(Some(Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?))
+        let writer = Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?;
+        if let Some(path) = writer.path() {
+            log::info!("writing events to {}", path.display());
+        }
+        Ok(Some(writer))
     }
 
     fn serve(&self, metrics: &Metrics, health: &Health) -> Result<Option<HttpServer>, ControllerError> {
@@ -193,14 +219,26 @@ impl Controller {
     /// Asks the server who it is and what it serves.
     fn survey(&self) -> Result<(String, Plan), ControllerError> {
         let client = &self.0.client;
+        let transport = self.survey_transport();
         let failed = |error| ControllerError::Server { server: client.server().to_owned(), source: Box::new(error) };
-        let version = client.version().map_err(failed)?;
-        log::info!(version = version.as_str(); "connected to {} ({})", client.server(), client.origin());
-        let discovery = client.discover().map_err(failed)?;
+        let version = transport.version().map_err(failed)?;
+        log::info!(version = version.as_deref().unwrap_or("unknown"); "connected to {} ({})", client.server(), client.origin());
+        let discovery = transport.discover().map_err(failed)?;
         let plan = plan::plan(self.0.config.watches(), &discovery)?;
         // Where kube-system cannot be read, the URL stands for the cluster.
-        let cluster = client.cluster_uid().map_err(failed)?.unwrap_or_else(|| client.server().to_owned());
+        let cluster = transport.cluster_uid().map_err(failed)?.unwrap_or_else(|| client.server().to_owned());
+        tell_missing_namespaces(&transport, plan.keys()).map_err(failed)?;
         Ok((cluster, plan))
+    }
+
+    /// A transport that ends when the controller stops, also when it has stopped already.
+    fn survey_transport(&self) -> Transport {
+        let transport = self.0.client.transport();
+        *self.0.survey.lock().unwrap_or_else(PoisonError::into_inner) = Some(transport.interrupt());
+        if self.0.stop.is_requested() {
+            transport.interrupt().interrupt();
+        }
+        transport
     }
 
     fn start_informer(
@@ -252,3 +290,28 @@ impl Controller {
         Summary { unfinished: dispatcher.unfinished() }
     }
 }
+
+/// Says which namespaces are not there: a mistyped one looks like one in which nothing happens.
+fn tell_missing_namespaces<'a>(
+    transport: &Transport,
+    targets: impl Iterator<Item = &'a WatchTarget>,
+) -> Result<(), client::Error> {
+    let names: BTreeSet<&str> = targets.filter_map(|target| target.namespace.as_deref()).collect();
+    for name in names.into_iter().take(NAMESPACES_LOOKED_UP_MAX) {
+        match transport.has_namespace(name) {
+            Ok(Some(true)) => {}
+            Ok(Some(false)) => log::warn!("namespace {name}: not there; what is watched in it stays empty until it is created"),
+            // Who may not read one may not read the others; the watches need no such right.
+            Ok(None) => break,
+            Err(error @ client::Error::Stopped { .. }) => return Err(error),
+            Err(error) => {
+                log::debug!("namespace {name}: cannot tell whether it is there: {error}");
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// So many namespaces are looked up before the watches start: at a few milliseconds each, under a second.
+const NAMESPACES_LOOKED_UP_MAX: usize = 100;

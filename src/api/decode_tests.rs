@@ -436,3 +436,27 @@ fn body(transcript: &[u8]) -> Vec<u8> {
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, wanted)
 }
+
+#[test]
+fn a_string_is_read_as_any_json_reader_does_whatever_stands_where_in_it() {
+    for length in 0..70 {
+        for place in 0..=length {
+            for odd in ["", "\u{1}", "\u{1f}", "\t", "\\n", "\\\"", "\\x", "\u{7f}", "\u{e9}", "\\u00e9", "\u{1f600}"] {
+                let (before, after) = ("x".repeat(place), "y !".repeat(length)[..length - place].to_owned());
+                let json = format!(r#"{{"metadata":{{"name":"n{before}{odd}{after}","resourceVersion":"1"}}}}"#);
+                let expected = serde_json::from_str::<serde_json::Value>(&json).ok();
+                let found = ObjectRef::scan(json.as_bytes()).ok();
+                assert_eq!(found.is_some(), expected.is_some(), "{json}");
+                if let (Some(found), Some(expected)) = (found, expected) {
+                    assert_eq!(expected["metadata"]["name"], *found.name(), "{json}");
+                }
+            }
+        }
+    }
+    let mut json = br#"{"metadata":{"name":"abcdefghij","resourceVersion":"1"}}"#.to_vec();
+    for place in 21..31 {
+        let plain = std::mem::replace(&mut json[place], 0xff);
+        assert!(ObjectRef::scan(&json).is_err(), "a byte that is no UTF-8 at {place}");
+        json[place] = plain;
+    }
+}

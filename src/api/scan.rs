@@ -42,8 +42,9 @@ pub(super) type Entry = (Range<usize>, Range<usize>);
 /// Deepest nesting that is followed. The API server's own decoder, Go's `encoding/json`, refuses more.
 const NESTING_MAX: usize = 10_000;
 
-/// How far a string's end is looked for byte by byte: most keys and values end before a vectorised search has begun.
-const NEAR_BYTES: usize = 24;
+/// How far a string's end is looked for a word at a time: most keys and values end before a vectorised search has begun.
+const NEAR_BYTES: usize = 4 * WORD_BYTES;
+const WORD_BYTES: usize = size_of::<u64>();
 
 /// Finds the metadata of the object that `bytes` hold; absent fields are empty.
 pub(super) fn find_metadata(bytes: &[u8]) -> Result<Spans, DecodeError> {
@@ -121,10 +122,10 @@ impl<'a> Scanner<'a> {
         if !std::mem::take(first) {
             self.take(b',', "expected `,` or `}`")?;
         }
-        let key = self.skip_string()?;
+        let (key, is_plain) = self.string()?;
         let raw = &self.bytes[key];
         self.take(b':', "expected `:`")?;
-        if !raw.contains(&b'\\') {
+        if is_plain || !raw.contains(&b'\\') {
             return Ok(Some(Cow::Borrowed(raw)));
         }
         check_text(raw).map_err(|what| self.fail(what))?;
@@ -133,8 +134,10 @@ impl<'a> Scanner<'a> {
 
     /// A string, checked; its place without the quotes.
     pub(super) fn text(&mut self) -> Result<Range<usize>, DecodeError> {
-        let range = self.skip_string()?;
-        check_text(&self.bytes[range.clone()]).map_err(|what| DecodeError::new(what, range.start))?;
+        let (range, is_plain) = self.string()?;
+        if !is_plain {
+            check_text(&self.bytes[range.clone()]).map_err(|what| DecodeError::new(what, range.start))?;
+        }
         Ok(range)
     }
 
@@ -226,7 +229,7 @@ impl<'a> Scanner<'a> {
             count += 1;
         }
         let range = start..self.at;
-        if self.bytes[range.clone()].iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        if memchr2(b'\n', b'\r', &self.bytes[range.clone()]).is_some() {
             return Err(DecodeError::new("labels or annotations are spread over lines", start));
         }
         if count > 0 && span.is_empty() {
@@ -266,21 +269,51 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip_string(&mut self) -> Result<Range<usize>, DecodeError> {
-        self.take(b'"', "expected a string")?;
-        let start = self.at;
-        let end = self.string_end(start)?;
-        self.at = end + 1;
-        Ok(start..end)
+        self.string().map(|(range, _)| range)
     }
 
-    /// Where the closing quote of the string is whose first byte is at `start`.
-    fn string_end(&self, start: usize) -> Result<usize, DecodeError> {
+    /// The place of a string without its quotes, and whether it is plain, as [`string_end`](Self::string_end) says it.
+    fn string(&mut self) -> Result<(Range<usize>, bool), DecodeError> {
+        self.take(b'"', "expected a string")?;
+        let start = self.at;
+        let (end, is_plain) = self.string_end(start)?;
+        self.at = end + 1;
+        Ok((start..end, is_plain))
+    }
+
+    /// Where the closing quote of the string is whose first byte is at `start`, and whether the string was seen to be plain:
+    /// printable ASCII without escapes, so that there is nothing to check.
+    fn string_end(&self, start: usize) -> Result<(usize, bool), DecodeError> {
         let mut at = start;
+        let mut odd = 0;
+        while at < start + NEAR_BYTES
+            && let Some(word) = self.bytes.get(at..).and_then(<[u8]>::first_chunk)
+        {
+            let word = u64::from_le_bytes(*word);
+            let ends = equal(word, b'"') | equal(word, b'\\');
+            // Of the word's bytes those before the first end.
+            let before = (ends & ends.wrapping_neg()).wrapping_sub(1);
+            odd |= (word | below(word, b' ')) & HIGH_BITS & before;
+            if ends != 0 {
+                at += ends.trailing_zeros() as usize / 8;
+                if self.bytes[at] == b'"' {
+                    return Ok((at, odd == 0));
+                }
+                // An escape; what it means is for a check to say.
+                odd = HIGH_BITS;
+                at += 2;
+            } else {
+                at += WORD_BYTES;
+            }
+        }
+        self.far_string_end(start, at).map(|end| (end, false))
+    }
+
+    /// The same for a string that has no quote before `at`.
+    fn far_string_end(&self, start: usize, mut at: usize) -> Result<usize, DecodeError> {
         loop {
             let rest = self.bytes.get(at..).unwrap_or_default();
-            let Some(found) = find_quote_or_escape(rest) else {
-                return Err(DecodeError::new("the string has no end", start));
-            };
+            let found = memchr2(b'"', b'\\', rest).ok_or_else(|| DecodeError::new("the string has no end", start))?;
             at += found;
             if rest[found] == b'"' {
                 return Ok(at);
@@ -296,7 +329,7 @@ impl<'a> Scanner<'a> {
         while let Some(&byte) = self.bytes.get(at) {
             at += 1;
             match byte {
-                b'"' => at = self.string_end(at)? + 1,
+                b'"' => at = self.string_end(at)?.0 + 1,
                 b'{' | b'[' if depth == NESTING_MAX => {
                     self.at = at - 1;
                     return Err(self.fail("the JSON is nested too deep"));
@@ -326,10 +359,17 @@ impl<'a> Scanner<'a> {
     }
 }
 
-fn find_quote_or_escape(bytes: &[u8]) -> Option<usize> {
-    let (near, far) = bytes.split_at(bytes.len().min(NEAR_BYTES));
-    let in_near = near.iter().position(|&byte| matches!(byte, b'"' | b'\\'));
-    in_near.or_else(|| memchr2(b'"', b'\\', far).map(|found| near.len() + found))
+const LOW_BITS: u64 = u64::from_le_bytes([0x01; WORD_BYTES]);
+const HIGH_BITS: u64 = u64::from_le_bytes([0x80; WORD_BYTES]);
+
+/// The high bit of each byte of `word` that is `byte`; above the first such byte others may be set, too.
+fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (LOW_BITS * u64::from(byte)), 1)
+}
+
+/// The high bit of each byte of `word` that is less than `limit`, at most 0x80; above the first such byte others may be set, too.
+fn below(word: u64, limit: u8) -> u64 {
+    word.wrapping_sub(LOW_BITS * u64::from(limit)) & !word & HIGH_BITS
 }
 
 /// White space as RFC 8259 defines it.

@@ -9,7 +9,7 @@ mod near;
 
 pub(super) use document::{GroupVersions, Resources};
 
-use super::{Client, Error};
+use super::{Client, Error, Transport};
 use crate::api::{GroupVersionResource, Scope};
 use std::collections::BTreeMap;
 
@@ -70,7 +70,18 @@ impl Client {
     ///
     /// Until every document is there; each has limits of its own.
     pub fn discover(&self) -> Result<Discovery, Error> {
-        fetch::discover(&self.transport())
+        self.transport().discover()
+    }
+}
+
+impl Transport {
+    /// As [`Client::discover`], and can be interrupted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::discover`]; [`Error::Stopped`] once interrupted.
+    pub fn discover(&self) -> Result<Discovery, Error> {
+        fetch::discover(self)
     }
 }
 

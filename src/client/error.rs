@@ -9,7 +9,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Error {
     /// The server answered with an error status.
-    #[error("{request}: {} {}", status.code, status.message)]
+    #[error("{request}: {} {}{}", status.code, status.message, cure(status))]
     Status {
         /// What was asked, as in `list v1/pods`.
         request: String,
@@ -73,5 +73,43 @@ impl Error {
             Self::Credentials { .. } => Fault::Unauthorized,
             Self::Stopped { .. } => Fault::Stopped,
         }
+    }
+}
+
+/// What to do about an answer whose own words do not say it.
+fn cure(status: &Status) -> &'static str {
+    match status.code {
+        401 => "; the server does not accept these credentials: log in again, or correct the user of the context",
+        403 if status.message.contains("cannot get path") => {
+            "; bind the ClusterRole system:discovery, by which clients learn what is served"
+        }
+        400 if status.message.contains("HTTP request to an HTTPS server") => "; write https:// in the kubeconfig's server",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(code: u16, message: &str, expected: &str) {
+        let status = Status::from_body(code, message.as_bytes());
+        let error = Error::Status { request: "discover /api".to_owned(), status, retry_after: None };
+        assert_eq!(error.to_string(), format!("discover /api: {code} {message}{expected}"));
+    }
+
+    #[test]
+    fn an_answer_that_leaves_people_alone_is_told_with_its_cure() {
+        check(
+            401,
+            "Unauthorized",
+            "; the server does not accept these credentials: log in again, or correct the user of the context",
+        );
+        let path = "forbidden: User \"u\" cannot get path \"/api\"";
+        check(403, path, "; bind the ClusterRole system:discovery, by which clients learn what is served");
+        let scheme = "Client sent an HTTP request to an HTTPS server.";
+        check(400, scheme, "; write https:// in the kubeconfig's server");
+        check(403, "pods is forbidden: User \"u\" cannot list resource \"pods\"", "");
+        check(500, "boom", "");
     }
 }

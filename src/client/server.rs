@@ -1,7 +1,7 @@
 //! Which server, and which cluster, this is.
 
 use super::http::{ACCEPT_JSON, ACCEPT_METADATA, Http, document, undecodable};
-use super::{Client, Error};
+use super::{Client, Error, Transport};
 use crate::api::Fault;
 use serde::Deserialize;
 
@@ -13,16 +13,45 @@ impl Client {
     ///
     /// When the server does not answer, or refuses for another reason.
     pub fn cluster_uid(&self) -> Result<Option<String>, Error> {
-        cluster_uid(&self.transport())
+        self.transport().cluster_uid()
     }
 
-    /// The server's version for people, as in `v1.36.0`.
+    /// The server's version for people, as in `v1.36.0`; `None` where it may not be read.
     ///
     /// # Errors
     ///
-    /// When the server does not answer or refuses.
-    pub fn version(&self) -> Result<String, Error> {
-        version(&self.transport())
+    /// When the server does not answer, or refuses for another reason than a lack of rights.
+    pub fn version(&self) -> Result<Option<String>, Error> {
+        self.transport().version()
+    }
+}
+
+impl Transport {
+    /// As [`Client::cluster_uid`], and can be interrupted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::cluster_uid`]; [`Error::Stopped`] once interrupted.
+    pub fn cluster_uid(&self) -> Result<Option<String>, Error> {
+        cluster_uid(self)
+    }
+
+    /// As [`Client::version`], and can be interrupted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::version`]; [`Error::Stopped`] once interrupted.
+    pub fn version(&self) -> Result<Option<String>, Error> {
+        version(self)
+    }
+
+    /// Whether the namespace is there; `None` where that may not be read.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not answer, or refuses for another reason than a lack of rights.
+    pub fn has_namespace(&self, name: &str) -> Result<Option<bool>, Error> {
+        has_namespace(self, name)
     }
 }
 
@@ -48,17 +77,31 @@ fn cluster_uid(http: &dyn Http) -> Result<Option<String>, Error> {
     }
 }
 
+fn has_namespace(http: &dyn Http, name: &str) -> Result<Option<bool>, Error> {
+    match document(http, &format!("read namespace {name}"), &format!("/api/v1/namespaces/{name}"), ACCEPT_METADATA) {
+        Ok(_) => Ok(Some(true)),
+        Err(error) if error.fault() == Fault::NotFound => Ok(Some(false)),
+        Err(error) if error.fault() == Fault::Forbidden => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Version {
     git_version: String,
 }
 
-fn version(http: &dyn Http) -> Result<String, Error> {
+fn version(http: &dyn Http) -> Result<Option<String>, Error> {
     let request = "read the server's version";
-    let body = document(http, request, "/version", ACCEPT_JSON)?;
-    let version: Version = serde_json::from_slice(&body).map_err(|error| undecodable(request, &error))?;
-    Ok(version.git_version)
+    match document(http, request, "/version", ACCEPT_JSON) {
+        Ok(body) => {
+            let version: Version = serde_json::from_slice(&body).map_err(|error| undecodable(request, &error))?;
+            Ok(Some(version.git_version))
+        }
+        Err(error) if matches!(error.fault(), Fault::Forbidden | Fault::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -83,9 +126,23 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_is_missing_only_when_the_server_says_so() {
+        for (code, expected) in [(200, Some(Some(true))), (404, Some(Some(false))), (403, Some(None)), (500, None)] {
+            let script = Script::new([Transcript::made("/api/v1/namespaces/demo", code, "{}")]);
+            assert_eq!(has_namespace(&script, "demo").ok(), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_may_not_be_read_stops_nothing() {
+        let refused = Script::new([Transcript::made("/version", 403, "{}")]);
+        assert_eq!(version(&refused).unwrap(), None);
+    }
+
+    #[test]
     fn reads_the_version_of_both_recorded_servers() {
         for (name, expected) in [("version", "v0.0.0-master+$Format:%H$"), ("server-1.20/version", SERVER_1_20)] {
-            assert_eq!(version(&Script::new([Transcript::golden(name)])).unwrap(), expected);
+            assert_eq!(version(&Script::new([Transcript::golden(name)])).unwrap().as_deref(), Some(expected));
         }
     }
 

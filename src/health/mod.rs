@@ -78,7 +78,7 @@ impl Health {
         lock(&self.0.watches).clone()
     }
 
-    fn liveness_at(&self, now: Instant) -> Liveness {
+    pub(crate) fn liveness_at(&self, now: Instant) -> Liveness {
         Liveness::of(&lock(&self.0.threads), now)
     }
 

@@ -22,8 +22,8 @@ pub(super) struct Guard {
     connections: Vec<Connection>,
     /// A descriptor to give up when the process has no other left: one client at a time is then still served.
     spare: Option<TcpListener>,
-    /// Descriptors or memory ran out and have not come back yet; said once.
-    is_short: bool,
+    /// When it was last said that descriptors or memory ran out.
+    shortage_told: Option<Instant>,
     /// Nobody is accepted before.
     accept_after: Option<Instant>,
 }
@@ -48,6 +48,9 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long nobody is accepted after the system refused and nothing could be given up for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Whoever opens and closes connections all the time must not fill the log.
+const SHORTAGE_TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// Clients that the kernel holds while this thread is busy; the standard library's 128 overflow in a burst, and who
 /// overflows waits a second for the retry.
 const BACKLOG: i32 = 1024;
@@ -57,7 +60,7 @@ impl Guard {
         listener.set_nonblocking(true)?;
         rustix::net::listen(&listener, BACKLOG)?;
         let spare = Some(listener.try_clone()?);
-        Ok(Self { listener, stopped, site, connections: Vec::new(), spare, is_short: false, accept_after: None })
+        Ok(Self { listener, stopped, site, connections: Vec::new(), spare, shortage_told: None, accept_after: None })
     }
 
     pub(super) fn run(mut self, pulse: Pulse) {
@@ -134,8 +137,6 @@ impl Guard {
 
     /// Most requests are there when their client is accepted: those are answered at once.
     fn admit(&mut self, stream: TcpStream, now: Instant) {
-        // Nothing had to be given up for it.
-        self.is_short &= self.spare.is_none();
         let Ok(mut connection) = Connection::new(stream, now) else { return };
         connection.advance(now, &mut self.site);
         if connection.is_closed() {
@@ -149,9 +150,9 @@ impl Guard {
 
     /// Gives up a descriptor for a new client's. Returns whether there was one to give up.
     fn make_room(&mut self, cause: &io::Error) -> bool {
-        if !self.is_short {
+        if self.shortage_told.is_none_or(|told| told.elapsed() >= SHORTAGE_TOLD_EVERY) {
             log::warn!(cause:%; "metrics and probes: one client at a time until there is room for more");
-            self.is_short = true;
+            self.shortage_told = Some(Instant::now());
         }
         self.spare.take().is_some() || self.drop_longest_idle(|_| true)
     }

@@ -213,6 +213,7 @@ impl Driver {
         let now = Instant::now();
         match pause {
             Pause::Backoff | Pause::Unknown(_) => self.backoff.next(now, limits.backoff_max, limits),
+            Pause::Brief => self.backoff.up_to(limits.backoff_first),
             Pause::Reconnect => {
                 let share = (self.member.watches() as f64 / WATCHES_MANY).min(1.0);
                 let spread = self.backoff.up_to(limits.reconnect_spread.mul_f64(share));
@@ -220,7 +221,7 @@ impl Driver {
             }
             // A server that says "at once" gets a pause all the same.
             Pause::After(length) => (*length).min(limits.retry_after_max).max(self.backoff.next(now, limits.backoff_max, limits)),
-            Pause::Forbidden => self.backoff.next(now, limits.forbidden_max, limits),
+            Pause::Forbidden | Pause::Refused => self.backoff.next(now, limits.forbidden_max, limits),
             Pause::SecondLook => limits.second_look,
             Pause::Absent | Pause::VersionGone(_) => self.backoff.between(limits.absent_check / 2, limits.absent_check),
         }

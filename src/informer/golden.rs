@@ -245,9 +245,11 @@ fn action_words(action: &Action) -> Option<String> {
 fn pause_words(pause: &Pause) -> String {
     match pause {
         Pause::Backoff => "pause backoff".to_owned(),
+        Pause::Brief => "pause brief".to_owned(),
         Pause::Reconnect => "pause reconnect".to_owned(),
         Pause::After(length) => format!("pause {}s", length.as_secs()),
         Pause::Forbidden => "forbidden, pause".to_owned(),
+        Pause::Refused => "refused, pause".to_owned(),
         Pause::SecondLook => "pause second look".to_owned(),
         Pause::Absent => "absent, pause".to_owned(),
         Pause::VersionGone(versions) => format!("version gone ({}), pause", versions.join(" ")),

@@ -70,7 +70,7 @@ impl Report {
 
     pub(super) fn note(&mut self, note: Note) {
         let (target, cause) = (&self.watch.target, &self.cause);
-        self.is_said = matches!(note, Note::Relist(_) | Note::Pages(_));
+        self.is_said = matches!(note, Note::Relist(_) | Note::Pages(Detour::NoFirstByte | Detour::NoEnd | Detour::Cut));
         match note {
             Note::Relist(reason) => {
                 self.metrics.relist(reason);
@@ -91,23 +91,33 @@ impl Report {
                 self.metrics.restart(reason);
                 log::debug!(cause:% = cause; "{target}: watch lost, watching again");
             }
-            Note::Pages(detour) => log::info!(cause:% = cause; "{target}: {}, listing by pages", detour_words(detour)),
+            // So it is on every server before streaming lists, for every watch: nothing that anyone could act upon.
+            Note::Pages(Detour::Refused) => log::debug!("{target}: {}, listing by pages", detour_words(Detour::Refused)),
+            Note::Pages(detour @ (Detour::NoFirstByte | Detour::NoEnd | Detour::Cut)) => {
+                log::info!(cause:% = cause; "{target}: {}, listing by pages", detour_words(detour));
+            }
         }
     }
 
     /// Says why nothing is asked for a while. `must_page`: the right to watch is not enough on this server.
     pub(super) fn pause(&mut self, pause: &Pause, length: Duration, must_page: bool) {
+        // A note tells of a failure; what only people can end is always told itself.
+        self.is_said &= matches!(pause, Pause::Backoff | Pause::Reconnect | Pause::After(_));
         let (condition, words) = match pause {
+            // All is heard, if not in one stream.
+            Pause::Brief => return,
             Pause::Backoff | Pause::Reconnect | Pause::After(_) => (Condition::Retrying, self.cause.clone()),
             Pause::SecondLook => {
                 (Condition::Retrying, "not found on the server, looking again before that is believed".to_owned())
             }
             Pause::Unknown(why) => (Condition::Retrying, format!("not found, and discovery cannot tell why: {why}")),
+            Pause::Refused => (Condition::Retrying, self.refused()),
             Pause::Forbidden => (Condition::Forbidden, self.forbidden(must_page)),
             Pause::Absent => (Condition::Absent, "not served by this server, waiting until it is".to_owned()),
             Pause::VersionGone(versions) => (Condition::VersionGone, self.version_gone(versions)),
         };
-        self.trouble(condition, words, length);
+        let headline = if *pause == Pause::Refused { "refused" } else { condition_words(condition) };
+        self.trouble(condition, headline, words, length);
     }
 
     /// The very first list has begun.
@@ -149,19 +159,31 @@ impl Report {
     }
 
     /// Logs trouble once, at its beginning; the same trouble again is a step, not a change.
-    fn trouble(&mut self, condition: Condition, words: String, length: Duration) {
+    fn trouble(&mut self, condition: Condition, headline: &str, words: String, length: Duration) {
         let target = &self.watch.target;
         let retry_after = format!("{:.1}s", length.as_secs_f64());
         let is_known = self.trouble.as_ref().is_some_and(|(known, cause)| *known == condition && *cause == words);
         if is_known || mem::take(&mut self.is_said) {
-            log::debug!(cause:% = words, retry_after:%; "{target}: {}", condition_words(condition));
+            log::debug!(cause:% = words, retry_after:%; "{target}: {headline}");
         } else {
-            log::warn!(cause:% = words, retry_after:%; "{target}: {}", condition_words(condition));
+            log::warn!(cause:% = words, retry_after:%; "{target}: {headline}");
         }
         if !is_known {
             self.status.set(condition, words.clone());
             self.trouble = Some((condition, words));
         }
+    }
+
+    /// Trying again will not help: what to change.
+    fn refused(&self) -> String {
+        let target = &self.watch.target;
+        let cure = match (&target.label_selector, &target.field_selector) {
+            (None, None) => "check what is configured for it",
+            (Some(_), None) => "correct its label_selector",
+            (None, Some(_)) => "correct its field_selector or name_selector",
+            (Some(_), Some(_)) => "correct its selectors",
+        };
+        format!("the server does not accept this list and will not later; {cure}: {}", self.cause)
     }
 
     /// Which right is missing, and how to get it.

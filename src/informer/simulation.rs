@@ -83,8 +83,10 @@ struct Server {
     /// A state to restore, as from a backup.
     backup: Option<(Objects, u64)>,
     restores: u32,
-    /// Nobody has asked since the restore: until then nothing is written, since a version that is reached again cannot be told apart.
-    restored_unseen: bool,
+    /// So many requests still fail because the server starts.
+    starting: u32,
+    /// The version heard before the restore, until someone has asked: nothing is written beyond it, since nobody could find out then.
+    lost: Option<u64>,
     /// What discovery says while the path is not found, and how often still.
     unserved: Option<(u32, Served)>,
     stop: Stop,
@@ -121,7 +123,8 @@ impl Model {
             uids: 0,
             backup: None,
             restores: 0,
-            restored_unseen: false,
+            starting: 0,
+            lost: None,
             unserved: None,
             stop,
             outbox,
@@ -137,11 +140,17 @@ impl Model {
 
 impl Server {
     fn write(&mut self) {
-        if self.writes == 0 || self.restored_unseen || self.unserved.is_some() {
+        if self.writes == 0 || self.unserved.is_some() {
+            return;
+        }
+        // Each life of the server has versions of its own: one that is reached again could not be told apart.
+        let life = u64::from(self.restores);
+        let version = (self.version / LIVES_MAX + self.random.u64(1..3)) * LIVES_MAX + life;
+        if self.lost.is_some_and(|lost| version >= lost) {
             return;
         }
         self.writes -= 1;
-        self.version += self.random.u64(1..3);
+        self.version = version;
         let name = format!("o{}", self.random.u8(0..6));
         let kind = match self.objects.get_mut(&name) {
             None => {
@@ -188,16 +197,19 @@ impl Server {
         }
     }
 
-    fn restore(&mut self) {
+    /// `heard` is the version that the open watch has come to.
+    fn restore(&mut self, heard: u64) {
         let Some((objects, version)) = self.backup.take() else { return };
-        if version == self.version {
+        if version == self.version || u64::from(self.restores) + 1 == LIVES_MAX {
             return;
         }
+        self.lost = Some(heard);
         (self.objects, self.version, self.compacted) = (objects, version, version);
         self.history.clear();
         self.lists.clear();
         self.restores += 1;
-        self.restored_unseen = true;
+        self.starting = self.random.u32(1..5);
+        (0..self.random.u32(0..8)).for_each(|_| self.write());
     }
 
     /// The kind is no longer served as it was; only where it is gone altogether its objects are gone with it.
@@ -209,7 +221,7 @@ impl Server {
         };
         if served == Served::Absent {
             self.objects.clear();
-            self.version += 1;
+            self.version += LIVES_MAX;
             self.compacted = self.version;
             self.history.clear();
         }
@@ -218,7 +230,18 @@ impl Server {
         self.unserved = Some((self.random.u32(0..4), served));
     }
 
-    fn serve(&self) -> Result<(), Error> {
+    fn serve(&mut self) -> Result<(), Error> {
+        if self.starting > 0 {
+            self.starting -= 1;
+            self.live();
+            return Err(match self.random.u8(0..5) {
+                0 => status(500),
+                1 => status(503),
+                2 => status(401),
+                3 => status(429),
+                _ => broken(),
+            });
+        }
         if self.unserved.is_some() { Err(status(404)) } else { Ok(()) }
     }
 
@@ -246,12 +269,10 @@ impl ListWatch for Model {
         if server.strikes(4) {
             return Err(server.any_error());
         }
+        server.lost = None;
         let (version, mut left) = match page.token {
             Some(token) => server.lists.remove(token).ok_or_else(|| status(410))?,
-            None => {
-                server.restored_unseen = false;
-                (server.version, server.lines())
-            }
+            None => (server.version, server.lines()),
         };
         let rest = left.split_off(left.len().min(2));
         let next = (!rest.is_empty()).then(|| format!("t{}-{}", version, rest.len()));
@@ -273,11 +294,11 @@ impl ListWatch for Model {
         if server.strikes(5) {
             return Err(server.any_error());
         }
+        server.lost = None;
         let mut initial = VecDeque::new();
         let position = match start {
             WatchStart::InitialEvents if !server.streams => return Err(status(422)),
             WatchStart::InitialEvents => {
-                server.restored_unseen = false;
                 initial.extend(server.lines().iter().map(|object| testing::line("ADDED", object)));
                 initial.push_back(testing::bookmark(&server.version.to_string(), true));
                 server.version
@@ -298,7 +319,7 @@ impl ListWatch for Model {
         if server.strikes(5) {
             return Err(server.any_error());
         }
-        server.restored_unseen = false;
+        server.lost = None;
         if version.as_str().parse::<u64>().unwrap() > server.version { Err(status(504)) } else { Ok(()) }
     }
 
@@ -328,18 +349,22 @@ impl WatchLines for Open {
             return Ok(Line::End);
         }
         if server.strikes(40) {
-            server.restore();
+            server.restore(self.position);
         }
         if server.strikes(50) {
             server.leave();
         }
-        server.serve().map_err(|_| broken())?;
         if self.restores != server.restores {
             return if server.random.bool() { Err(broken()) } else { Ok(Line::End) };
         }
+        server.serve().map_err(|_| broken())?;
         if let Some(line) = self.initial.pop_front() {
             self.line = line;
             return Ok(if server.strikes(15) { Line::TooLong(1 << 24) } else { Line::Whole(&self.line) });
+        }
+        if self.position < server.compacted {
+            // What it has not sent is gone: a server ends such a watch.
+            return if server.random.bool() { Err(broken()) } else { Ok(Line::End) };
         }
         let next = server.history.iter().find(|(version, _)| *version > self.position).cloned();
         if let Some((version, line)) = next {
@@ -360,6 +385,9 @@ impl WatchLines for Open {
         Ok(Line::Quiet)
     }
 }
+
+/// Lives of a server, each begun by a restore.
+const LIVES_MAX: u64 = 16;
 
 /// So many quiet ticks at the end show that nothing more comes.
 const QUIET_AT_END: u32 = 20;

@@ -176,8 +176,8 @@ impl Drop for Cluster {
         if self.own.is_none() {
             // Someone's cluster is left as it was found.
             let mine = format!("-{}-", std::process::id());
-            let names = self.kubectl.run("get namespaces -o name");
-            for name in names.lines().filter(|name| name.starts_with("namespace/e2e-") && name.contains(&mine)) {
+            let names = self.kubectl.run("get namespaces,customresourcedefinitions -o name");
+            for name in names.lines().filter(|name| name.contains("e2e-") && name.contains(&mine)) {
                 self.kubectl.succeeds(&format!("delete {name} --wait=false"));
             }
         }

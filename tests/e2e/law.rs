@@ -70,6 +70,19 @@ pub(crate) fn check_nothing_invented(lines: &[Line], changes: &[Change]) {
     }
 }
 
+/// The state that each of `changes` led to is told.
+///
+/// # Panics
+///
+/// When one is not.
+pub(crate) fn check_no_state_is_skipped(lines: &[Line], changes: &[Change]) {
+    let told: BTreeSet<Identity<'_>> = lines.iter().map(|line| (line.uid.as_str(), line.resource_version.as_str())).collect();
+    for change in changes {
+        let version = change.version.as_deref();
+        assert!(version.is_none_or(|version| told.contains(&(change.uid.as_str(), version))), "not told: {change:?}");
+    }
+}
+
 /// Every change is told, one line each, in the order of the changes to each object.
 ///
 /// # Panics

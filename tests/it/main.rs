@@ -13,6 +13,7 @@ mod kinds;
 mod library;
 mod lists;
 mod login;
+mod messages;
 mod proxy;
 mod server;
 mod tls;

@@ -68,10 +68,10 @@ pub(crate) struct LogFileError {
     source: io::Error,
 }
 
-/// What is let through. Other crates are heard from warnings up, unless everything is asked for.
+/// What is let through. Other crates are heard from warnings up: their steps say nothing of Faro's decisions.
 fn filters(level: LogLevel) -> [(Option<&'static str>, LevelFilter); 2] {
     let (own, others) = match level {
-        LogLevel::Debug => (LevelFilter::Debug, LevelFilter::Debug),
+        LogLevel::Debug => (LevelFilter::Debug, LevelFilter::Warn),
         LogLevel::Info => (LevelFilter::Info, LevelFilter::Warn),
         LogLevel::Warning => (LevelFilter::Warn, LevelFilter::Warn),
         LogLevel::Error => (LevelFilter::Error, LevelFilter::Error),
@@ -215,7 +215,9 @@ mod tests {
             (LogLevel::Info, "faro::informer", Level::Debug, false),
             (LogLevel::Info, "ureq::run", Level::Info, false),
             (LogLevel::Info, "rustls::conn", Level::Warn, true),
-            (LogLevel::Debug, "ureq::run", Level::Debug, true),
+            (LogLevel::Debug, "ureq::run", Level::Debug, false),
+            (LogLevel::Debug, "ureq::run", Level::Warn, true),
+            (LogLevel::Debug, "faro::informer", Level::Debug, true),
             (LogLevel::Error, "rustls::conn", Level::Warn, false),
             (LogLevel::Warning, "faro", Level::Warn, true),
             (LogLevel::Fatal, "faro", Level::Error, false),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// One file.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
+#[serde(default, rename_all = "kebab-case", expecting = "a mapping with clusters, contexts and users")]
 pub(crate) struct File {
     pub(crate) current_context: Option<String>,
     pub(crate) clusters: Option<Vec<NamedCluster>>,

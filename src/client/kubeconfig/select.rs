@@ -17,7 +17,10 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
     let place = context.file.display().to_string();
     let cluster_name = context.value.cluster.as_deref().unwrap_or_default();
     let cluster = config.clusters.get(cluster_name).ok_or_else(|| {
-        SetupError::kubeconfig(&place, format!("context {name:?} names the cluster {cluster_name:?}, which is not defined"))
+        SetupError::kubeconfig(
+            &place,
+            format!("context {name:?} names the cluster {cluster_name:?}, which is not defined{}", defined(&config.clusters)),
+        )
     })?;
     let user_name = context.value.user.as_deref().unwrap_or_default();
     let nobody = Entry { file: context.file.clone(), value: User::default() };
@@ -27,7 +30,7 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
         None => {
             return Err(SetupError::kubeconfig(
                 place,
-                format!("context {name:?} names the user {user_name:?}, which is not defined"),
+                format!("context {name:?} names the user {user_name:?}, which is not defined{}", defined(&config.users)),
             ));
         }
     };
@@ -52,6 +55,12 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
     })
 }
 
+/// What might have been meant.
+fn defined<T>(entries: &BTreeMap<String, Entry<T>>) -> String {
+    let names: Vec<_> = entries.keys().map(|name| format!("{name:?}")).collect();
+    if names.is_empty() { String::new() } else { format!("; defined are {}", names.join(", ")) }
+}
+
 fn context_entry<'a>(
     config: &'a Kubeconfig,
     asked: Option<&'a str>,
@@ -61,7 +70,12 @@ fn context_entry<'a>(
         if names.is_empty() { "it has no contexts".to_owned() } else { format!("its contexts are {}", names.join(", ")) }
     };
     let Some(name) = asked.or(config.current_context.as_deref()) else {
-        return Err(SetupError::kubeconfig(config.place(), format!("no current-context is set; give --context, {}", known())));
+        let problem = if config.contexts.is_empty() {
+            "it names no contexts, so no cluster; is this the kubeconfig that was meant?".to_owned()
+        } else {
+            format!("no current-context is set; give --context, {}", known())
+        };
+        return Err(SetupError::kubeconfig(config.place(), problem));
     };
     config.contexts.get(name).map(|entry| (name, entry)).ok_or_else(|| {
         let hint = nearest(name, config.contexts.keys()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();

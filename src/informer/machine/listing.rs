@@ -10,6 +10,9 @@ const PAGE_LIMIT: u32 = 500;
 /// How much smaller a page becomes when its answer was too long.
 const PAGE_SHRINK: u32 = 10;
 
+/// A later page that the server fails to give so often is of a list that it can no longer give.
+const PAGE_FAILURES_MAX: u8 = 2;
+
 /// After so many cuts a streaming list goes on by pages, which survive a cut.
 const CUTS_MAX: u8 = 2;
 
@@ -78,7 +81,7 @@ impl Machine {
         self.untold = false;
         let (limit, whole) = (list.limit, list.whole && page.whole);
         match page.next {
-            Some(token) => self.enter(State::Paging(PagedList { token: Some(token), limit, whole })),
+            Some(token) => self.enter(State::Paging(PagedList { token: Some(token), limit, whole, failures: 0 })),
             None => self.enter(State::Ending(Ending { version: page.version, whole, open: false })),
         }
     }
@@ -87,10 +90,18 @@ impl Machine {
         match fault {
             // Never with the token inside this answer: it gives an inconsistent rest.
             Fault::Expired => self.interrupted(list.limit),
+            // Only a token can be refused for its age; what is refused without one will be again.
+            Fault::Refused if list.token.is_none() => self.pause(Pause::Refused, first_page(list.limit)),
             Fault::Refused | Fault::UnknownVersion | Fault::Undecodable => {
                 self.pause(Pause::Backoff, first_page(list.limit)).noting(Note::Relist(RelistReason::Interrupted))
             }
-            Fault::Unauthorized | Fault::Server | Fault::Connection => self.pause(Pause::Backoff, State::Paging(list)),
+            // As for a token of before a restore, which the server knows only as a mistake of its own.
+            Fault::Server if list.token.is_some() && list.failures + 1 >= PAGE_FAILURES_MAX => self.interrupted(list.limit),
+            Fault::Server => {
+                let failures = list.failures.saturating_add(1);
+                self.pause(Pause::Backoff, State::Paging(PagedList { failures, ..list }))
+            }
+            Fault::Unauthorized | Fault::Connection => self.pause(Pause::Backoff, State::Paging(list)),
             Fault::TooLong if list.limit > 1 => {
                 self.enter(State::Paging(PagedList { limit: (list.limit / PAGE_SHRINK).max(1), ..list }))
             }
@@ -112,7 +123,6 @@ impl Machine {
     pub(super) fn list_ended(&mut self, ending: Ending) -> Step {
         self.in_first_list = false;
         self.untold = false;
-        self.moved = false;
         let watching = Watching::new(Resume::new(ending.version));
         if ending.open {
             return self.read_on(State::Watching(Watching { opened: true, heard: true, ..watching }));
@@ -159,5 +169,5 @@ fn pages() -> State {
 }
 
 fn first_page(limit: u32) -> State {
-    State::Paging(PagedList { token: None, limit, whole: true })
+    State::Paging(PagedList { token: None, limit, whole: true, failures: 0 })
 }

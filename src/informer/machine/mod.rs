@@ -26,15 +26,15 @@ pub(super) struct Machine {
     in_first_list: bool,
     /// Nothing was told yet, so nothing could be told as deleted.
     untold: bool,
-    /// The version has moved since the last list: another list cannot end where that one did.
-    moved: bool,
+    /// How many watches in a row ended as soon as they were open, whatever they brought.
+    ends_at_once: u8,
 }
 
 impl Machine {
     /// A machine that waits for [`Input::Start`]. `listed_before`: a first list ended in an earlier run.
     pub(super) fn new(listed_before: bool) -> Self {
         let first = !listed_before;
-        Self { state: State::Idle, streaming: Streaming::Usable, in_first_list: first, untold: first, moved: false }
+        Self { state: State::Idle, streaming: Streaming::Usable, in_first_list: first, untold: first, ends_at_once: 0 }
     }
 
     /// Whether no list has ended yet.
@@ -175,11 +175,10 @@ impl Machine {
         self.enter(State::Pausing { pause, next: Box::new(next) })
     }
 
-    /// Lists again. At once, unless the last list led nowhere: then a server in trouble gets time.
+    /// Lists again, never at once: a list is the heaviest thing to ask, and what led here may come again right after it.
     fn relist(&mut self, reason: RelistReason) -> Step {
         let list = self.new_list();
-        let step = if mem::take(&mut self.moved) { self.enter(list) } else { self.pause(Pause::Backoff, list) };
-        step.noting(Note::Relist(reason))
+        self.pause(Pause::Backoff, list).noting(Note::Relist(reason))
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) struct PagedList {
     pub(super) limit: u32,
     /// Every object of the pages so far could be read.
     pub(super) whole: bool,
+    /// How often this page failed within the server.
+    pub(super) failures: u8,
 }
 
 /// The end of a list.
@@ -102,12 +104,10 @@ impl Resume {
         Self { version, ends: 0, errors: 0 }
     }
 
-    /// Goes on from `version`; another version has failed nothing yet. Returns whether it is another.
-    pub(super) fn advance(&mut self, version: ResourceVersion) -> bool {
-        let moves = self.version != version;
-        if moves {
+    /// Goes on from `version`; another version has failed nothing yet.
+    pub(super) fn advance(&mut self, version: ResourceVersion) {
+        if self.version != version {
             *self = Self::new(version);
         }
-        moves
     }
 }

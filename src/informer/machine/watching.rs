@@ -17,7 +17,7 @@ impl Machine {
             // The mark of an initial end says nothing where it was not asked for.
             Line::Event(version) | Line::Bookmark { version, initial_events_end: _ } => {
                 watching.heard = true;
-                self.moved |= watching.resume.advance(version);
+                watching.resume.advance(version);
             }
             Line::Skipped => watching.heard = true,
             Line::RelistDue => {
@@ -34,7 +34,8 @@ impl Machine {
             Close::Error(fault) => self.error_line(watching, fault),
             Close::Silent => self.enter(State::Probing(watching.resume)).noting(Note::Restart(RestartReason::Silent)),
             Close::Slow => {
-                let next = Box::new(State::Watching(Watching::new(watching.resume)));
+                // Receivers may be busy for hours, in which the server may become another.
+                let next = Box::new(State::Probing(watching.resume));
                 self.enter(State::Blocked { next }).noting(Note::Restart(RestartReason::Slow))
             }
             Close::NoFirstByte | Close::NoInitialEventsEnd => unasked("the end of a list"),
@@ -44,12 +45,18 @@ impl Machine {
     fn watch_ended(&mut self, watching: Watching, at_once: bool) -> Step {
         let Watching { mut resume, heard, .. } = watching;
         resume.ends = if at_once { resume.ends + 1 } else { 0 };
+        self.ends_at_once = if at_once { self.ends_at_once.saturating_add(1) } else { 0 };
         if resume.ends >= ENDS_AT_ONCE_MAX {
             return self.relist(RelistReason::Stuck);
         }
-        let ends = resume.ends;
+        let is_stuck = resume.ends > 1;
         let again = if heard { State::Watching(Watching::new(resume)) } else { State::Probing(resume) };
-        let step = if ends > 1 { self.pause(Pause::Backoff, again) } else { self.enter(again) };
+        let step = match self.ends_at_once {
+            0 | 1 => self.enter(again),
+            _ if is_stuck => self.pause(Pause::Backoff, again),
+            // It goes on, but asks as often as the server answers.
+            2.. => self.pause(Pause::Brief, again),
+        };
         step.noting(Note::Restart(RestartReason::Ended))
     }
 
@@ -81,9 +88,10 @@ impl Machine {
                 let step = self.pause(pause, State::Probing(watching.resume));
                 return step.noting(Note::Restart(RestartReason::Connection));
             }
-            Fault::Unauthorized | Fault::Server => self.pause(Pause::Backoff, again(watching)),
+            // What answers so may be a server that starts, restored from a backup.
+            Fault::Unauthorized | Fault::Server => self.pause(Pause::Backoff, State::Probing(watching.resume)),
             Fault::Forbidden => self.pause(Pause::Forbidden, again(watching)),
-            Fault::Busy { retry_after } => self.pause(busy(retry_after), again(watching)),
+            Fault::Busy { retry_after } => self.pause(busy(retry_after), State::Probing(watching.resume)),
             Fault::Stopped => return self.enter(State::Stopped),
         };
         step.noting(Note::Restart(RestartReason::Error))

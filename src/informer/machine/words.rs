@@ -107,12 +107,16 @@ pub(in crate::informer) enum Action {
 pub(in crate::informer) enum Pause {
     /// After a failure: longer each time.
     Backoff,
+    /// After a watch that brought something and ended too soon: short, so that what follows is still heard in time.
+    Brief,
     /// After a broken connection: as after a failure, and spread over all watches that broke with it.
     Reconnect,
     /// As long as the server said.
     After(Duration),
     /// The server refuses for lack of rights: longer each time.
     Forbidden,
+    /// The server refuses the list itself, as for a selector that it does not know: longer each time.
+    Refused,
     /// Before discovery is believed that the kind is gone.
     SecondLook,
     /// No version of the kind is served.

@@ -3,7 +3,8 @@
 use super::changes::{CHANGES, OBJECTS, config, name, script, server};
 use crate::control_plane::Options;
 use crate::daemon::{Daemon, Setup};
-use crate::law::{check_deletes, check_nothing_invented, check_stories};
+use crate::law::{check_deletes, check_no_state_is_skipped, check_nothing_invented, check_stories};
+use crate::lines::Line;
 use crate::runner::Stage;
 use crate::tcp_proxy::TcpProxy;
 use crate::wait::{SOON, eventually, pause};
@@ -27,7 +28,9 @@ pub(super) fn nothing_is_lost_when_the_api_server_is_killed_and_restarted(stage:
         cluster.own().start_api_server();
         script.join().expect("the script makes all its changes")
     });
-    check_after(daemon, &cluster.writer, &namespace, &changes, &server(&cluster, &namespace));
+    let lines = check_after(daemon, &cluster.writer, &namespace, &changes, &server(&cluster, &namespace));
+    // What was changed a while before the server was killed, it had time to say.
+    check_no_state_is_skipped(&lines, &changes[..CHANGES / 3 - OBJECTS]);
 }
 
 /// The daemon hears nothing for 40 s; meanwhile the server forgets what the daemon would have to resume from.
@@ -95,10 +98,10 @@ const UPDATED: usize = OBJECTS;
 const DELETED: usize = 10;
 const CREATED: usize = 10;
 
-/// Waits until the daemon has caught up, ends it, and holds its lines to the law.
-fn check_after(daemon: Daemon, writer: &Writer, namespace: &str, changes: &[Change], objects: &[Value]) {
+/// Waits until the daemon has caught up, ends it, and holds its lines to the law; gives them.
+fn check_after(daemon: Daemon, writer: &Writer, namespace: &str, changes: &[Change], objects: &[Value]) -> Vec<Line> {
     let deletes = changes.iter().filter(|change| change.event_type == "DELETED").count();
-    let told = |lines: &[crate::lines::Line]| {
+    let told = |lines: &[Line]| {
         let last = |object: &Value| lines.iter().any(|line| object["metadata"]["resourceVersion"] == line.resource_version);
         lines.iter().filter(|line| line.event_type == "DELETED").count() >= deletes && objects.iter().all(last)
     };
@@ -111,6 +114,7 @@ fn check_after(daemon: Daemon, writer: &Writer, namespace: &str, changes: &[Chan
     check_stories(&lines, &writer.list_objects(namespace));
     check_deletes(&lines, &changes);
     check_nothing_invented(&lines, &changes);
+    lines
 }
 
 fn through(cluster: &crate::cluster::Cluster, network: &TcpProxy) -> std::path::PathBuf {

@@ -2,7 +2,7 @@
 
 use super::changes::config;
 use crate::daemon::Setup;
-use crate::runner::Stage;
+use crate::runner::{Stage, say};
 use crate::wait::pause;
 use rustix::process::Signal;
 use serde_json::json;
@@ -24,6 +24,7 @@ pub(super) fn twenty_idle_watches_stop_within_a_second(stage: &Stage) {
     let ended = daemon.wait_for_end(Duration::from_secs(10));
     let took = asked.elapsed();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
+    say(&format!("    stopped within {took:.0?}\n"));
     assert!(took < Duration::from_secs(1), "stopping took {took:?}");
 }
 
