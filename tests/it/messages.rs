@@ -110,3 +110,16 @@ fn termination_while_a_plugin_keeps_silent_at_the_start_ends_at_once() {
     let ended = daemon.wait_for_end(SOON);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
 }
+
+#[test]
+fn one_wish_that_comes_as_two_signals_still_drains() {
+    let api = api_without_streaming_lists();
+    let mut daemon = start(&api, WATCH_CONFIGMAPS, "info");
+    daemon.wait_until_ready();
+    // As coreutils' timeout does it: once to the process, once to its group.
+    daemon.signal(Signal::TERM);
+    daemon.signal(Signal::INT);
+    let ended = daemon.wait_for_end(SOON);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("everything is drained"), "{}", ended.log);
+}
