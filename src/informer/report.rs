@@ -102,11 +102,11 @@ impl Report {
     /// Says why nothing is asked for a while. `must_page`: the right to watch is not enough on this server.
     pub(super) fn pause(&mut self, pause: &Pause, length: Duration, must_page: bool) {
         // A note tells of a failure; what only people can end is always told itself.
-        self.is_said &= matches!(pause, Pause::Backoff | Pause::Reconnect | Pause::After(_));
+        self.is_said &= matches!(pause, Pause::Backoff | Pause::Relist | Pause::Reconnect | Pause::After(_));
         let (condition, words) = match pause {
             // All is heard, if not in one stream.
             Pause::Brief => return,
-            Pause::Backoff | Pause::Reconnect | Pause::After(_) => (Condition::Retrying, self.cause.clone()),
+            Pause::Backoff | Pause::Relist | Pause::Reconnect | Pause::After(_) => (Condition::Retrying, self.cause.clone()),
             Pause::SecondLook => {
                 (Condition::Retrying, "not found on the server, looking again before that is believed".to_owned())
             }
