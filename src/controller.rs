@@ -79,6 +79,7 @@ struct Running {
     informers: Vec<(Interrupt, Joined)>,
     dispatcher: Dispatcher,
     writer: Option<Arc<Writer>>,
+    health: Health,
     // Last, so that probes are answered while the rest stops.
     _http: Option<HttpServer>,
 }
@@ -165,7 +166,7 @@ impl Controller {
         let content = if handlers.is_empty() { Content::Metadata } else { Content::Object };
         let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
         let dispatcher = Dispatcher::new(dispatch::Settings::default(), handlers, export, health.clone());
-        let mut running = Running { informers: Vec::new(), dispatcher, writer, _http: http };
+        let mut running = Running { informers: Vec::new(), dispatcher, writer, health: health.clone(), _http: http };
         let shared = Shared { metrics, health, content, gate: ListGate::default() };
         match self.start_informers(&mut running, &shared) {
             Ok(()) => Ok(running),
@@ -271,15 +272,19 @@ impl Controller {
 
     /// Ends reading first, then waits for what was read.
     fn shut_down(&self, running: Running) -> Summary {
-        let deadline = Instant::now() + self.0.config.shutdown_grace;
-        let Running { informers, dispatcher, writer, _http } = running;
+        let grace = self.0.config.shutdown_grace;
+        let deadline = Instant::now() + grace;
+        // An informer that does not end must not cost the others what they have read.
+        let reading_deadline = Instant::now() + grace / 2;
+        let Running { informers, dispatcher, writer, health, _http } = running;
+        health.stopping();
         dispatcher.close();
         for (interrupt, _) in &informers {
             interrupt.interrupt();
         }
         for (_, informer) in informers {
             let name = informer.name().to_owned();
-            if !informer.join_until(deadline) {
+            if !informer.join_until(reading_deadline) {
                 log::warn!("{name}: does not end, left alone");
             }
         }
