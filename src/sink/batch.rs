@@ -1,6 +1,7 @@
 //! The buffer between those who append lines and the writer thread, which takes them all at once.
 //!
-//! Appending never waits. What bounds the buffer are the credits of the watches: each line in it is an event in flight.
+//! Appending never waits. What bounds the buffer, in lines and in bytes, are the credits of the watches: each line in it is
+//! an event in flight, and shorter than its object.
 
 use super::record::Record;
 use crate::dispatch::Completion;
