@@ -84,3 +84,8 @@ pub mod informer;
 pub mod lifecycle;
 pub mod metrics;
 pub mod sink;
+
+/// Holds the README's program to the library as it is.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
