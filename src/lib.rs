@@ -83,4 +83,6 @@ pub mod http;
 pub mod informer;
 pub mod lifecycle;
 pub mod metrics;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod sink;
