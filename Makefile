@@ -9,7 +9,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-dev run test test-unit test-integration test-e2e e2e load check fmt bench fuzz clean tools
+.PHONY: help build build-dev run test test-unit test-integration soak test-e2e e2e load check fmt bench fuzz clean tools
 
 help: ## Show all available targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-unit: ## Run unit tests and the examples in the documentation
 
 test-integration: ## Run the real binary and library against recorded and misbehaving servers
 	$(CARGO) test --locked --test it -- --test-threads=8 # they wait more than they compute
+
+soak: ## Run simulated worlds, each with other faults, until stopped or one fails
+	SIM_SOAK=1 $(CARGO) test --locked --test it sim:: -- --nocapture
 
 test-e2e: ## Run against a real API server: $$KUBEBUILDER_ASSETS or $$KUBECONFIG
 	$(CARGO) build --release --locked

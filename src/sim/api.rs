@@ -1,6 +1,27 @@
 //! Answers one request as a real API server does.
+//!
+//! Takes requests from the HTTP layer, asks the state, gives back documents and streams. The transcripts of real servers in
+//! `tests/golden/http` say what is right.
 
+mod accept;
+mod discovery;
+#[cfg(test)]
+mod fidelity;
+mod list;
+pub(crate) mod patch;
+mod path;
+mod reply;
+mod review;
+mod selectors;
+mod watch;
+mod write;
+
+use self::path::{Place, Target};
 use super::state::State;
+use super::state::access::{Action, Caller};
+use super::state::catalog::Release;
+use super::state::json::Json;
+use super::state::refusal::Refusal;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +81,132 @@ pub(crate) enum Next {
 
 /// Answers `request`.
 pub(crate) fn answer(state: &Arc<State>, request: &Request) -> Reply {
-    let _ = (state, request);
-    Reply::Document { code: 404, headers: Vec::new(), body: Bytes::new() }
+    let release = state.lock().settings.release;
+    let reply = match injected(state, request) {
+        Some(refusal) => Err(refusal),
+        None => route(state, request),
+    };
+    reply::finish(reply, request, release)
+}
+
+impl Request {
+    /// The last value of a query parameter; empty when there is none.
+    pub(crate) fn query(&self, name: &str) -> &str {
+        self.query.iter().rev().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// Whether a query parameter says yes, as Go reads it.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        let found = self.query.iter().rev().find(|(key, _)| key == name);
+        found.is_some_and(|(_, value)| !matches!(value.to_lowercase().as_str(), "false" | "0"))
+    }
+
+    /// A header; empty when there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// The first injected answer that is meant for this request.
+fn injected(state: &State, request: &Request) -> Option<Refusal> {
+    let mut inner = state.lock();
+    let place = inner.faults.iter().position(|fault| fault.times > 0 && (fault.matches)(request))?;
+    let fault = &mut inner.faults[place];
+    fault.times -= 1;
+    let (code, retry_after) = (fault.code, fault.retry_after);
+    if fault.times == 0 {
+        inner.faults.remove(place);
+    }
+    let (reason, message) = match code {
+        401 => ("Unauthorized", "Unauthorized"),
+        410 => ("Expired", "The resourceVersion for the provided list is too old."),
+        429 => ("TooManyRequests", "storage is (re)initializing"),
+        500 => ("InternalError", "Internal error occurred: etcdserver: request timed out"),
+        503 => ("ServiceUnavailable", "apiserver not ready"),
+        504 => ("Timeout", "Timeout: request did not complete within the allotted timeout"),
+        _ => ("", "injected"),
+    };
+    Some(Refusal { retry_after, ..Refusal::new(code, reason, message) })
+}
+
+/// Finds out who asks for what, and whether they may.
+fn route(state: &Arc<State>, request: &Request) -> Result<Reply, Refusal> {
+    let token = request.header("authorization").strip_prefix("Bearer ");
+    let caller = state.lock().access.caller(token, request.certificate.as_ref());
+    let caller = caller.ok_or_else(|| Refusal::new(401, "Unauthorized", "Unauthorized"))?;
+    match path::parse(&request.path) {
+        Place::Health => Ok(reply::text("ok")),
+        Place::Version => Ok(reply::indented(&discovery::version(state.lock().settings.release))),
+        Place::OpenApi(version) => Ok(discovery::open_api(version)),
+        Place::Discovery(document) => discovery::answer(state, request, &document),
+        Place::Objects(target) => objects(state, request, &caller, &target),
+        Place::Unknown => Err(Refusal::no_page()),
+    }
+}
+
+fn objects(state: &Arc<State>, request: &Request, caller: &Caller, target: &Target) -> Result<Reply, Refusal> {
+    let verb = target.verb(request);
+    if target.resource == "selfsubjectaccessreviews" && verb == "create" {
+        return review::answer(state, request, caller, target);
+    }
+    check_access(state, caller, verb, target)?;
+    let (catalog, release) = {
+        let inner = state.lock();
+        (Arc::clone(&inner.catalog), inner.settings.release)
+    };
+    let Some(resource) = catalog.find(&target.group, &target.version, &target.resource) else {
+        let is_built_in = catalog.of(&target.group, &target.version).any(|resource| !resource.custom);
+        return Err(if is_built_in { Refusal::no_resource() } else { Refusal::no_page() });
+    };
+    if !resource.verbs.iter().any(|known| known == verb) || target.namespace.is_some() && !resource.namespaced {
+        return Err(if resource.namespaced { not_allowed() } else { Refusal::no_resource() });
+    }
+    check_ready(state, resource)?;
+    if release == Release::V1_20 && target.subresource.as_deref() == Some("scale") {
+        return Err(Refusal::no_resource());
+    }
+    match verb {
+        "list" => list::answer(state, request, resource, target),
+        "watch" => watch::answer(state, request, resource, target),
+        "get" => list::get(state, request, resource, target),
+        _ => write::answer(state, request, resource, target, verb),
+    }
+}
+
+fn not_allowed() -> Refusal {
+    Refusal::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        .with(Json::object([]))
+}
+
+fn check_access(state: &State, caller: &Caller, verb: &str, target: &Target) -> Result<(), Refusal> {
+    let namespace = target.namespace.as_deref().unwrap_or_default();
+    let qualified = target.qualified();
+    if state.lock().access.allows(caller, Action { verb, resource: &qualified, namespace }).is_some() {
+        return Ok(());
+    }
+    let subject = if target.name.is_empty() { qualified } else { format!("{qualified} \"{}\"", target.name) };
+    let place =
+        if namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace \"{namespace}\"") };
+    let (user, resource, group) = (&caller.name, &target.resource, &target.group);
+    let message =
+        format!("{subject} is forbidden: User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}");
+    let mut details = Json::object([]);
+    for (key, value) in [("name", &target.name), ("group", group), ("kind", resource)] {
+        if !value.is_empty() {
+            details.set(key, Json::text(value));
+        }
+    }
+    Err(Refusal::new(403, "Forbidden", message).with(details))
+}
+
+/// Refuses while the storage of a new definition starts.
+fn check_ready(state: &State, resource: &super::state::catalog::Resource) -> Result<(), Refusal> {
+    let mut inner = state.lock();
+    match inner.initializing.get_mut(&resource.storage()) {
+        Some(left) if *left > 0 => {
+            *left -= 1;
+            Err(Refusal::new(429, "TooManyRequests", "storage is (re)initializing").after(1))
+        }
+        Some(_) | None => Ok(()),
+    }
 }

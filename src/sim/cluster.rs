@@ -207,6 +207,11 @@ impl Cluster {
         self.state.compact();
     }
 
+    /// Moves the cluster's clock forward: bookmarks and timeouts of watches that are due by then come at once.
+    pub fn advance(&self, by: Duration) {
+        self.state.advance(by);
+    }
+
     /// Breaks every connection. New ones are welcome at once.
     pub fn cut_connections(&self) {
         self.server.cut();

@@ -322,14 +322,12 @@ impl State {
 impl Fault {
     /// After how many lines, or bytes, it strikes.
     fn place(self, random: &mut fastrand::Rng) -> usize {
-        match self {
-            Self::CutInChunk | Self::CutInLine | Self::Gone | Self::Garbage | Self::LongLine => random.usize(0..LINES),
-            // Small answers and large ones are hit alike, heads too.
-            _ => {
-                let below = 1 << random.u32(0..BYTES_LOG2);
-                random.usize(0..below)
-            }
+        if matches!(self, Self::CutInChunk | Self::CutInLine | Self::Gone | Self::Garbage | Self::LongLine) {
+            return random.usize(0..LINES);
         }
+        // Small answers and large ones are hit alike, heads too.
+        let below = 1 << random.u32(0..BYTES_LOG2);
+        random.usize(0..below)
     }
 }
 

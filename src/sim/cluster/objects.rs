@@ -4,6 +4,7 @@ use super::Cluster;
 use crate::api::{GroupVersionResource, ListPage, Object, ObjectRef, Status, WatchTarget};
 use crate::sim::state::refusal::Refusal;
 use serde_json::{Map, Value, json};
+use std::fmt::Display;
 
 /// Why the cluster refused: the code and message of a real server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +21,7 @@ impl Refused {
         Self { code, message: Status::from_body(code, body).message }
     }
 
-    fn unreadable(why: impl ToString) -> Self {
+    fn unreadable(why: &dyn Display) -> Self {
         Self { code: 400, message: why.to_string() }
     }
 }
@@ -103,8 +104,9 @@ impl Cluster {
         let fields = target.field_selector.iter().map(|selector| ("fieldSelector".to_owned(), selector.as_str().to_owned()));
         let query = labels.chain(fields).collect();
         let body = self.ask(&collection(&target.gvr, target.namespace.as_deref()), query)?;
-        let page = ListPage::parse(&body).map_err(Refused::unreadable)?;
-        let objects = page.objects().map(|object| object.map(|object| object.to_object()).map_err(Refused::unreadable));
+        let page = ListPage::parse(&body).map_err(|error| Refused::unreadable(&error))?;
+        let objects =
+            page.objects().map(|object| object.map(|object| object.to_object()).map_err(|error| Refused::unreadable(&error)));
         objects.collect()
     }
 
@@ -112,16 +114,16 @@ impl Cluster {
     fn place(&self, object: &str) -> Result<(GroupVersionResource, Value), Refused> {
         let mut object = parse(object)?;
         let (Some(api_version), Some(kind)) = (object["apiVersion"].as_str(), object["kind"].as_str()) else {
-            return Err(Refused::unreadable("the object names no apiVersion or no kind"));
+            return Err(Refused::unreadable(&"the object names no apiVersion or no kind"));
         };
         let root = if api_version.contains('/') { "/apis" } else { "/api" };
         let served = self.ask(&format!("{root}/{api_version}"), Vec::new())?;
-        let served: Value = serde_json::from_slice(&served).map_err(Refused::unreadable)?;
+        let served: Value = serde_json::from_slice(&served).map_err(|error| Refused::unreadable(&error))?;
         let mut resources = served["resources"].as_array().into_iter().flatten();
         let found = resources
             .find(|resource| resource["kind"] == kind && resource["name"].as_str().is_some_and(|name| !name.contains('/')));
         let Some(found) = found else {
-            return Err(Refused::unreadable(format!("{api_version} has no kind {kind}")));
+            return Err(Refused::unreadable(&format!("{api_version} has no kind {kind}")));
         };
         let gvr = resource(&format!("{api_version}/{}", found["name"].as_str().unwrap_or_default()))?;
         if found["namespaced"] == true && object["metadata"]["namespace"].is_null() {
@@ -132,11 +134,11 @@ impl Cluster {
 }
 
 fn parse(text: &str) -> Result<Value, Refused> {
-    serde_yaml::from_str(text).map_err(Refused::unreadable)
+    serde_yaml::from_str(text).map_err(|error| Refused::unreadable(&error))
 }
 
 fn resource(gvr: &str) -> Result<GroupVersionResource, Refused> {
-    gvr.parse().map_err(Refused::unreadable)
+    gvr.parse().map_err(|error| Refused::unreadable(&error))
 }
 
 fn stored(object: &Value) -> Result<Object, Refused> {
@@ -144,7 +146,7 @@ fn stored(object: &Value) -> Result<Object, Refused> {
 }
 
 fn read(body: &[u8]) -> Result<Object, Refused> {
-    ObjectRef::scan(body).map(|object| object.to_object()).map_err(Refused::unreadable)
+    ObjectRef::scan(body).map(|object| object.to_object()).map_err(|error| Refused::unreadable(&error))
 }
 
 fn collection(gvr: &GroupVersionResource, namespace: Option<&str>) -> String {

@@ -252,7 +252,7 @@ impl Stream<'_> {
                 Go::End
             }
             Fault::Garbage => {
-                let garbage = [&half[..], b"{}", b"\xff\xfe\x00", b"null"][self.sent % 4];
+                let garbage = [half, b"{}", b"\xff\xfe\x00", b"null"][self.sent % 4];
                 reply::push_chunk(&mut self.batch, &[garbage, b"\n"].concat());
                 Go::On
             }

@@ -29,6 +29,12 @@ const WRITES_AFTER: usize = 10;
 /// Longest time between two writes.
 const BREATH: Duration = Duration::from_millis(4);
 
+/// One world in so many has lists of two pages.
+const LARGE_ONE_IN: u8 = 10;
+
+/// An informer asks for 500 a page.
+const PAGE_OBJECTS: usize = 510;
+
 const NAMESPACES: [&str; 2] = ["demo", "other"];
 
 /// So few names that objects come back under them.
@@ -48,6 +54,9 @@ impl World {
         }
         let mut world = Self { seed, random, cluster, watches: Vec::new(), had: HashSet::new(), went_back: false };
         (0..10).for_each(|_| world.write());
+        if world.random.u8(0..LARGE_ONE_IN) == 0 {
+            (0..PAGE_OBJECTS).for_each(|n| world.fill(n));
+        }
         world.watch();
         world
     }
@@ -127,6 +136,12 @@ impl World {
             }
         };
         self.had.insert(state(&stored.as_ref()));
+    }
+
+    /// One of many objects, without which no list has a second page.
+    fn fill(&mut self, n: usize) {
+        let object = self.create(&format!("other/filler-{n}"), None);
+        self.had.insert(state(&object.as_ref()));
     }
 
     fn create(&self, name: &str, app: Option<&str>) -> Object {
