@@ -30,7 +30,7 @@ test-unit: ## Run unit tests and the examples in the documentation
 	$(CARGO) test --locked --doc
 
 test-integration: ## Run the real binary and library against recorded and misbehaving servers
-	$(CARGO) test --locked --test it
+	$(CARGO) test --locked --test it -- --test-threads=8 # they wait more than they compute
 
 test-e2e: ## Run against a real API server: $$KUBEBUILDER_ASSETS or $$KUBECONFIG
 	$(CARGO) build --release --locked

@@ -107,8 +107,8 @@ fn is_written(folder: &Path, events: usize) -> Option<bool> {
     Some(tail.contains(&version(FIRST_VERSION + events - 1)))
 }
 
-/// Several lines.
-const TAIL_BYTES: u64 = 8 * 1024;
+/// More than all events in flight take: the last one may be written before others of its time.
+const TAIL_BYTES: u64 = 1024 * 1024;
 
 /// The processor time of each living thread of this process, those of one name added up. See proc(5), `schedstat`.
 fn thread_nanos() -> Outcome<BTreeMap<String, u64>> {

@@ -19,7 +19,7 @@ use plan::Plan;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use plan::PlanError;
 
@@ -79,6 +79,7 @@ struct Running {
     informers: Vec<(Interrupt, Joined)>,
     dispatcher: Dispatcher,
     writer: Option<Arc<Writer>>,
+    health: Health,
     // Last, so that probes are answered while the rest stops.
     _http: Option<HttpServer>,
 }
@@ -122,7 +123,23 @@ impl Controller {
     ///
     /// Until [`stop`](Self::stop), or the end of `auto_shutdown_sec`; then for `shutdown_grace_sec` at most.
     pub fn start(&self) -> Result<Summary, ControllerError> {
-        let started = Instant::now();
+        let _timer = self.0.config.auto_shutdown.map(|limit| self.stop_after(limit)).transpose()?;
+        let ended = self.run();
+        // Ends the timer, whatever ended the run.
+        self.stop();
+        ended
+    }
+
+    fn stop_after(&self, limit: Duration) -> Result<Joined, ControllerError> {
+        let (name, controller) = ("auto-shutdown", self.clone());
+        let body = move || {
+            controller.0.stop.wait(limit);
+            controller.stop();
+        };
+        Joined::spawn(name, body).map_err(|source| ControllerError::Thread { name: name.to_owned(), source })
+    }
+
+    fn run(&self) -> Result<Summary, ControllerError> {
         let running = match self.build() {
             Err(ControllerError::Server { source, .. }) if matches!(*source, client::Error::Stopped { .. }) => {
                 return Ok(Summary { unfinished: 0 });
@@ -130,12 +147,7 @@ impl Controller {
             built => built?,
         };
         let writer = running.writer.clone();
-        match self.0.config.auto_shutdown {
-            Some(limit) => {
-                self.0.stop.wait(limit.saturating_sub(started.elapsed()));
-            }
-            None => self.0.stop.wait_until_requested(),
-        }
+        self.0.stop.wait_until_requested();
         let summary = self.shut_down(running);
         match writer.and_then(|writer| writer.failure()) {
             Some(error) => Err(error.into()),
@@ -154,7 +166,7 @@ impl Controller {
         let content = if handlers.is_empty() { Content::Metadata } else { Content::Object };
         let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
         let dispatcher = Dispatcher::new(dispatch::Settings::default(), handlers, export, health.clone());
-        let mut running = Running { informers: Vec::new(), dispatcher, writer, _http: http };
+        let mut running = Running { informers: Vec::new(), dispatcher, writer, health: health.clone(), _http: http };
         let shared = Shared { metrics, health, content, gate: ListGate::default() };
         match self.start_informers(&mut running, &shared) {
             Ok(()) => Ok(running),
@@ -211,7 +223,7 @@ impl Controller {
         let transport = self.survey_transport();
         let failed = |error| ControllerError::Server { server: client.server().to_owned(), source: Box::new(error) };
         let version = transport.version().map_err(failed)?;
-        log::info!(version = version.as_str(); "connected to {} ({})", client.server(), client.origin());
+        log::info!(version = version.as_deref().unwrap_or("unknown"); "connected to {} ({})", client.server(), client.origin());
         let discovery = transport.discover().map_err(failed)?;
         let plan = plan::plan(self.0.config.watches(), &discovery)?;
         // Where kube-system cannot be read, the URL stands for the cluster.
@@ -260,15 +272,19 @@ impl Controller {
 
     /// Ends reading first, then waits for what was read.
     fn shut_down(&self, running: Running) -> Summary {
-        let deadline = Instant::now() + self.0.config.shutdown_grace;
-        let Running { informers, dispatcher, writer, _http } = running;
+        let grace = self.0.config.shutdown_grace;
+        let deadline = Instant::now() + grace;
+        // An informer that does not end must not cost the others what they have read.
+        let reading_deadline = Instant::now() + grace / 2;
+        let Running { informers, dispatcher, writer, health, _http } = running;
+        health.stopping();
         dispatcher.close();
         for (interrupt, _) in &informers {
             interrupt.interrupt();
         }
         for (_, informer) in informers {
             let name = informer.name().to_owned();
-            if !informer.join_until(deadline) {
+            if !informer.join_until(reading_deadline) {
                 log::warn!("{name}: does not end, left alone");
             }
         }

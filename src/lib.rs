@@ -65,6 +65,9 @@
 //! of its watch. Whoever is last with an event completes its ticket, in any order; the tracker knows up to which version
 //! everything before is complete. An event in flight holds one of its watch's credits: without credit only that watch waits.
 //!
+//! **Handlers have lanes.** A gvr with handlers has lanes of its own, so that a slow handler holds up its gvr alone, and an
+//! object always takes the same one. Without handlers there is nothing to wait for: an informer hands straight to the sink.
+//!
 //! **Stopping is dropping.** The controller ends the reading, the informers drop their outlets, closed lanes end their
 //! workers when they are empty, and the writer ends when its last batch is on the disk.
 //!
@@ -86,3 +89,8 @@ pub mod metrics;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod sink;
+
+/// Holds the README's program to the library as it is.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

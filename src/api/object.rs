@@ -107,6 +107,16 @@ impl<'a> ObjectRef<'a> {
         version_of(self.text(self.spans.version))
     }
 
+    /// `metadata.labels` as the server sent them, with their braces; for copying, which needs no second check.
+    pub(crate) fn labels_bytes(&self) -> &'a [u8] {
+        self.spans.labels.of(self.bytes)
+    }
+
+    /// `metadata.annotations` as the server sent them.
+    pub(crate) fn annotations_bytes(&self) -> &'a [u8] {
+        self.spans.annotations.of(self.bytes)
+    }
+
     /// `metadata.labels`.
     pub fn labels(&self) -> StringMap<'a> {
         StringMap::from_json(self.text(self.spans.labels))

@@ -299,9 +299,12 @@ impl<'a> Scanner<'a> {
                 if self.bytes[at] == b'"' {
                     return Ok((at, odd == 0));
                 }
-                break;
+                // An escape; what it means is for a check to say.
+                odd = HIGH_BITS;
+                at += 2;
+            } else {
+                at += WORD_BYTES;
             }
-            at += WORD_BYTES;
         }
         self.far_string_end(start, at).map(|end| (end, false))
     }

@@ -1,6 +1,7 @@
 //! What a server answers when it does not do what was asked, and what kind of failure that is.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A `Status` object: the body of an HTTP error and of an in-stream `ERROR`. Every field may be absent.
@@ -10,8 +11,10 @@ pub struct Status {
     /// The HTTP code, also of an error inside a stream.
     pub code: u16,
     /// A word for machines, as in `Expired`.
+    #[serde(deserialize_with = "bounded")]
     pub reason: String,
-    /// A sentence for people.
+    /// A sentence for people, cut off where it is very long.
+    #[serde(deserialize_with = "bounded")]
     pub message: String,
     details: Option<Box<Details>>,
 }
@@ -66,7 +69,7 @@ impl Status {
     pub fn from_body(code: u16, body: &[u8]) -> Self {
         let mut status: Self = serde_json::from_slice(body).unwrap_or_default();
         if status.message.is_empty() {
-            status.message = String::from_utf8_lossy(body).chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect();
+            status.message = shown(&String::from_utf8_lossy(body), MESSAGE_CHARS_MAX);
         }
         status.code = code;
         status
@@ -98,6 +101,17 @@ impl Status {
     }
 }
 
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(shown(&Option::<Cow<'de, str>>::deserialize(deserializer)?.unwrap_or_default(), STATUS_CHARS_MAX))
+}
+
+fn shown(text: &str, chars_max: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(chars_max).collect()
+}
+
+/// How much of a `Status` is kept of each of its texts: they go into logs, and into what probes are told.
+const STATUS_CHARS_MAX: usize = 2000;
+
 /// How much of a body that is no `Status` is kept for the message.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -107,6 +121,14 @@ mod tests {
 
     fn check(code: u16, body: &str, expected: Fault) {
         assert_eq!(Status::from_body(code, body.as_bytes()).fault(None), expected, "{code} {body}");
+    }
+
+    #[test]
+    fn texts_are_bounded_and_stay_on_one_line() {
+        let body = format!(r#"{{"code":500,"reason":null,"message":"a\n\u001b[31mb{}"}}"#, "x".repeat(1 << 20));
+        let status = Status::from_body(500, body.as_bytes());
+        assert!(status.message.starts_with("a[31mbxxx") && status.message.len() == STATUS_CHARS_MAX, "{}", status.message.len());
+        assert_eq!(status.reason, "");
     }
 
     #[test]

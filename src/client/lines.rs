@@ -23,6 +23,8 @@ pub struct Lines<R> {
     searched: usize,
     /// Up to here the buffer holds received bytes.
     filled: usize,
+    /// The last read left no room, so that a larger buffer saves reads.
+    was_filled: bool,
     /// How much of a line over the limit was passed over; `None` outside of one.
     skipped: Option<u64>,
     /// How many lines in a row would have fitted into a small buffer.
@@ -40,6 +42,7 @@ impl<R: Read> Lines<R> {
             start: 0,
             searched: 0,
             filled: 0,
+            was_filled: false,
             skipped: None,
             small_lines: 0,
             received: 0,
@@ -138,6 +141,7 @@ impl<R: Read> Lines<R> {
             match self.reader.read(&mut self.buffer[self.filled..]) {
                 Ok(read) => {
                     self.filled += read;
+                    self.was_filled = self.filled == self.buffer.len();
                     self.received += read as u64;
                     return Ok(read);
                 }
@@ -155,7 +159,8 @@ impl<R: Read> Lines<R> {
         Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer ended within a line"))
     }
 
-    /// Moves the line under way to the front, and doubles the buffer when that line takes more than half of it.
+    /// Moves the line under way to the front, and doubles the buffer when that line takes more than half of it or bytes come
+    /// faster than they fit.
     fn make_room(&mut self) {
         if self.small_lines >= SMALL_LINES_TO_SHRINK {
             self.shrink(BUFFER_BYTES_KEPT);
@@ -166,7 +171,8 @@ impl<R: Read> Lines<R> {
             self.searched -= self.start;
             self.start = 0;
         }
-        if self.filled > self.buffer.len() / 2 {
+        let is_busy = std::mem::take(&mut self.was_filled) && self.buffer.len() < BUFFER_BYTES_BUSY;
+        if is_busy || self.filled > self.buffer.len() / 2 {
             let doubled = (self.buffer.len() * 2).min(BUFFER_BYTES_MAX);
             self.buffer.resize(doubled, 0);
         }
@@ -197,6 +203,9 @@ enum Found {
 /// Where a buffer begins: most idle watches never need more, and there may be thousands of them.
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
 
+/// Where a buffer grows to while bytes flow: what the connection gives at once, and a line under way.
+const BUFFER_BYTES_BUSY: usize = 32 * 1024;
+
 /// A buffer up to this size is not worth giving back while lines come; a quiet watch gives back all it can.
 const BUFFER_BYTES_KEPT: usize = 64 * 1024;
 
@@ -215,6 +224,7 @@ mod tests {
     fn drain(mut lines: Lines<Cut>) -> (Vec<String>, Lines<Cut>) {
         let mut told = Vec::new();
         loop {
+            let (is_ready, before) = (lines.is_ready(), lines.bytes_received());
             match lines.next_line() {
                 Ok(Line::Whole(line)) => told.push(String::from_utf8_lossy(line).into_owned()),
                 Ok(Line::TooLong(bytes)) => told.push(format!("too long: {bytes}")),
@@ -223,6 +233,7 @@ mod tests {
                 Ok(Line::End) => told.push("end".to_owned()),
                 Err(error) => told.push(format!("{:?}", error.kind())),
             }
+            assert!(!is_ready || lines.bytes_received() == before, "a line that is ready comes without a read");
             if matches!(told.last().map(String::as_str), Some("end" | "UnexpectedEof" | "ConnectionReset")) {
                 return (told, lines);
             }
@@ -287,6 +298,7 @@ mod tests {
     fn bytes_without_a_newline_are_progress() {
         let mut lines = Lines::new(Cut::at(b"ab\n", &[1]));
         assert_eq!(lines.next_line().unwrap(), Line::Partial);
+        assert!(!lines.is_ready());
         assert_eq!(lines.next_line().unwrap(), Line::Whole(b"ab"));
         assert_eq!(lines.next_line().unwrap(), Line::End);
         assert_eq!(lines.next_line().unwrap(), Line::End);

@@ -16,12 +16,12 @@ impl Client {
         self.transport().cluster_uid()
     }
 
-    /// The server's version for people, as in `v1.36.0`.
+    /// The server's version for people, as in `v1.36.0`; `None` where it may not be read.
     ///
     /// # Errors
     ///
-    /// When the server does not answer or refuses.
-    pub fn version(&self) -> Result<String, Error> {
+    /// When the server does not answer, or refuses for another reason than a lack of rights.
+    pub fn version(&self) -> Result<Option<String>, Error> {
         self.transport().version()
     }
 }
@@ -41,7 +41,7 @@ impl Transport {
     /// # Errors
     ///
     /// As for [`Client::version`]; [`Error::Stopped`] once interrupted.
-    pub fn version(&self) -> Result<String, Error> {
+    pub fn version(&self) -> Result<Option<String>, Error> {
         version(self)
     }
 
@@ -92,11 +92,16 @@ struct Version {
     git_version: String,
 }
 
-fn version(http: &dyn Http) -> Result<String, Error> {
+fn version(http: &dyn Http) -> Result<Option<String>, Error> {
     let request = "read the server's version";
-    let body = document(http, request, "/version", ACCEPT_JSON)?;
-    let version: Version = serde_json::from_slice(&body).map_err(|error| undecodable(request, &error))?;
-    Ok(version.git_version)
+    match document(http, request, "/version", ACCEPT_JSON) {
+        Ok(body) => {
+            let version: Version = serde_json::from_slice(&body).map_err(|error| undecodable(request, &error))?;
+            Ok(Some(version.git_version))
+        }
+        Err(error) if matches!(error.fault(), Fault::Forbidden | Fault::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -129,9 +134,15 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_may_not_be_read_stops_nothing() {
+        let refused = Script::new([Transcript::made("/version", 403, "{}")]);
+        assert_eq!(version(&refused).unwrap(), None);
+    }
+
+    #[test]
     fn reads_the_version_of_both_recorded_servers() {
         for (name, expected) in [("version", "v0.0.0-master+$Format:%H$"), ("server-1.20/version", SERVER_1_20)] {
-            assert_eq!(version(&Script::new([Transcript::golden(name)])).unwrap(), expected);
+            assert_eq!(version(&Script::new([Transcript::golden(name)])).unwrap().as_deref(), Some(expected));
         }
     }
 

@@ -14,6 +14,10 @@ pub const CREDITS_PER_WATCH: usize = 256;
 /// Most events of all watches of one gvr in flight, and the room of each of its lanes: two busy watches at full speed.
 pub const CREDITS_PER_GVR: usize = 2 * CREDITS_PER_WATCH;
 
+/// Most bytes of all events of one gvr in flight, but for the event that crosses it. Objects of 1.5 MiB, the most that etcd
+/// takes by default, would make 768 MiB of the number of events allowed alone.
+pub const IN_FLIGHT_BYTES_PER_GVR: usize = 16 * 1024 * 1024;
+
 /// A waiting watch goes on when no more than this share of its credits is taken, so that it wakes for many events, not for each.
 const WAKE_NUMERATOR: usize = 3;
 const WAKE_DENOMINATOR: usize = 4;
@@ -22,10 +26,15 @@ const WAKE_DENOMINATOR: usize = 4;
 const WAKE_GVR: usize = CREDITS_PER_GVR * WAKE_NUMERATOR / WAKE_DENOMINATOR;
 pub(super) const WAKE_WATCH: usize = CREDITS_PER_WATCH * WAKE_NUMERATOR / WAKE_DENOMINATOR;
 
+/// Down to how many bytes in flight wake the waiting watches of a gvr.
+const WAKE_BYTES: usize = IN_FLIGHT_BYTES_PER_GVR / WAKE_DENOMINATOR * WAKE_NUMERATOR;
+
 /// The credits of one gvr.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     counts: Mutex<Counts>,
+    /// Grows without the lock: whoever hands over an event has its credit already. Shrinks under the lock.
+    bytes: AtomicUsize,
     freed: Condvar,
 }
 
@@ -50,28 +59,24 @@ impl Account {
     fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
-
-    fn must_wait(&self, counts: &Counts) -> bool {
-        !self.is_closed() && (self.in_flight() >= CREDITS_PER_WATCH || counts.in_flight >= CREDITS_PER_GVR)
-    }
 }
 
 impl Gate {
     /// Takes one credit, waiting `limit` at most.
     pub(super) fn take(&self, account: &Account, limit: Duration) -> Credit {
         let mut counts = self.counts();
-        if account.must_wait(&counts) && !limit.is_zero() {
+        if self.must_wait(account, &counts) && !limit.is_zero() {
             counts.waiting += 1;
             (counts, _) = self
                 .freed
-                .wait_timeout_while(counts, limit, |counts| account.must_wait(counts))
+                .wait_timeout_while(counts, limit, |counts| self.must_wait(account, counts))
                 .unwrap_or_else(PoisonError::into_inner);
             counts.waiting -= 1;
         }
         if account.is_closed() {
             return Credit::Closed;
         }
-        if account.must_wait(&counts) {
+        if self.must_wait(account, &counts) {
             return Credit::Exhausted;
         }
         counts.in_flight += 1;
@@ -79,15 +84,28 @@ impl Gate {
         Credit::Granted
     }
 
-    /// Gives back `credits` of `account`.
-    pub(super) fn give_back(&self, account: &Account, credits: usize) {
+    fn must_wait(&self, account: &Account, counts: &Counts) -> bool {
+        let exhausted = account.in_flight() >= CREDITS_PER_WATCH || counts.in_flight >= CREDITS_PER_GVR;
+        !account.is_closed() && (exhausted || self.bytes.load(Ordering::Relaxed) >= IN_FLIGHT_BYTES_PER_GVR)
+    }
+
+    /// Counts the bytes of an event that is handed over.
+    pub(super) fn hold(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives back `credits` of `account`, and the `bytes` of events that are no longer held.
+    pub(super) fn give_back(&self, account: &Account, credits: usize, bytes: usize) {
         let mut counts = self.counts();
+        let bytes_before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        assert!(bytes <= bytes_before, "only bytes that were held come back");
         let (watch_before, gvr_before) = (account.in_flight(), counts.in_flight);
         assert!(credits <= watch_before && watch_before <= gvr_before, "only credits that were taken come back");
         account.in_flight.store(watch_before - credits, Ordering::Relaxed);
         counts.in_flight -= credits;
-        let wakes = |mark: usize, before: usize| before > mark && before - credits <= mark;
-        if counts.waiting > 0 && (wakes(WAKE_WATCH, watch_before) || wakes(WAKE_GVR, gvr_before)) {
+        let wakes = |mark: usize, before: usize, less: usize| before > mark && before - less <= mark;
+        let enough = wakes(WAKE_WATCH, watch_before, credits) || wakes(WAKE_GVR, gvr_before, credits);
+        if counts.waiting > 0 && (enough || wakes(WAKE_BYTES, bytes_before, bytes)) {
             self.freed.notify_all();
         }
     }
@@ -119,9 +137,27 @@ mod tests {
         assert_eq!(take_all(&gate, &first), CREDITS_PER_WATCH);
         assert_eq!(take_all(&gate, &second), CREDITS_PER_GVR - CREDITS_PER_WATCH);
         assert_eq!(take_all(&gate, &third), 0);
-        gate.give_back(&first, 3);
+        gate.give_back(&first, 3, 0);
         assert_eq!(take_all(&gate, &third), 3);
         assert_eq!(take_all(&gate, &first), 0);
+    }
+
+    #[test]
+    fn a_few_large_events_use_up_what_many_small_ones_do() {
+        let (gate, account) = (Gate::default(), Account::default());
+        for _ in 0..2 {
+            assert_eq!(gate.take(&account, Duration::ZERO), Credit::Granted);
+            gate.hold(IN_FLIGHT_BYTES_PER_GVR / 2);
+        }
+        assert_eq!(gate.take(&account, Duration::ZERO), Credit::Exhausted);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| gate.take(&account, Duration::from_secs(60)));
+            while gate.counts().waiting == 0 {
+                std::thread::yield_now();
+            }
+            gate.give_back(&account, 1, IN_FLIGHT_BYTES_PER_GVR / 2);
+            assert_eq!(waiting.join().unwrap(), Credit::Granted);
+        });
     }
 
     #[test]
@@ -149,7 +185,7 @@ mod tests {
                 std::thread::yield_now();
             }
             for _ in 0..CREDITS_PER_WATCH - WAKE_WATCH {
-                gate.give_back(&account, 1);
+                gate.give_back(&account, 1, 0);
             }
             assert_eq!(waiting.join().unwrap(), Credit::Granted);
         });

@@ -117,7 +117,7 @@ impl Outlet for LaneOutlet {
 impl Drop for LaneOutlet {
     fn drop(&mut self) {
         self.way.flush();
-        self.ledger.give_back_credits(usize::from(self.has_credit));
+        self.ledger.give_back(usize::from(self.has_credit), 0);
         self.ledger.close();
     }
 }

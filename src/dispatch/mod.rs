@@ -8,7 +8,8 @@
 //! - **Isolation.** Lanes belong to a gvr: a slow handler of one holds back no other. A handler that fails or panics holds
 //!   back its object alone.
 //!   Where there are no handlers there are no lanes: a watch's own thread hands its events to the export.
-//! - **Bounds.** A watch has at most [`CREDITS_PER_WATCH`] events in flight and a gvr [`CREDITS_PER_GVR`]; who has none waits.
+//! - **Bounds.** A watch has at most [`CREDITS_PER_WATCH`] events in flight and a gvr [`CREDITS_PER_GVR`], of
+//!   [`IN_FLIGHT_BYTES_PER_GVR`] in all; who has none waits.
 //! - **The ordered prefix.** A [`Ledger`] a watch knows up to which version everything before is accepted.
 //!
 //! What was not accepted when Faro stopped stays unacknowledged and is counted.
@@ -25,7 +26,7 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use credit::{CREDITS_PER_GVR, CREDITS_PER_WATCH};
+pub use credit::{CREDITS_PER_GVR, CREDITS_PER_WATCH, IN_FLIGHT_BYTES_PER_GVR};
 pub use dispatcher::{Dispatcher, Drained, Retry, Settings};
 pub use handler::{EventHandler, Export, HandlerError};
 pub use lane::LaneOutlet;

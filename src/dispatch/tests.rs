@@ -3,12 +3,12 @@
 use super::*;
 use crate::api::{Object, ObjectRef, Watch, WatchTarget};
 use crate::event::{Credit, EventType, MatchedEvent, Outlet};
-use crate::health::Health;
+use crate::health::{Health, STUCK_AFTER};
 use crate::metrics::Metrics;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Long enough for any machine; reached only by a failing test.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -94,6 +94,19 @@ fn flaky(seed: u64, seen: Seen) -> Arc<dyn EventHandler> {
         seen.lock().unwrap().entry(name).or_default().push(version);
         Ok(())
     })
+}
+
+#[test]
+fn a_slow_handler_is_no_stuck_thread() {
+    let (held, calls, release) = held();
+    let health = Health::default();
+    let dispatcher = Dispatcher::new(Settings::default(), vec![held], None, health.clone());
+    let watch = watch("v1/pods");
+    send(&mut outlet(&dispatcher, &watch), event(&watch, "a", 1));
+    calls.recv_timeout(DEADLINE).unwrap();
+    let liveness = health.liveness_at(Instant::now() + STUCK_AFTER * 2);
+    release.send(()).unwrap();
+    assert!(liveness.alive && liveness.threads > 0, "{liveness:?}");
 }
 
 #[test]

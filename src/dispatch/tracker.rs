@@ -37,6 +37,7 @@ pub struct Accepted {
 pub struct Completion {
     ledger: Arc<Ledger>,
     sequence: u64,
+    bytes: usize,
     received: SystemTime,
     is_complete: bool,
 }
@@ -84,9 +85,9 @@ impl Ledger {
         self.gate.take(&self.account, limit)
     }
 
-    pub(super) fn give_back_credits(&self, credits: usize) {
-        if credits > 0 {
-            self.gate.give_back(&self.account, credits);
+    pub(super) fn give_back(&self, credits: usize, bytes: usize) {
+        if credits > 0 || bytes > 0 {
+            self.gate.give_back(&self.account, credits, bytes);
         }
     }
 
@@ -94,13 +95,14 @@ impl Ledger {
     pub(super) fn register(self: &Arc<Self>, event: &MatchedEvent) -> Completion {
         // What was found by comparison carries the version at which the object was last seen: nothing to resume from.
         let version = (!event.inferred).then(|| event.metadata().resource_version());
-        self.register_version(version, event.received)
+        self.register_version(version, event.raw().len(), event.received)
     }
 
-    fn register_version(self: &Arc<Self>, version: Option<ResourceVersion>, received: SystemTime) -> Completion {
+    fn register_version(self: &Arc<Self>, version: Option<ResourceVersion>, bytes: usize, received: SystemTime) -> Completion {
         let sequence = self.book().register(version);
+        self.gate.hold(bytes);
         self.metrics.in_flight_changed(1);
-        Completion { ledger: Arc::clone(self), sequence, received, is_complete: false }
+        Completion { ledger: Arc::clone(self), sequence, bytes, received, is_complete: false }
     }
 
     /// Registers a point in the stream that carries no event.
@@ -119,18 +121,19 @@ impl Ledger {
 
     /// Completes tickets of this ledger, all under one lock.
     fn complete(&self, completions: impl Iterator<Item = Completion>, now: SystemTime) {
-        let (mut credits, mut events) = (0, 0);
+        let (mut credits, mut bytes, mut events) = (0, 0, 0);
         let mut book = self.book();
         for mut completion in completions {
             // First, so that a broken promise of the book does not end in a wait for the lock held here.
             completion.is_complete = true;
             credits += book.complete(completion.sequence);
+            bytes += completion.bytes;
             self.metrics.accepted(now.duration_since(completion.received).unwrap_or_default());
             events += 1;
         }
         self.tell_settled(&book);
         drop(book);
-        self.give_back_credits(credits);
+        self.give_back(credits, bytes);
         self.metrics.in_flight_changed(-events);
     }
 
@@ -194,7 +197,7 @@ mod tests {
 
     fn event(ledger: &Arc<Ledger>, number: u64) -> Completion {
         assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Granted);
-        ledger.register_version(Some(version(number)), SystemTime::now())
+        ledger.register_version(Some(version(number)), 0, SystemTime::now())
     }
 
     fn told(ledger: &Ledger) -> String {
@@ -257,7 +260,7 @@ mod tests {
         let mut number = 0;
         while ledger.take_credit(Duration::ZERO) == Credit::Granted {
             number += 1;
-            ledger.register_version(Some(version(number)), SystemTime::now()).complete();
+            ledger.register_version(Some(version(number)), 0, SystemTime::now()).complete();
         }
         assert_eq!(number as usize, WINDOW - 1 + CREDITS_PER_WATCH - 1);
         open.complete();

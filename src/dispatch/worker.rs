@@ -40,6 +40,7 @@ pub(super) struct Worker {
     /// The lane was closed and is empty.
     closed: bool,
     parking: Parking,
+    /// Never working: what takes long here is a user's handler, or the export without room.
     pulse: Pulse,
 }
 
@@ -129,10 +130,7 @@ impl Worker {
     /// Gives `work` to the handlers that have not accepted it, then to the export.
     fn attempt(&mut self, mut work: Work) -> Outcome {
         while let Some(handler) = self.shared.handlers.get(work.handler) {
-            self.pulse.working();
-            let handled = call(handler.as_ref(), &work);
-            self.pulse.waiting();
-            match handled {
+            match call(handler.as_ref(), &work) {
                 Ok(()) => (work.handler, work.failures) = (work.handler + 1, 0),
                 Err(cause) => {
                     work.failures += 1;

@@ -14,6 +14,7 @@ pub use watch_status::{Condition, SILENT_AFTER, Standing, WatchStatus};
 
 use crate::api::Watch;
 use pulse::ThreadState;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -28,6 +29,7 @@ struct Inner {
     threads: Mutex<Vec<Arc<ThreadState>>>,
     /// Why the sink cannot write; `None` while it can.
     sink_failure: Mutex<Option<String>>,
+    stopping: AtomicBool,
 }
 
 impl Health {
@@ -63,6 +65,11 @@ impl Health {
         *lock(&self.0.sink_failure) = None;
     }
 
+    /// Notes that Faro stops: from here on it is not ready, and still alive.
+    pub fn stopping(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
     /// Whether every thread lives and moves.
     pub fn liveness(&self) -> Liveness {
         self.liveness_at(Instant::now())
@@ -78,13 +85,13 @@ impl Health {
         lock(&self.0.watches).clone()
     }
 
-    fn liveness_at(&self, now: Instant) -> Liveness {
+    pub(crate) fn liveness_at(&self, now: Instant) -> Liveness {
         Liveness::of(&lock(&self.0.threads), now)
     }
 
     fn readiness_at(&self, now: Instant) -> Readiness {
         let sink_failure = lock(&self.0.sink_failure).clone();
-        Readiness::of(&self.watches(), sink_failure, now)
+        Readiness::of(&self.watches(), sink_failure, self.0.stopping.load(Ordering::Relaxed), now)
     }
 }
 
@@ -167,6 +174,14 @@ pub(crate) mod tests {
             ("retrying", "connection refused")
         );
         assert_eq!((readiness.not_synced[0].target.as_str(), readiness.not_synced[0].first_list_ended), ("v1/pods", true));
+    }
+
+    #[test]
+    fn who_stops_is_alive_but_not_ready() {
+        let health = Health::default();
+        health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
+        health.stopping();
+        assert!(!health.readiness().ready && health.liveness().alive);
     }
 
     #[test]

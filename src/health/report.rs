@@ -42,8 +42,10 @@ pub enum ThreadFailure {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Readiness {
     /// There is a watch, the first list of every watch has ended (synced, forbidden, absent, or served in another
-    /// version only), and the sink can write.
+    /// version only), the sink can write, and Faro does not stop.
     pub ready: bool,
+    /// Faro stops: what was read is still handed on, nothing more is read.
+    pub stopping: bool,
     /// How many watches there are.
     pub watches: usize,
     /// Why the sink cannot write; absent while it can.
@@ -90,11 +92,12 @@ impl FailingThread {
 }
 
 impl Readiness {
-    pub(super) fn of(watches: &[Arc<WatchStatus>], sink_failure: Option<String>, now: Instant) -> Self {
+    pub(super) fn of(watches: &[Arc<WatchStatus>], sink_failure: Option<String>, stopping: bool, now: Instant) -> Self {
         let not_synced: Vec<_> = watches.iter().filter_map(|status| UnsyncedWatch::of(status, now)).collect();
         let all_listed = not_synced.iter().all(|watch| watch.first_list_ended);
         Self {
-            ready: all_listed && !watches.is_empty() && sink_failure.is_none(),
+            ready: all_listed && !watches.is_empty() && sink_failure.is_none() && !stopping,
+            stopping,
             watches: watches.len(),
             sink_failure,
             not_synced,

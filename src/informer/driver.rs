@@ -23,6 +23,8 @@ pub(super) struct Driver {
     teller: Teller,
     report: Report,
     backoff: Backoff,
+    /// Of its own, so that a relist after an outage does not wait for as long as the last attempts to connect did.
+    relists: Backoff,
     member: Member,
     resume: Option<ResourceVersion>,
     /// The page under way; empty outside lists.
@@ -47,11 +49,13 @@ impl Driver {
     pub(super) fn new(informer: Informer) -> Self {
         let Informer { watch, source, outlet, context, store, resume, listed_before, random } = informer;
         let report = Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone(), listed_before);
-        let backoff = Backoff::new(random, &context.limits);
+        let (mut random, limits) = (random, &context.limits);
+        let relists = Backoff::new(random.fork(), limits);
+        let backoff = Backoff::new(random, limits);
         let member = context.gate.join();
         context.metrics.tracked_changed(i64::try_from(store.len()).expect("fewer objects than 2^63"));
         let teller = Teller::new(Handover::new(watch, outlet, context), store);
-        Self { source, machine: Machine::new(listed_before), teller, report, backoff, member, resume, body: Vec::new() }
+        Self { source, machine: Machine::new(listed_before), teller, report, backoff, relists, member, resume, body: Vec::new() }
     }
 
     /// Runs until the machine stops.
@@ -213,6 +217,7 @@ impl Driver {
         let now = Instant::now();
         match pause {
             Pause::Backoff | Pause::Unknown(_) => self.backoff.next(now, limits.backoff_max, limits),
+            Pause::Relist => self.relists.next(now, limits.backoff_max, limits),
             Pause::Brief => self.backoff.up_to(limits.backoff_first),
             Pause::Reconnect => {
                 let share = (self.member.watches() as f64 / WATCHES_MANY).min(1.0);

@@ -228,6 +228,16 @@ fn a_streaming_list_that_does_not_end_goes_on_by_pages() {
 }
 
 #[test]
+fn a_streaming_list_whose_end_was_swallowed_goes_on_by_pages_though_changes_come() {
+    let lines = [line("ADDED", "a@7"), line("ADDED", "b@8"), line("MODIFIED", "a@9"), line("MODIFIED", "a@10")];
+    let limits = Limits { initial_events_end: Duration::ZERO, ..testing::hasty() };
+    let answers = vec![Answer::Watch(lines.map(Read::Line).into()), listed(&["a@9", "b@8"], "10")];
+    let (asked, told) = Stage::new("v1/configmaps", answers, limits).run();
+    assert_eq!(asked, ["stream", "page 500", "watch 10"]);
+    assert_eq!(told, ["ADDED(initial) a@7", "ADDED(initial) b@8", "UPDATED a@9"]);
+}
+
+#[test]
 fn a_silent_watch_is_probed_and_reopened() {
     let limits = Limits::default();
     let surely = ticks(limits.watch_timeout_max + limits.silence_margin);

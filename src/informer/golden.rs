@@ -245,6 +245,7 @@ fn action_words(action: &Action) -> Option<String> {
 fn pause_words(pause: &Pause) -> String {
     match pause {
         Pause::Backoff => "pause backoff".to_owned(),
+        Pause::Relist => "pause relist".to_owned(),
         Pause::Brief => "pause brief".to_owned(),
         Pause::Reconnect => "pause reconnect".to_owned(),
         Pause::After(length) => format!("pause {}s", length.as_secs()),

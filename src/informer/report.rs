@@ -102,11 +102,11 @@ impl Report {
     /// Says why nothing is asked for a while. `must_page`: the right to watch is not enough on this server.
     pub(super) fn pause(&mut self, pause: &Pause, length: Duration, must_page: bool) {
         // A note tells of a failure; what only people can end is always told itself.
-        self.is_said &= matches!(pause, Pause::Backoff | Pause::Reconnect | Pause::After(_));
+        self.is_said &= matches!(pause, Pause::Backoff | Pause::Relist | Pause::Reconnect | Pause::After(_));
         let (condition, words) = match pause {
             // All is heard, if not in one stream.
             Pause::Brief => return,
-            Pause::Backoff | Pause::Reconnect | Pause::After(_) => (Condition::Retrying, self.cause.clone()),
+            Pause::Backoff | Pause::Relist | Pause::Reconnect | Pause::After(_) => (Condition::Retrying, self.cause.clone()),
             Pause::SecondLook => {
                 (Condition::Retrying, "not found on the server, looking again before that is believed".to_owned())
             }
@@ -116,7 +116,8 @@ impl Report {
             Pause::Absent => (Condition::Absent, "not served by this server, waiting until it is".to_owned()),
             Pause::VersionGone(versions) => (Condition::VersionGone, self.version_gone(versions)),
         };
-        self.trouble(condition, words, length);
+        let headline = if *pause == Pause::Refused { "refused" } else { condition_words(condition) };
+        self.trouble(condition, headline, words, length);
     }
 
     /// The very first list has begun.
@@ -158,14 +159,14 @@ impl Report {
     }
 
     /// Logs trouble once, at its beginning; the same trouble again is a step, not a change.
-    fn trouble(&mut self, condition: Condition, words: String, length: Duration) {
+    fn trouble(&mut self, condition: Condition, headline: &str, words: String, length: Duration) {
         let target = &self.watch.target;
         let retry_after = format!("{:.1}s", length.as_secs_f64());
         let is_known = self.trouble.as_ref().is_some_and(|(known, cause)| *known == condition && *cause == words);
         if is_known || mem::take(&mut self.is_said) {
-            log::debug!(cause:% = words, retry_after:%; "{target}: {}", condition_words(condition));
+            log::debug!(cause:% = words, retry_after:%; "{target}: {headline}");
         } else {
-            log::warn!(cause:% = words, retry_after:%; "{target}: {}", condition_words(condition));
+            log::warn!(cause:% = words, retry_after:%; "{target}: {headline}");
         }
         if !is_known {
             self.status.set(condition, words.clone());

@@ -37,6 +37,10 @@ pub(super) struct Stream<'a> {
     quiet: Duration,
     /// When the stream was opened.
     opened: Instant,
+    /// When the last initial event came.
+    initial: Instant,
+    /// Only changes have come since.
+    changes: bool,
     /// Whether the stream was ever waited for.
     waited: bool,
     /// Whether any byte came.
@@ -54,7 +58,8 @@ impl<'a> Stream<'a> {
         report: &'a mut Report,
     ) -> Self {
         let (opened, quiet) = (Instant::now(), Duration::ZERO);
-        Self { lines, silence, machine, teller, report, quiet, opened, waited: false, begun: false, bytes: 0 }
+        let (initial, changes, waited, begun) = (opened, false, false, false);
+        Self { lines, silence, machine, teller, report, quiet, opened, initial, changes, waited, begun, bytes: 0 }
     }
 
     /// Reads until the machine wants something that is not reading, and gives that.
@@ -101,6 +106,11 @@ impl<'a> Stream<'a> {
             self.report.ended("an event could not be read");
             return Some(Input::Line(Heard::RelistDue));
         }
+        // Changes that go on and on must not hide that the end was swallowed.
+        if self.silence.list.is_some_and(|list| self.changes && self.initial.elapsed() >= list.end) {
+            self.report.ended("its end did not come");
+            return Some(Input::Close(Close::NoInitialEventsEnd));
+        }
         // The lines of one read cost one look at the clock, and go on together.
         let is_read = !self.lines.is_ready();
         if is_read {
@@ -120,7 +130,13 @@ impl<'a> Stream<'a> {
                 if is_read {
                     context.status.heard();
                 }
+                let is_change = !bytes.starts_with(ADDED);
                 let heard = self.teller.line(bytes);
+                if is_change {
+                    self.changes = true;
+                } else if self.silence.list.is_some() {
+                    (self.initial, self.changes) = (Instant::now(), false);
+                }
                 Some(take(heard, self.teller, self.report))
             }
             Ok(Line::TooLong(length)) => {
@@ -160,6 +176,9 @@ impl<'a> Stream<'a> {
         Some(Input::Close(close))
     }
 }
+
+/// How a line begins that may be an initial event, as every API server writes it.
+const ADDED: &[u8] = br#"{"type":"ADDED""#;
 
 /// What a line, told as far as it could be, means for the machine.
 fn take(heard: Result<teller::Heard, Halt>, teller: &mut Teller, report: &mut Report) -> Input {

@@ -4,5 +4,9 @@
 //! bytes; [`api`] answers one request as a real server does; [`state`] keeps objects, their versions and their history.
 
 mod api;
+mod authority;
+mod faults;
 mod http;
 mod state;
+
+pub use faults::{Fault, Faults};

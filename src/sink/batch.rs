@@ -1,6 +1,7 @@
 //! The buffer between those who append lines and the writer thread, which takes them all at once.
 //!
-//! Appending never waits. What bounds the buffer are the credits of the watches: each line in it is an event in flight.
+//! Appending never waits. What bounds the buffer, in lines and in bytes, are the credits of the watches: each line in it is
+//! an event in flight, and shorter than its object.
 
 use super::record::Record;
 use crate::dispatch::Completion;
@@ -29,7 +30,10 @@ pub(super) struct Buffer {
 struct State {
     batch: Batch,
     record: Record,
+    /// The writer waits for anything.
     writer_waits: bool,
+    /// The writer has just written and waits a moment for more.
+    gathering: bool,
     /// How many syncs were asked for, and how many of those have ended.
     syncs: (u64, u64),
     /// Set once: until when the writer may go on trying.
@@ -51,11 +55,16 @@ pub(super) enum Order {
     End,
 }
 
-/// From here on the writer is woken without a flush: a write of so many bytes costs little more for each than a larger one.
-const GATHERED_BYTES: usize = 64 * 1024;
+/// From here on the writer is woken without a flush: a write of so many bytes costs little more for each than a larger one,
+/// and a watch has credit for more.
+const GATHERED_BYTES: usize = 32 * 1024;
+
+/// How long the writer waits for more after a write, so that a busy stream is few large writes. A line that comes alone is
+/// written at once.
+const GATHER_LIMIT: Duration = Duration::from_millis(1);
 
 /// A batch grown beyond this gives its memory back.
-const BATCH_BYTES_KEPT: usize = 4 * GATHERED_BYTES;
+const BATCH_BYTES_KEPT: usize = 8 * GATHERED_BYTES;
 
 impl Batch {
     pub(super) fn clear(&mut self) {
@@ -79,22 +88,34 @@ impl Buffer {
         record.append(event, &mut batch.bytes);
         batch.completions.push(completion);
         if state.batch.bytes.len() >= GATHERED_BYTES {
-            self.wake_writer(&mut state);
+            let is_gathering = std::mem::take(&mut state.gathering);
+            self.wake_writer(state, is_gathering);
         }
     }
 
     /// Lets the writer take what was appended.
     pub(super) fn flush(&self) {
-        let mut state = self.state();
+        let state = self.state();
         if !state.batch.bytes.is_empty() {
-            self.wake_writer(&mut state);
+            self.wake_writer(state, false);
         }
     }
 
-    fn wake_writer(&self, state: &mut State) {
-        if std::mem::take(&mut state.writer_waits) {
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>, is_gathering: bool) {
+        let is_due = std::mem::take(&mut state.writer_waits) || is_gathering;
+        // Not under the lock, which the writer takes next.
+        drop(state);
+        if is_due {
             self.filled.notify_one();
         }
+    }
+
+    /// Waits a moment for more to write, less when there is much or someone waits for the end of writing.
+    pub(super) fn gather(&self) {
+        let mut state = self.state();
+        state.gathering = state.deadline.is_none() && state.syncs.0 == state.syncs.1 && state.batch.bytes.len() < GATHERED_BYTES;
+        let waited = self.filled.wait_timeout_while(state, GATHER_LIMIT, |state| state.gathering);
+        waited.unwrap_or_else(PoisonError::into_inner).0.gathering = false;
     }
 
     /// Waits for something to do, and swaps the lines that are ready into `empty`.
@@ -131,7 +152,10 @@ impl Buffer {
 
     /// Asks the writer to end when everything is written, and to try until `deadline`. The first deadline holds.
     pub(super) fn stop(&self, deadline: Instant) {
-        self.state().deadline.get_or_insert(deadline);
+        let mut state = self.state();
+        state.deadline.get_or_insert(deadline);
+        state.gathering = false;
+        drop(state);
         self.filled.notify_one();
     }
 
@@ -139,6 +163,7 @@ impl Buffer {
     pub(super) fn sync(&self, limit: Duration) -> bool {
         let mut state = self.state();
         state.syncs.0 += 1;
+        state.gathering = false;
         let mine = state.syncs.0;
         self.filled.notify_one();
         let waited = self.synced.wait_timeout_while(state, limit, |state| state.syncs.1 < mine && !state.ended);

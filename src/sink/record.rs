@@ -36,8 +36,8 @@ impl Record {
         optional_raw_text(line, b",\"name\":\"", metadata.name_json());
         optional_raw_text(line, b",\"uid\":\"", metadata.uid_json());
         text(line, b",\"resourceVersion\":", metadata.resource_version().as_str());
-        optional(line, b",\"labels\":", metadata.labels().as_json());
-        optional(line, b",\"annotations\":", metadata.annotations().as_json());
+        optional(line, b",\"labels\":", metadata.labels_bytes());
+        optional(line, b",\"annotations\":", metadata.annotations_bytes());
         if event.initial {
             line.extend_from_slice(b",\"initial\":true");
         }
@@ -107,9 +107,10 @@ fn optional_raw_text(line: &mut Vec<u8>, key: &[u8], text: &str) {
 }
 
 /// JSON, absent when empty.
-fn optional(line: &mut Vec<u8>, key: &[u8], json: &str) {
+fn optional(line: &mut Vec<u8>, key: &[u8], json: &[u8]) {
     if !json.is_empty() {
-        raw_text(line, key, json);
+        line.extend_from_slice(key);
+        line.extend_from_slice(json);
     }
 }
 

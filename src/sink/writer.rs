@@ -193,7 +193,11 @@ impl Writing {
         let mut batch = Batch::default();
         let is_clean = loop {
             let written = match self.shared.buffer.take(&mut batch) {
-                Order::Write => self.write(&mut batch),
+                Order::Write => {
+                    let written = self.write(&mut batch);
+                    self.shared.buffer.gather();
+                    written
+                }
                 Order::Sync(asked) => {
                     let synced = self.persist(Output::sync);
                     if synced {

@@ -4,8 +4,8 @@ use crate::answer::Answer;
 use crate::answer::Gate;
 use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, line, page, refused_streaming_list, watch};
 use crate::support::daemon::Setup;
-use crate::support::wait::SOON;
-use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use crate::support::wait::{SOON, eventually};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use std::fs::File;
 use std::io;
 
@@ -61,6 +61,7 @@ fn reader_of_stdout_that_goes_away_ends_the_run_with_1_and_a_whole_file() {
     api.server.on(&format!("watch {CONFIGMAPS}"), [changes.held_at(r#"{"type":"MODIFIED""#, &gate)]);
     let mut daemon = setup(&api, "").arguments("--stdout").stdout_held().start();
     daemon.wait_for("ADDED demo/b initial");
+    eventually(SOON, "both lines went to both outputs", || daemon.metric("faro_written_lines_total", "") == 2.0);
     daemon.close_stdout();
     gate.open();
     let ended = daemon.wait_for_end(SOON);
@@ -84,8 +85,8 @@ fn disk_that_takes_no_more_holds_events_until_it_does() {
     assert!((1..OBJECTS as usize).contains(&written), "{written}");
 
     let pid = Pid::from_raw(daemon.id().cast_signed());
-    let limit = prlimit(pid, Resource::Fsize, Rlimit { current: None, maximum: None });
-    limit.expect("a limit that is not hard may be raised");
+    let Rlimit { maximum, .. } = getrlimit(Resource::Fsize);
+    prlimit(pid, Resource::Fsize, Rlimit { current: maximum, maximum }).expect("a soft limit may be raised to the hard one");
     daemon.wait_until_ready();
     daemon.wait_for_lines("all lines", |lines| lines.len() == OBJECTS as usize);
     daemon.wait_for_log(&["again, after"]);

@@ -4,6 +4,7 @@ use crate::answer::Answer;
 use crate::api::{Api, CONFIGMAPS, EXPIRED, Release, WATCH_CONFIGMAPS, line, page, refused_streaming_list, watch};
 use crate::capture::{briefs, start};
 use crate::server::Server;
+use std::time::Duration;
 
 #[test]
 fn expired_version_is_listed_again_and_only_differences_are_told() {
@@ -126,3 +127,36 @@ fn token_file_is_read_again_when_the_server_refuses_the_old_token() {
     let ended = daemon.stop();
     assert!(!ended.log.contains("token-value"), "the log holds a credential");
 }
+
+#[test]
+fn stop_does_not_wait_for_a_server_that_is_asked_what_it_serves() {
+    for silent in ["get /version", "get /apis", "get /api/v1/namespaces/kube-system"] {
+        let api = api_that_is_silent_on(silent);
+        let daemon = start(&api, WATCH_CONFIGMAPS);
+        api.server.wait_for(silent, |requests| requests.iter().any(|request| request.what() == silent));
+        daemon.stop();
+    }
+}
+
+#[test]
+fn auto_shutdown_does_not_wait_for_a_server_that_is_asked_what_it_serves() {
+    let api = api_that_is_silent_on("get /version");
+    let daemon = start(&api, &format!("{WATCH_CONFIGMAPS}\nauto_shutdown_sec: 1"));
+    assert_eq!(daemon.wait_for_end(LESS_THAN_A_SERVER_MAY_TAKE).code, Some(0));
+}
+
+fn api_that_is_silent_on(what: &str) -> Api {
+    let api = Api::empty();
+    for (path, answer) in [
+        ("get /version", Answer::json(200, r#"{"gitVersion":"v1.36.0"}"#)),
+        ("get /api", Answer::recorded("discovery-api-aggregated")),
+        ("get /apis", Answer::recorded("discovery-apis-aggregated")),
+        ("get /api/v1/namespaces/kube-system", Answer::json(404, "{}")),
+    ] {
+        api.server.on(path, [if path == what { Answer::stalled() } else { answer }]);
+    }
+    api
+}
+
+/// The head of a discovery document is waited for longer.
+const LESS_THAN_A_SERVER_MAY_TAKE: Duration = Duration::from_secs(10);

@@ -85,11 +85,11 @@ fn server_that_was_killed_and_comes_back_loses_nothing() {
     daemon.wait_until_ready();
     api.server.wait_for("the watch", |requests| !Api::resumed_from(requests, CONFIGMAPS).is_empty());
     api.server.close();
-    daemon.wait_for_log(&["v1/configmaps", "retry_after"]);
+    eventually(SOON, "the trouble is known", || daemon.http("/ready?strict=1").unwrap().0 == 503);
+    daemon.wait_for_log(&["warn", "v1/configmaps", "retry_after"]);
     let (code, body) = daemon.http("/ready").unwrap();
     assert_eq!(code, 200, "the first list has ended, and stays so: {body}");
     assert!(body.contains("v1/configmaps"), "{body}");
-    assert_eq!(daemon.http("/ready?strict=1").unwrap().0, 503);
     // While it was away `a` changed and `b` went; the version is still known.
     api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&[line("MODIFIED", "a", 11), line("DELETED", "b", 12)]).left_open()]);
     api.server.reopen();

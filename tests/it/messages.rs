@@ -37,7 +37,11 @@ fn list_that_the_server_refuses_is_told_once_with_its_cure_and_is_never_ready() 
     let ended = daemon.stop();
     let told = lines(&ended.log, "spec.foo");
     assert_eq!(told.len(), 1, "{}", ended.log);
-    assert!(told[0].contains("warn") && told[0].contains("correct its field_selector"), "{}", told[0]);
+    assert!(
+        told[0].contains("warn") && told[0].contains(": refused cause=") && told[0].contains("correct its field_selector"),
+        "{}",
+        told[0]
+    );
 }
 
 #[test]
@@ -105,4 +109,17 @@ fn termination_while_a_plugin_keeps_silent_at_the_start_ends_at_once() {
     daemon.signal(Signal::TERM);
     let ended = daemon.wait_for_end(SOON);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
+}
+
+#[test]
+fn one_wish_that_comes_as_two_signals_still_drains() {
+    let api = api_without_streaming_lists();
+    let mut daemon = start(&api, WATCH_CONFIGMAPS, "info");
+    daemon.wait_until_ready();
+    // As coreutils' timeout does it: once to the process, once to its group.
+    daemon.signal(Signal::TERM);
+    daemon.signal(Signal::INT);
+    let ended = daemon.wait_for_end(SOON);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("everything is drained"), "{}", ended.log);
 }

@@ -1,17 +1,22 @@
 //! Signals: the first asks Faro to stop, a second ends the process at once; a file-size limit is an error and no signal.
 
-use faro::lifecycle::Joined;
+use faro::lifecycle::{Joined, Stop};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::{Handle, Signals};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Listens until dropped.
 pub(crate) struct Listening {
     handle: Handle,
+    ended: Stop,
     _thread: Joined,
 }
+
+/// Signals so close to the first one are the same wish: `timeout`, and wrappers that pass on what the terminal has sent to all, send two.
+const SAME_WISH: Duration = Duration::from_millis(300);
 
 /// The exit code of a second signal: what was queued may not have been written.
 const EXIT_AT_ONCE: i32 = 1;
@@ -26,28 +31,33 @@ pub(crate) fn listen(stop: impl FnOnce() + Send + 'static) -> io::Result<Listeni
     if !is_ignored(SIGHUP) {
         signals.push(SIGHUP);
     }
-    let stopping = Arc::new(AtomicBool::new(false));
+    let armed = Arc::new(AtomicBool::new(false));
     for &signal in &signals {
-        // In this order: the first signal finds the flag unset, and sets it.
-        signal_hook::flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, Arc::clone(&stopping))?;
-        signal_hook::flag::register(signal, Arc::clone(&stopping))?;
+        signal_hook::flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, Arc::clone(&armed))?;
     }
     let mut received = Signals::new(&signals)?;
     let handle = received.handle();
+    let ended = Stop::new();
+    let waiting = ended.clone();
     let thread = Joined::spawn("signals", move || {
         if let Some(signal) = received.forever().next() {
             let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-            log::info!("received {name}, stopping; another signal ends at once");
+            log::info!("received {name}, stopping");
             stop();
+            if !waiting.wait(SAME_WISH) {
+                armed.store(true, Ordering::Relaxed);
+                log::info!("still stopping; another signal ends at once");
+            }
         }
     })?;
-    Ok(Listening { handle, _thread: thread })
+    Ok(Listening { handle, ended, _thread: thread })
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
         // Ends the thread, which is joined right after this.
         self.handle.close();
+        self.ended.request();
     }
 }
 

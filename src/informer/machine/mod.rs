@@ -178,7 +178,7 @@ impl Machine {
     /// Lists again, never at once: a list is the heaviest thing to ask, and what led here may come again right after it.
     fn relist(&mut self, reason: RelistReason) -> Step {
         let list = self.new_list();
-        self.pause(Pause::Backoff, list).noting(Note::Relist(reason))
+        self.pause(Pause::Relist, list).noting(Note::Relist(reason))
     }
 }
 

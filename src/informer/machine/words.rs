@@ -107,6 +107,8 @@ pub(in crate::informer) enum Action {
 pub(in crate::informer) enum Pause {
     /// After a failure: longer each time.
     Backoff,
+    /// Before a list that a lost version made necessary: longer each time, and whatever went wrong before does not count.
+    Relist,
     /// After a watch that brought something and ended too soon: short, so that what follows is still heard in time.
     Brief,
     /// After a broken connection: as after a failure, and spread over all watches that broke with it.

@@ -1,0 +1,195 @@
+//! The port, with an API of three paths behind it.
+
+use super::*;
+use crate::client::Client;
+use crate::client::Get;
+use crate::sim::api::{Lines, Next};
+use crate::sim::faults::{Fault, Faults};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+
+/// `/who` says who asks, `/large` is a large document, `/watch` ten lines and then silence, `/lines` ten lines and the end.
+fn tiny(request: &Request) -> Reply {
+    let document = |code, text: String| Reply::Document { code, headers: vec![], body: text.into() };
+    match request.path.as_str() {
+        "/who" => document(200, format!("{:?}", request.certificate)),
+        "/large" => document(200, "0123456789abcdef".repeat(20_000)),
+        "/echo" => document(201, String::from_utf8_lossy(&request.body).into_owned()),
+        "/watch" => Reply::Stream { headers: vec![], lines: Box::new(Ten { told: 0, stays: true }) },
+        "/lines" => Reply::Stream { headers: vec![], lines: Box::new(Ten { told: 0, stays: false }) },
+        path => document(404, format!("{path} not found")),
+    }
+}
+
+struct Ten {
+    told: u32,
+    stays: bool,
+}
+
+impl Lines for Ten {
+    fn next(&mut self, wait: Duration) -> Next {
+        if self.told < 10 {
+            self.told += 1;
+            return Next::Line(Bytes::from(format!("{{\"line\":{}}}\n", self.told)));
+        }
+        if !self.stays {
+            return Next::End;
+        }
+        Stop::new().wait(wait);
+        Next::Quiet
+    }
+}
+
+fn ten() -> String {
+    (1..=10).map(|line| format!("{{\"line\":{line}}}\n")).collect()
+}
+
+fn start(with_tls: bool, faults: Faults) -> (Server, Client) {
+    let authority = Authority::new(with_tls).unwrap();
+    let server = Server::start(Site { answer: Box::new(tiny), authority, injector: Arc::new(Injector::new(faults)) }).unwrap();
+    let url = format!("{}://{}", if with_tls { "https" } else { "http" }, server.address());
+    let kubeconfig = server.site().authority.kubeconfig(&url, "ada", &["masters"]).unwrap();
+    let client = Client::from_kubeconfig(&kubeconfig, None).unwrap();
+    (server, client)
+}
+
+/// The whole answer, or why there is none.
+fn get(client: &Client, path: &str, gzip: bool) -> Result<String, String> {
+    let limit = Duration::from_secs(20);
+    let get = Get { request: "test", path_and_query: path, accept: "*/*", gzip, head_limit: limit, read_limit: limit };
+    let mut response = client.transport().get(&get).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    response.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+#[test]
+fn users_are_known_by_certificate_and_by_token() {
+    for with_tls in [false, true] {
+        let (server, client) = start(with_tls, Faults::none());
+        assert_eq!(get(&client, "/who", true).unwrap(), r#"Some(("ada", ["masters"]))"#, "TLS {with_tls}");
+        let url = client.server();
+        let kubeconfig = server.site().authority.kubeconfig_with_token(url, "bob", &[]).unwrap();
+        let client = Client::from_kubeconfig(&kubeconfig, None).unwrap();
+        assert_eq!(get(&client, "/who", true).unwrap(), r#"Some(("bob", []))"#, "TLS {with_tls}");
+    }
+}
+
+#[test]
+fn large_documents_and_streams_come_whole_plain_and_in_tls() {
+    for with_tls in [false, true] {
+        let (_server, client) = start(with_tls, Faults::none());
+        for gzip in [false, true] {
+            assert_eq!(get(&client, "/large", gzip).unwrap().len(), 320_000);
+        }
+        assert_eq!(get(&client, "/lines", false).unwrap(), ten());
+    }
+}
+
+#[test]
+fn one_connection_serves_request_after_request() {
+    let (server, _client) = start(false, Faults::none());
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.write_all(b"POST /echo HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiGET /lines HTTP/1.1\r\n\r\nGET /no HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let heads: Vec<_> = text.match_indices("HTTP/1.1 ").map(|(at, _)| &text[at + 9..at + 12]).collect();
+    assert_eq!(heads, ["201", "200", "404"], "{text}");
+    assert!(text.contains("\r\nc\r\n{\"line\":10}\n\r\n0\r\n\r\n"), "{text}");
+    assert!(text.ends_with("/no not found"), "{text}");
+}
+
+#[test]
+fn a_closed_server_refuses_and_an_open_one_is_found_again() {
+    let (server, client) = start(true, Faults::none());
+    server.down();
+    assert_eq!(server.connections(), 0);
+    assert!(get(&client, "/who", true).is_err());
+    server.up().unwrap();
+    assert!(get(&client, "/who", true).is_ok());
+}
+
+#[test]
+fn five_hundred_watches_stay_open_at_once_and_end_at_once() {
+    let (server, _client) = start(false, Faults::none());
+    let open = (0..500).map(|_| {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(b"GET /watch HTTP/1.1\r\n\r\n").unwrap();
+        stream
+    });
+    let mut open: Vec<_> = open.collect();
+    for stream in &mut open {
+        let mut text = Vec::new();
+        while !text.ends_with(b"{\"line\":10}\n\r\n") {
+            let mut piece = [0; 1024];
+            let read = stream.read(&mut piece).unwrap();
+            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&text));
+            text.extend_from_slice(&piece[..read]);
+        }
+    }
+    assert_eq!(server.connections(), 500);
+    drop(server);
+    for mut stream in open {
+        assert!(!matches!(stream.read(&mut [0]), Ok(1..)));
+    }
+}
+
+/// What a client gets of `path` in a hundred tries while `fault` strikes every time, and that all is well afterwards.
+fn check(fault: Fault, path: &str, with_tls: bool) -> BTreeSet<String> {
+    let pause = Duration::from_millis(1);
+    let faults = Faults::only(&[fault]).one_in(1).pause(pause).half_open_limit(pause).long_line_bytes(40);
+    let (server, client) = start(with_tls, faults);
+    let got = (0..40).map(|_| get(&client, path, false).unwrap_or_else(|error| format!("error {error}"))).collect();
+    assert_ne!(server.site().injector.tally().get(&fault), None, "{fault:?} never struck {path}");
+    server.site().injector.end();
+    assert_eq!(get(&client, "/lines", false).unwrap(), ten(), "after {fault:?}");
+    got
+}
+
+#[test]
+fn faults_of_the_connection_break_answers_or_delay_them_but_change_no_byte() {
+    for with_tls in [false, true] {
+        for fault in [Fault::Cut, Fault::Reset, Fault::HalfOpen] {
+            let got = check(fault, "/lines?watch=1", with_tls);
+            assert!(got.iter().all(|text| text.starts_with("error ") || *text == ten()), "{fault:?} {got:?}");
+            assert!(got.iter().any(|text| text.starts_with("error ")), "{fault:?} {got:?}");
+        }
+        for fault in [Fault::Stall, Fault::Drip] {
+            assert_eq!(check(fault, "/lines?watch=1", with_tls), [ten()].into(), "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn faults_of_lines_strike_at_one_line() {
+    let half = |text: &str| ten().starts_with(text) && !text.ends_with('\n') || *text == ten();
+    let got = check(Fault::CutInLine, "/lines?watch=1", false);
+    assert!(got.len() > 5 && got.iter().all(|text| half(text)), "{got:?}");
+    let got = check(Fault::CutInChunk, "/lines?watch=1", false);
+    assert!(got.iter().any(|text| text.starts_with("error ")), "{got:?}");
+    let got = check(Fault::Gone, "/lines?watch=1", false);
+    assert!(got.iter().any(|text| text.starts_with("{\"type\":\"ERROR\"")), "{got:?}");
+    let got = check(Fault::Garbage, "/lines?watch=1", false);
+    assert!(got.iter().any(|text| text.contains("\nnull\n") && text.ends_with("{\"line\":10}\n")), "{got:?}");
+    let got = check(Fault::LongLine, "/lines?watch=1", false);
+    let long = format!("\n{}\n", "x".repeat(40));
+    assert!(got.iter().any(|text| text.contains(&long) && text.ends_with("{\"line\":10}\n")), "{got:?}");
+}
+
+#[test]
+fn refusals_come_instead_of_answers() {
+    for (fault, words) in [
+        (Fault::TooManyRequests, "429"),
+        (Fault::InternalError, "500"),
+        (Fault::Unavailable, "503"),
+        (Fault::GatewayTimeout, "504"),
+    ] {
+        let got = check(fault, "/lines?watch=1", false);
+        assert!(got.len() == 1 && got.iter().all(|text| text.starts_with("error ") && text.contains(words)), "{got:?}");
+    }
+    let got = check(Fault::ExpiredContinue, "/lines?limit=1&continue=x", false);
+    assert!(got.iter().all(|text| text.contains("410")), "{got:?}");
+    let got = check(Fault::Unauthorized, "/lines?watch=1", false);
+    assert!(got.iter().any(|text| text.contains("401")), "{got:?}");
+}
