@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 /// What is behind the port.
 pub(super) struct Site {
     pub(super) answer: Box<dyn Fn(&Request) -> Reply + Send + Sync>,
+    /// Ends every watch, so that whoever waits for its next line wakes.
+    pub(super) end_streams: Box<dyn Fn() + Send + Sync>,
     pub(super) authority: Authority,
     pub(super) injector: Arc<Injector>,
 }
@@ -93,6 +95,7 @@ impl Server {
         for (_, open) in &open {
             let _ = open.stream.shutdown(Shutdown::Both);
         }
+        (self.site.end_streams)();
         for thread in open.into_iter().filter_map(|(_, open)| open.thread) {
             thread.join_until(deadline);
         }

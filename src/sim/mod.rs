@@ -5,8 +5,10 @@
 
 mod api;
 mod authority;
+mod cluster;
 mod faults;
 mod http;
 mod state;
 
+pub use cluster::{Backup, Builder, Cluster, Refused, Release, Rule};
 pub use faults::{Fault, Faults};

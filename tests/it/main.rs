@@ -16,6 +16,7 @@ mod login;
 mod messages;
 mod proxy;
 mod server;
+mod sim;
 mod tls;
 mod usage;
 mod watches;

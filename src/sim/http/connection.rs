@@ -59,7 +59,7 @@ fn next(site: &Site, connection: &Connection, wire: &mut Wire, reader: &mut Read
         Reply::Stream { headers, lines } => {
             wire.write_all(&reply::stream_head(&headers))?;
             wire.flush()?;
-            Stream { site, connection, wire, plan: &plan, sent: 0, batch: Vec::new() }.send(lines)?
+            Stream { site, connection, wire, plan: &plan, sent: 0, batch: Vec::new(), owes_end: false }.send(lines)?
         }
     };
     wire.socket().disarm();
@@ -143,6 +143,8 @@ struct Stream<'a> {
     /// How many lines were there so far.
     sent: usize,
     batch: Vec<u8>,
+    /// The end of the initial events was withheld: nobody would say it when the faults end.
+    owes_end: bool,
 }
 
 /// What follows a line.
@@ -162,7 +164,8 @@ impl Stream<'_> {
                 Next::Line(line) => self.push(&line),
                 Next::End => Go::End,
                 Next::Quiet if self.batch.is_empty() => {
-                    if self.connection.stop.is_requested() || self.wire.socket().has_input() {
+                    let owes_end = self.owes_end && self.plan.over.is_requested();
+                    if owes_end || self.connection.stop.is_requested() || self.wire.socket().has_input() {
                         return Ok(Then::Close);
                     }
                     continue;
@@ -214,7 +217,7 @@ impl Stream<'_> {
         }
     }
 
-    fn is_withheld(&self, line: &[u8]) -> bool {
+    fn is_withheld(&mut self, line: &[u8]) -> bool {
         if !line.starts_with(BOOKMARK) {
             return false;
         }
@@ -225,6 +228,7 @@ impl Stream<'_> {
         };
         if withholds {
             self.site.injector.struck(fault);
+            self.owes_end |= fault == Fault::NoInitialEventsEnd;
         }
         withholds
     }

@@ -47,7 +47,13 @@ fn ten() -> String {
 
 fn start(with_tls: bool, faults: Faults) -> (Server, Client) {
     let authority = Authority::new(with_tls).unwrap();
-    let server = Server::start(Site { answer: Box::new(tiny), authority, injector: Arc::new(Injector::new(faults)) }).unwrap();
+    let server = Server::start(Site {
+        answer: Box::new(tiny),
+        end_streams: Box::new(|| {}),
+        authority,
+        injector: Arc::new(Injector::new(faults)),
+    })
+    .unwrap();
     let url = format!("{}://{}", if with_tls { "https" } else { "http" }, server.address());
     let kubeconfig = server.site().authority.kubeconfig(&url, "ada", &["masters"]).unwrap();
     let client = Client::from_kubeconfig(&kubeconfig, None).unwrap();

@@ -1,0 +1,159 @@
+//! Objects that come, change and go, in one call each.
+
+use super::Cluster;
+use crate::api::{GroupVersionResource, ListPage, Object, ObjectRef, Status, WatchTarget};
+use crate::sim::state::refusal::Refusal;
+use serde_json::{Map, Value, json};
+
+/// Why the cluster refused: the code and message of a real server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the simulated cluster refuses: {code}: {message}")]
+pub struct Refused {
+    /// The HTTP code; 400 also where the text is no object.
+    pub code: u16,
+    /// What the server says.
+    pub message: String,
+}
+
+impl Refused {
+    pub(super) fn new(code: u16, body: &[u8]) -> Self {
+        Self { code, message: Status::from_body(code, body).message }
+    }
+
+    fn unreadable(why: impl ToString) -> Self {
+        Self { code: 400, message: why.to_string() }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.code, message: refusal.message }
+    }
+}
+
+impl Cluster {
+    /// Creates the object of this YAML or JSON, status included, in namespace `default` where it names none.
+    ///
+    /// # Errors
+    ///
+    /// As a server refuses it: no such kind, no such namespace, a name that is taken.
+    pub fn create(&self, object: &str) -> Result<Object, Refused> {
+        let (gvr, object) = self.place(object)?;
+        stored(&self.state.create(&gvr, &object)?)
+    }
+
+    /// Replaces the object of this YAML or JSON, status included. It names no version or the one that is stored.
+    ///
+    /// # Errors
+    ///
+    /// As a server refuses it: no such object, or another version of it.
+    pub fn update(&self, object: &str) -> Result<Object, Refused> {
+        let (gvr, object) = self.place(object)?;
+        stored(&self.state.update(&gvr, &object)?)
+    }
+
+    /// Changes an object, status included, by a merge patch in YAML or JSON. `name` is `namespace/name`, or the name alone where there are no
+    /// namespaces.
+    ///
+    /// # Errors
+    ///
+    /// As a server refuses it. Also when `gvr` is none.
+    pub fn patch(&self, gvr: &str, name: &str, patch: &str) -> Result<Object, Refused> {
+        let (namespace, name) = split(name);
+        stored(&self.state.patch(&resource(gvr)?, namespace.unwrap_or_default(), name, &parse(patch)?)?)
+    }
+
+    /// Sets labels of an object; `None` takes one away.
+    ///
+    /// # Errors
+    ///
+    /// As [`patch`](Self::patch).
+    pub fn label(&self, gvr: &str, name: &str, labels: &[(&str, Option<&str>)]) -> Result<Object, Refused> {
+        let labels: Map<_, _> = labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        self.patch(gvr, name, &json!({ "metadata": { "labels": labels } }).to_string())
+    }
+
+    /// Deletes an object, or marks it as being deleted where finalizers hold it.
+    ///
+    /// # Errors
+    ///
+    /// As a server refuses it. Also when `gvr` is none.
+    pub fn delete(&self, gvr: &str, name: &str) -> Result<(), Refused> {
+        let (namespace, name) = split(name);
+        Ok(self.state.delete(&resource(gvr)?, namespace.unwrap_or_default(), name)?)
+    }
+
+    /// One object, as it is now.
+    ///
+    /// # Errors
+    ///
+    /// As a server refuses it. Also when `gvr` is none.
+    pub fn get(&self, gvr: &str, name: &str) -> Result<Object, Refused> {
+        let (namespace, name) = split(name);
+        read(&self.ask(&format!("{}/{name}", collection(&resource(gvr)?, namespace)), Vec::new())?)
+    }
+
+    /// All objects that match `target` now.
+    ///
+    /// # Errors
+    ///
+    /// As a server refuses it.
+    pub fn objects(&self, target: &WatchTarget) -> Result<Vec<Object>, Refused> {
+        let labels = target.label_selector.iter().map(|selector| ("labelSelector".to_owned(), selector.as_str().to_owned()));
+        let fields = target.field_selector.iter().map(|selector| ("fieldSelector".to_owned(), selector.as_str().to_owned()));
+        let query = labels.chain(fields).collect();
+        let body = self.ask(&collection(&target.gvr, target.namespace.as_deref()), query)?;
+        let page = ListPage::parse(&body).map_err(Refused::unreadable)?;
+        let objects = page.objects().map(|object| object.map(|object| object.to_object()).map_err(Refused::unreadable));
+        objects.collect()
+    }
+
+    /// The resource that the object belongs to, and the object in its namespace.
+    fn place(&self, object: &str) -> Result<(GroupVersionResource, Value), Refused> {
+        let mut object = parse(object)?;
+        let (Some(api_version), Some(kind)) = (object["apiVersion"].as_str(), object["kind"].as_str()) else {
+            return Err(Refused::unreadable("the object names no apiVersion or no kind"));
+        };
+        let root = if api_version.contains('/') { "/apis" } else { "/api" };
+        let served = self.ask(&format!("{root}/{api_version}"), Vec::new())?;
+        let served: Value = serde_json::from_slice(&served).map_err(Refused::unreadable)?;
+        let mut resources = served["resources"].as_array().into_iter().flatten();
+        let found = resources
+            .find(|resource| resource["kind"] == kind && resource["name"].as_str().is_some_and(|name| !name.contains('/')));
+        let Some(found) = found else {
+            return Err(Refused::unreadable(format!("{api_version} has no kind {kind}")));
+        };
+        let gvr = resource(&format!("{api_version}/{}", found["name"].as_str().unwrap_or_default()))?;
+        if found["namespaced"] == true && object["metadata"]["namespace"].is_null() {
+            object["metadata"]["namespace"] = json!("default");
+        }
+        Ok((gvr, object))
+    }
+}
+
+fn parse(text: &str) -> Result<Value, Refused> {
+    serde_yaml::from_str(text).map_err(Refused::unreadable)
+}
+
+fn resource(gvr: &str) -> Result<GroupVersionResource, Refused> {
+    gvr.parse().map_err(Refused::unreadable)
+}
+
+fn stored(object: &Value) -> Result<Object, Refused> {
+    read(object.to_string().as_bytes())
+}
+
+fn read(body: &[u8]) -> Result<Object, Refused> {
+    ObjectRef::scan(body).map(|object| object.to_object()).map_err(Refused::unreadable)
+}
+
+fn collection(gvr: &GroupVersionResource, namespace: Option<&str>) -> String {
+    let root = if gvr.group().is_empty() { "/api" } else { "/apis" };
+    let namespace = namespace.map(|namespace| format!("namespaces/{namespace}/")).unwrap_or_default();
+    format!("{root}/{}/{namespace}{}", gvr.api_version(), gvr.resource())
+}
+
+/// `namespace/name`, or the name alone.
+fn split(name: &str) -> (Option<&str>, &str) {
+    name.split_once('/').map_or((None, name), |(namespace, name)| (Some(namespace), name))
+}

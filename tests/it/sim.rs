@@ -1,0 +1,78 @@
+//! The law of capture, held against seeded worlds: writers, faults, restarts and several watches over real sockets.
+//!
+//! When faults end, what each watch told replays to the server's objects; each object's events are in order; each delete is
+//! told once; nothing is told that the server never had or that never matched. `SIM_SEED=n` repeats one world, `make soak`
+//! runs new ones until it is stopped.
+
+mod told;
+mod watching;
+mod world;
+
+use faro::lifecycle::Joined;
+use faro::sim::Fault;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use world::World;
+
+/// In each test run.
+const SEEDS: u64 = 200;
+
+/// Worlds at once. Most of a world's time goes by waiting.
+const THREADS: usize = 6;
+
+/// How often a soak says how far it is.
+const SOAK_REPORT: u64 = 100;
+
+#[test]
+fn whatever_goes_wrong_every_watch_replays_to_the_objects_of_the_server() {
+    if let Ok(seed) = std::env::var("SIM_SEED") {
+        World::new(seed.parse().expect("SIM_SEED is a number")).obeys();
+        return;
+    }
+    if std::env::var_os("SIM_SOAK").is_some() {
+        let first = fastrand::u64(..1 << 48);
+        run(first, u64::MAX);
+    }
+    let struck = run(0, SEEDS);
+    let never: Vec<_> = Fault::ALL.into_iter().filter(|fault| !struck.contains_key(fault)).collect();
+    assert!(never.is_empty(), "these faults never struck in {SEEDS} seeds: {never:?}");
+}
+
+/// Runs so many seeds. Gives how often each fault struck.
+fn run(first: u64, count: u64) -> BTreeMap<Fault, u64> {
+    let next = Arc::new(AtomicU64::new(0));
+    let struck = Arc::new(Mutex::new(BTreeMap::new()));
+    let failed = Arc::new(Mutex::new(Vec::new()));
+    let workers = (0..THREADS).map(|number| {
+        let (next, struck, failed) = (Arc::clone(&next), Arc::clone(&struck), Arc::clone(&failed));
+        let work = move || {
+            loop {
+                let done = next.fetch_add(1, Ordering::Relaxed);
+                if done >= count || !failed.lock().unwrap().is_empty() {
+                    return;
+                }
+                report(first, done);
+                let seed = first + done;
+                match std::panic::catch_unwind(|| World::new(seed).obeys()) {
+                    Ok(faults) => faults.into_iter().for_each(|(fault, times)| {
+                        *struck.lock().unwrap().entry(fault).or_default() += times;
+                    }),
+                    Err(_) => failed.lock().unwrap().push(seed),
+                }
+            }
+        };
+        Joined::spawn(format!("worlds-{number}"), work).unwrap()
+    });
+    drop(workers.collect::<Vec<_>>());
+    let failed = failed.lock().unwrap();
+    assert!(failed.is_empty(), "seeds {failed:?} failed: run `SIM_SEED={} make test-integration`", failed[0]);
+    std::mem::take(&mut *struck.lock().unwrap())
+}
+
+#[expect(clippy::print_stderr, reason = "whoever started a soak watches it")]
+fn report(first: u64, done: u64) {
+    if done > 0 && done.is_multiple_of(SOAK_REPORT) {
+        eprintln!("seeds {first} to {} hold", first + done);
+    }
+}

@@ -1,0 +1,120 @@
+//! One watch of a world: a real informer over a real socket, with limits so short that nothing takes long.
+
+use super::told::Told;
+use faro::api::{Scope, Watch, WatchTarget};
+use faro::client::{Client, Content, Interrupt, RestListWatch};
+use faro::health::Health;
+use faro::informer::{Context, Informer, Limits, ListGate};
+use faro::lifecycle::{Joined, Stop};
+use faro::metrics::Metrics;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which objects: their labels and fields, in the server's words, and in ours.
+#[derive(Clone, Copy)]
+pub(super) struct Selection {
+    pub(super) namespace: Option<&'static str>,
+    pub(super) labels: Option<&'static str>,
+    pub(super) fields: Option<&'static str>,
+    pub(super) content: Content,
+    /// Whether an object of this namespace, name and label `app` is one of them.
+    pub(super) matches: fn(&str, &str, Option<&str>) -> bool,
+}
+
+/// Of the config maps that a world writes.
+pub(super) const SELECTIONS: [Selection; 5] = [
+    Selection { namespace: None, labels: None, fields: None, content: Content::Object, matches: |_, _, _| true },
+    Selection {
+        namespace: Some("demo"),
+        labels: Some("app=web"),
+        fields: None,
+        content: Content::Metadata,
+        matches: |namespace, _, app| namespace == "demo" && app == Some("web"),
+    },
+    Selection {
+        namespace: None,
+        labels: Some("app notin (web),app"),
+        fields: None,
+        content: Content::Object,
+        matches: |_, _, app| app.is_some_and(|app| app != "web"),
+    },
+    Selection {
+        namespace: Some("other"),
+        labels: None,
+        fields: Some("metadata.name=o1"),
+        content: Content::Metadata,
+        matches: |namespace, name, _| namespace == "other" && name == "o1",
+    },
+    Selection {
+        namespace: None,
+        labels: Some("!app"),
+        fields: Some("metadata.name!=o2"),
+        content: Content::Object,
+        matches: |_, name, app| app.is_none() && name != "o2",
+    },
+];
+
+/// An informer at work, until it is dropped.
+pub(super) struct Watching {
+    pub(super) target: WatchTarget,
+    pub(super) selection: Selection,
+    pub(super) told: Told,
+    stop: Stop,
+    interrupt: Interrupt,
+    thread: Option<Joined>,
+}
+
+impl Watching {
+    pub(super) fn start(client: &Client, selection: Selection, gate: &ListGate, seed: u64) -> Self {
+        let target = WatchTarget {
+            gvr: "v1/configmaps".parse().unwrap(),
+            namespace: selection.namespace.map(str::to_owned),
+            label_selector: selection.labels.map(|text| text.parse().unwrap()),
+            field_selector: selection.fields.map(|text| text.parse().unwrap()),
+        };
+        let watch = Arc::new(Watch::new(target.clone(), "sim", None));
+        let source = RestListWatch::new(client.transport(), &target, Some(Scope::Namespaced), selection.content);
+        let (stop, interrupt, told) = (Stop::new(), source.interrupt(), Told::default());
+        let health = Health::default();
+        let context = Context {
+            stop: stop.clone(),
+            status: health.add_watch(Arc::clone(&watch)),
+            metrics: Metrics::default().watch(&watch),
+            gate: gate.clone(),
+            pulse: health.add_thread("test"),
+            limits: hasty(),
+            content_is_metadata: selection.content == Content::Metadata,
+        };
+        let informer = Informer::new(watch, Box::new(source), Box::new(told.receiver(seed)), context);
+        let thread = Joined::spawn("informer", move || informer.run()).unwrap();
+        Self { target, selection, told, stop, interrupt, thread: Some(thread) }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.stop.request();
+        self.interrupt.interrupt();
+        self.thread = None;
+    }
+}
+
+/// No pause is worth waiting for, and no watch lasts.
+fn hasty() -> Limits {
+    let moment = Duration::from_millis(10);
+    Limits {
+        watch_timeout_min: Duration::from_secs(1),
+        watch_timeout_max: Duration::from_secs(3),
+        slow: moment,
+        backoff_first: moment,
+        backoff_max: moment * 5,
+        forbidden_max: moment * 5,
+        retry_after_max: moment,
+        second_look: moment,
+        absent_check: moment,
+        reconnect_spread: moment,
+        dirty_delay: moment,
+        dirty_interval: moment,
+        ..Limits::default()
+    }
+}
