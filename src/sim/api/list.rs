@@ -176,7 +176,7 @@ fn token(version: i64, start: &str) -> String {
     TOKENS.encode(format!(r#"{{"v":"meta.k8s.io/v1","rv":{version},"start":{start}}}"#))
 }
 
-fn read_token(token: &str) -> Result<(i64, String), Refusal> {
+pub(super) fn read_token(token: &str) -> Result<(i64, String), Refusal> {
     let refuse = |why: String| Refusal::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
     let bytes = TOKENS.decode(token).map_err(|_| refuse("illegal base64 data at input byte 0".to_owned()))?;
     let json = Json::parse(&bytes).map_err(|_| {

@@ -56,11 +56,11 @@ pub(super) fn finish(reply: Result<Reply, Refusal>, request: &Request, release: 
                 body = Bytes::from(pretty(&json));
             }
             let is_long = request.flag("watch");
-            let headers = complete(headers, code != 401 && !(release == Release::V1_20 && is_long), release);
+            let headers = complete(code, headers, code != 401 && !(release == Release::V1_20 && is_long), release);
             Reply::Document { code, headers, body }
         }
         Reply::Stream { headers, lines } => {
-            Reply::Stream { headers: complete(headers, release != Release::V1_20, release), lines }
+            Reply::Stream { headers: complete(200, headers, release != Release::V1_20, release), lines }
         }
     }
 }
@@ -83,12 +83,21 @@ fn refused(refusal: &Refusal) -> Reply {
 
 /// The headers of every answer, in the order of a real server. Priority and fairness passes over requests that nobody made
 /// and, on 1.20, over watches.
-fn complete(mut headers: Vec<(&'static str, String)>, is_scheduled: bool, release: Release) -> Vec<(&'static str, String)> {
+fn complete(
+    code: u16,
+    mut headers: Vec<(&'static str, String)>,
+    is_scheduled: bool,
+    release: Release,
+) -> Vec<(&'static str, String)> {
     if release != Release::V1_20 {
         headers.push(("Audit-Id", "00000000-0000-4000-8000-000000000000".to_owned()));
     }
     if !headers.iter().any(|(name, _)| *name == "Cache-Control") {
         headers.push(("Cache-Control", "no-cache, private".to_owned()));
+    }
+    // Whatever Go's `http.Error` writes, and refusals of the authorizer.
+    if code == 403 || headers.iter().any(|(name, value)| *name == "Content-Type" && value == PLAIN) {
+        headers.push(("X-Content-Type-Options", "nosniff".to_owned()));
     }
     if is_scheduled {
         headers.push(("X-Kubernetes-Pf-Flowschema-Uid", "00000000-0000-4000-8000-000000000001".to_owned()));

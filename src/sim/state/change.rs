@@ -283,6 +283,15 @@ impl Inner {
             json.set("status", Json::object([("phase", Json::text("Active"))]));
         } else if resource.stored_in.is_empty() && resource.name == "pods" && json.at("status.phase").is_none() {
             json.entry("status").set("phase", Json::text("Pending"));
+        } else if resource.group.is_empty() && resource.name == "events" {
+            // Fields that Go writes even when they are empty (`k8s.io/api/core/v1`, no `omitempty`).
+            for (key, empty) in
+                [("eventTime", Json::Null), ("reportingComponent", Json::text("")), ("reportingInstance", Json::text(""))]
+            {
+                if json.get(key).is_none() {
+                    json.set(key, empty);
+                }
+            }
         }
     }
 }
