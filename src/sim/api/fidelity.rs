@@ -119,7 +119,7 @@ fn situation(recorded: &Recorded, release: Release) -> Arc<State> {
         settings.new_definition_refusals = u32::from(release != Release::V1_20 && recorded.name == "crd-list-empty");
     });
     ask(&state, "POST", "/api/v1/namespaces", "kubectl-create", r#"{"metadata":{"name":"demo"}}"#);
-    // The versions of the recorded objects: each ConfigMap was created, then labelled.
+    // The versions of the recorded objects: each config map was created, then labelled.
     state.lock().version = if release == Release::V1_20 { 202 } else { 210 };
     for number in 0..7 {
         let body = format!(r#"{{"metadata":{{"name":"cm-{number}"}},"data":{{"key":"value-{number}"}}}}"#);
@@ -146,7 +146,7 @@ fn situation(recorded: &Recorded, release: Release) -> Arc<State> {
     state
 }
 
-/// What one record needs besides the ConfigMaps.
+/// What one record needs besides the config maps.
 fn prepare(state: &Arc<State>, recorded: &Recorded, release: Release) {
     match recorded.name.as_str() {
         name if name.starts_with("forbidden") || name.starts_with("access") || name == "unauthorized" => {
@@ -206,7 +206,7 @@ fn prepare_widgets(state: &Arc<State>, name: &str) {
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
-/// Creates large objects, and labels the ConfigMaps once more.
+/// Creates large objects, and labels the config maps once more.
 fn prepare_large(state: &Arc<State>, recorded: &Recorded) {
     for item in Json::parse(&recorded.body).unwrap().get("items").unwrap().items() {
         let (name, text, label) = (item.text_at("metadata.name"), item.text_at("data.k"), item.text_at("metadata.labels.n"));
