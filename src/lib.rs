@@ -54,6 +54,7 @@
 //! | [`sink`] | the JSON record and its writer | knows informer or client |
 //! | [`http`] | metrics, health and readiness over HTTP | knows the pipeline |
 //! | [`metrics`], [`health`] | what Faro tells about itself | |
+//! | `sim` | a simulated API server, for tests and demos | is part of an operator's image |
 //! | [`controller`] | joins the stations: builds right to left, stops left to right | holds logic of its own |
 //! | [`lifecycle`] | stopping, and threads with one owner | |
 //!
@@ -73,7 +74,7 @@
 //!
 //! # Features
 //!
-//! `cli` (default) builds the program `faro`; a program that embeds the library says `default-features = false`.
+//! `cli` (default) builds the program `faro`; `sim` (default) adds the simulated API server; a program that embeds the library says `default-features = false`.
 
 pub mod api;
 pub mod client;

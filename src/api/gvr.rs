@@ -93,15 +93,23 @@ impl FromStr for GroupVersionResource {
 
 impl GvrError {
     fn new(found: &str) -> Self {
-        let bare = found.to_ascii_lowercase();
-        let hint =
-            if found.contains('/') || !is_label(&bare) { String::new() } else { format!("; did you mean \"{}\"?", guess(&bare)) };
+        let hint = nearest(found).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
         Self { found: found.chars().take(FOUND_CHARS_MAX).collect(), hint }
     }
 }
 
 /// How much of a wrong text an error repeats.
 const FOUND_CHARS_MAX: usize = 100;
+
+/// What was probably meant: a kind instead of its plural, or a resource without its group and version.
+fn nearest(found: &str) -> Option<String> {
+    let lower = found.to_ascii_lowercase();
+    if is_label(&lower) {
+        return (!is_version(&lower)).then(|| guess(&lower));
+    }
+    let near = if lower.ends_with('s') { lower } else { format!("{lower}s") };
+    (found != near && near.parse::<GroupVersionResource>().is_ok()).then_some(near)
+}
 
 /// The usual home of a resource whose group and version were left out.
 fn guess(resource: &str) -> String {
@@ -157,7 +165,15 @@ mod tests {
             "Deployment",
             r#"err expected `version/resource` or `group/version/resource`, found "Deployment"; did you mean "apps/v1/deployments"?"#,
         );
-        check("v1/Pods", r#"err expected `version/resource` or `group/version/resource`, found "v1/Pods""#);
+        check(
+            "v1/Pods",
+            r#"err expected `version/resource` or `group/version/resource`, found "v1/Pods"; did you mean "v1/pods"?"#,
+        );
+        check(
+            "apps/v1/Deployment",
+            r#"err expected `version/resource` or `group/version/resource`, found "apps/v1/Deployment"; did you mean "apps/v1/deployments"?"#,
+        );
+        check("v1", r#"err expected `version/resource` or `group/version/resource`, found "v1""#);
         check("a/b/c/d", r#"err expected `version/resource` or `group/version/resource`, found "a/b/c/d""#);
         check("v1/../secrets", r#"err expected `version/resource` or `group/version/resource`, found "v1/../secrets""#);
         check("", r#"err expected `version/resource` or `group/version/resource`, found """#);

@@ -5,7 +5,7 @@
 
 use super::{Error, Get, Interrupt, Transport};
 use std::io::{self, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where requests go: a [`Transport`], or a script in tests.
 pub(super) trait Http: Send {
@@ -51,7 +51,7 @@ pub(super) fn document(http: &dyn Http, request: &str, path: &str, accept: &str)
     };
     let mut body = Vec::new();
     let mut response = http.get(&get)?;
-    read_to_limit(&mut response, &mut body, DOCUMENT_BYTES_MAX, request, http.server())?;
+    read_to_limit(&mut response, &mut body, &DOCUMENT_LIMIT, request, http.server())?;
     Ok(body)
 }
 
@@ -62,22 +62,44 @@ const DOCUMENT_HEAD_LIMIT: Duration = Duration::from_secs(15);
 const DOCUMENT_READ_LIMIT: Duration = Duration::from_secs(15);
 
 /// Longest document. Aggregated discovery of a cluster with 1,000 custom resources is about 1 MiB.
-const DOCUMENT_BYTES_MAX: usize = 32 * 1024 * 1024;
+const DOCUMENT_LIMIT: BodyLimit = BodyLimit { bytes: 32 * 1024 * 1024, time: Duration::from_secs(60) };
 
-/// Appends the rest of an answer to `body`, which then holds at most `limit_bytes`.
+/// How much of an answer is read, and for how long: a server that drips its bytes must not hold a thread for ever.
+pub(super) struct BodyLimit {
+    pub(super) bytes: usize,
+    pub(super) time: Duration,
+}
+
+/// Appends the rest of an answer to `body`, which then holds at most as many bytes as `limit` says.
 pub(super) fn read_to_limit(
     response: &mut dyn Read,
     body: &mut Vec<u8>,
-    limit_bytes: usize,
+    limit: &BodyLimit,
     request: &str,
     server: &str,
 ) -> Result<(), Error> {
-    let room = limit_bytes.saturating_sub(body.len()) as u64;
-    let read = response.take(room + 1).read_to_end(body).map_err(|error| read_error(request, server, error))?;
+    let room = limit.bytes.saturating_sub(body.len()) as u64;
+    let timely = Timely { response, end: Instant::now() + limit.time };
+    let read = timely.take(room + 1).read_to_end(body).map_err(|error| read_error(request, server, error))?;
     if read as u64 > room {
-        return Err(Error::TooLong { request: request.to_owned(), limit_bytes });
+        return Err(Error::TooLong { request: request.to_owned(), limit_bytes: limit.bytes });
     }
     Ok(())
+}
+
+/// A reader that fails at its end of time.
+struct Timely<'a> {
+    response: &'a mut dyn Read,
+    end: Instant,
+}
+
+impl Read for Timely<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if Instant::now() >= self.end {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the answer comes too slowly"));
+        }
+        self.response.read(buffer)
+    }
 }
 
 /// What a failed read means: the [`Error`] inside it where there is one, as after an interrupt, else a broken connection.

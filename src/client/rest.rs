@@ -5,7 +5,7 @@
 //! ever asked.
 
 use super::address::Address;
-use super::http::{ACCEPT_JSON, ACCEPT_METADATA, Http, read_error, read_to_limit, undecodable};
+use super::http::{ACCEPT_JSON, ACCEPT_METADATA, BodyLimit, Http, read_error, read_to_limit, undecodable};
 use super::lookup::lookup;
 use super::metadata_only::{FRONT_BYTES, begins_metadata_list};
 use super::{
@@ -88,7 +88,7 @@ impl ListWatch for RestListWatch {
             body.clear();
             return Err(error);
         }
-        read_to_limit(&mut response, body, LIST_BYTES_MAX, &request, self.http.server())
+        read_to_limit(&mut response, body, &LIST_LIMIT, &request, self.http.server())
     }
 
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
@@ -188,7 +188,8 @@ const WATCH_HEAD_LIMIT: Duration = Duration::from_secs(30);
 const STREAMING_LIST_HEAD_LIMIT: Duration = Duration::from_secs(12);
 
 /// Longest page. 500 objects of the 1.5 MiB that etcd accepts would be more, but no server can write that; smaller pages fit.
-const LIST_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// At 1 MB/s, the slowest link on which a cluster can be followed, it takes less than five minutes.
+const LIST_LIMIT: BodyLimit = BodyLimit { bytes: 256 * 1024 * 1024, time: Duration::from_secs(300) };
 
 /// So much of the answer to a probe is read; it is one object's metadata.
 const PROBE_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -44,7 +44,8 @@ pub struct Readiness {
     /// There is a watch, the first list of every watch has ended (synced, forbidden, absent, or served in another
     /// version only), the sink can write, and Faro does not stop.
     pub ready: bool,
-    /// Faro stops: what was read is still handed on, nothing more is read.
+    /// Faro stops: what was read is still handed on, nothing more is read. Absent in the body while it does not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stopping: bool,
     /// How many watches there are.
     pub watches: usize,

@@ -10,16 +10,18 @@ mod fidelity;
 mod list;
 pub(crate) mod patch;
 mod path;
+mod protobuf;
 mod reply;
 mod review;
 mod selectors;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod write;
 
 use self::path::{Place, Target};
 use super::state::State;
 use super::state::access::{Action, Caller};
-use super::state::catalog::Release;
 use super::state::json::Json;
 use super::state::refusal::Refusal;
 use bytes::Bytes;
@@ -82,10 +84,7 @@ pub(crate) enum Next {
 /// Answers `request`.
 pub(crate) fn answer(state: &Arc<State>, request: &Request) -> Reply {
     let release = state.lock().settings.release;
-    let reply = match injected(state, request) {
-        Some(refusal) => Err(refusal),
-        None => route(state, request),
-    };
+    let reply = route(state, request);
     reply::finish(reply, request, release)
 }
 
@@ -105,28 +104,6 @@ impl Request {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
-}
-
-/// The first injected answer that is meant for this request.
-fn injected(state: &State, request: &Request) -> Option<Refusal> {
-    let mut inner = state.lock();
-    let place = inner.faults.iter().position(|fault| fault.times > 0 && (fault.matches)(request))?;
-    let fault = &mut inner.faults[place];
-    fault.times -= 1;
-    let (code, retry_after) = (fault.code, fault.retry_after);
-    if fault.times == 0 {
-        inner.faults.remove(place);
-    }
-    let (reason, message) = match code {
-        401 => ("Unauthorized", "Unauthorized"),
-        410 => ("Expired", "The resourceVersion for the provided list is too old."),
-        429 => ("TooManyRequests", "storage is (re)initializing"),
-        500 => ("InternalError", "Internal error occurred: etcdserver: request timed out"),
-        503 => ("ServiceUnavailable", "apiserver not ready"),
-        504 => ("Timeout", "Timeout: request did not complete within the allotted timeout"),
-        _ => ("", "injected"),
-    };
-    Some(Refusal { retry_after, ..Refusal::new(code, reason, message) })
 }
 
 /// Finds out who asks for what, and whether they may.
@@ -150,21 +127,19 @@ fn objects(state: &Arc<State>, request: &Request, caller: &Caller, target: &Targ
         return review::answer(state, request, caller, target);
     }
     check_access(state, caller, verb, target)?;
-    let (catalog, release) = {
-        let inner = state.lock();
-        (Arc::clone(&inner.catalog), inner.settings.release)
-    };
+    let catalog = Arc::clone(&state.lock().catalog);
     let Some(resource) = catalog.find(&target.group, &target.version, &target.resource) else {
         let is_built_in = catalog.of(&target.group, &target.version).any(|resource| !resource.custom);
         return Err(if is_built_in { Refusal::no_resource() } else { Refusal::no_page() });
     };
+    // Of the subresources only these can be written; the others need a kubelet or a controller.
+    if target.subresource.as_deref().is_some_and(|name| !matches!(name, "status" | "finalize")) {
+        return Err(Refusal::no_resource());
+    }
     if !resource.verbs.iter().any(|known| known == verb) || target.namespace.is_some() && !resource.namespaced {
         return Err(if resource.namespaced { not_allowed() } else { Refusal::no_resource() });
     }
     check_ready(state, resource)?;
-    if release == Release::V1_20 && target.subresource.as_deref() == Some("scale") {
-        return Err(Refusal::no_resource());
-    }
     match verb {
         "list" => list::answer(state, request, resource, target),
         "watch" => watch::answer(state, request, resource, target),

@@ -4,6 +4,8 @@
 //! a kubeconfig and a client. Promises that everything it started has ended when it is dropped.
 
 mod objects;
+#[cfg(test)]
+mod tests;
 
 pub use objects::Refused;
 

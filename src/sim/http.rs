@@ -1,8 +1,8 @@
 //! HTTP/1.1 on a loopback port, with faults on request.
 //!
 //! Takes a [`Site`] that answers; gives a port that speaks HTTP, plain or inside TLS, one named thread a connection. An idle
-//! watch costs its thread and a wait that ends five times a second; with TLS, rustls's buffers too. Promises that heads, bodies
-//! and connections are bounded, and that closing ends every connection at once.
+//! watch costs 25 KiB, inside TLS 85 KiB, and a look at its client five times a second: 500 of them take a twentieth of a
+//! core, unoptimized. Promises that heads, bodies and connections are bounded, and that closing ends every connection at once.
 
 mod connection;
 mod reply;

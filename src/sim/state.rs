@@ -19,9 +19,7 @@ use self::access::Access;
 use self::catalog::{Catalog, Release, StorageName};
 use self::object::Object;
 use self::storage::Storage;
-use super::api::Request;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -43,7 +41,6 @@ pub(crate) struct Inner {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) settings: Settings,
     pub(crate) access: Access,
-    pub(crate) faults: Vec<Fault>,
     /// Requests that each new definition still refuses while its storage starts.
     pub(crate) initializing: HashMap<StorageName, u32>,
     pub(crate) random: fastrand::Rng,
@@ -56,28 +53,12 @@ pub(crate) struct Settings {
     pub(crate) release: Release,
     /// How often a watch gets a bookmark once the version has moved.
     pub(crate) bookmark_interval: Duration,
-    /// Whether no bookmark is sent, except the one that ends the initial events.
-    pub(crate) withholds_bookmarks: bool,
-    /// Whether the bookmark that ends the initial events is never sent.
-    pub(crate) withholds_initial_end: bool,
     /// The most events kept for each resource.
     pub(crate) history_events_max: usize,
     /// How many requests a new definition refuses with 429 while its storage starts.
     pub(crate) new_definition_refusals: u32,
     /// The address that discovery tells, as in `127.0.0.1:6443`.
     pub(crate) address: String,
-}
-
-/// An answer to give in place of the real one.
-pub(crate) struct Fault {
-    /// Which requests.
-    pub(crate) matches: Box<dyn Fn(&Request) -> bool + Send>,
-    /// To how many of them.
-    pub(crate) times: usize,
-    /// 401, 410, 429, 500, 503 or 504; any other code gets a bare `Status`.
-    pub(crate) code: u16,
-    /// The header `Retry-After`, in seconds.
-    pub(crate) retry_after: Option<u32>,
 }
 
 /// Everything stored at one version, as a backup has it.
@@ -105,7 +86,6 @@ impl State {
             catalog: Arc::default(),
             settings: Settings::default(),
             access: Access::default(),
-            faults: Vec::new(),
             initializing: HashMap::new(),
             random: fastrand::Rng::with_seed(seed),
             skew: Duration::ZERO,
@@ -138,16 +118,6 @@ impl State {
     /// Changes users and rules.
     pub(crate) fn set_access(&self, change: impl FnOnce(&mut Access)) {
         change(&mut self.lock().access);
-    }
-
-    /// Gives an answer of its own to the next requests that match.
-    pub(crate) fn inject(&self, fault: Fault) {
-        self.lock().faults.push(fault);
-    }
-
-    /// Takes back every injected answer that is left.
-    pub(crate) fn clear_faults(&self) {
-        self.lock().faults.clear();
     }
 
     /// Forgets all history: lists and watches from an earlier version get 410; watches that are behind end.
@@ -244,17 +214,9 @@ impl Default for Settings {
         Self {
             release: Release::default(),
             bookmark_interval: BOOKMARK_INTERVAL,
-            withholds_bookmarks: false,
-            withholds_initial_end: false,
             history_events_max: HISTORY_EVENTS_MAX,
             new_definition_refusals: 0,
             address: "127.0.0.1:6443".to_owned(),
         }
-    }
-}
-
-impl fmt::Debug for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fault({} times {})", self.times, self.code)
     }
 }

@@ -185,12 +185,20 @@ fn an_answer_over_its_limit_is_an_error_and_says_the_limit() {
     let body = [b'x'; 11];
     for (limit, fits) in [(11, true), (10, false), (0, false)] {
         let mut read = Vec::new();
-        let answer = read_to_limit(&mut body.as_slice(), &mut read, limit, "list v1/pods", "https://a.test");
+        let most = BodyLimit { bytes: limit, time: SECONDS };
+        let answer = read_to_limit(&mut body.as_slice(), &mut read, &most, "list v1/pods", "https://a.test");
         assert_eq!(answer.as_ref().err().map(Error::fault), (!fits).then_some(Fault::TooLong), "{limit}");
         if let Err(error) = answer {
             assert_eq!(error.to_string(), format!("list v1/pods: the answer is longer than {limit} bytes"));
         }
     }
+}
+
+#[test]
+fn an_answer_that_drips_for_ever_is_given_up() {
+    let none = BodyLimit { bytes: 1 << 20, time: Duration::ZERO };
+    let answer = read_to_limit(&mut io::repeat(b'x'), &mut Vec::new(), &none, "list v1/pods", "https://a.test");
+    assert_eq!(answer.unwrap_err().fault(), Fault::Connection);
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(super) fn version(release: Release) -> Json {
 pub(super) fn open_api(version: u8) -> Reply {
     if version == 2 {
         // An empty message is a valid document in protobuf, which is what clients ask for.
-        return reply::document(200, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", Vec::new());
+        return reply::document(200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", Vec::new());
     }
     reply::json(200, br#"{"paths":{}}"#.to_vec())
 }

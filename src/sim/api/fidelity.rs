@@ -1,12 +1,14 @@
 //! Holds the simulator against the transcripts: every recorded request is asked in the recorded situation, and the answer
 //! must be the recorded one, but for what differs from run to run.
 
+mod recorded;
+
+use self::recorded::Recorded;
 use super::super::state::access::Rule;
 use super::super::state::catalog::Release;
 use super::super::state::json::Json;
 use super::super::state::{State, change};
 use super::{Next, Reply, Request, answer};
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,16 +22,6 @@ const RANDOM_HEADERS: [&str; 4] = ["Audit-Id", "Etag", "X-Kubernetes-Pf-Flowsche
 const SHOWN_BYTES: usize = 200;
 const CONFIG_MAPS: &str = "/api/v1/namespaces/demo/configmaps";
 const READER: &str = "system:serviceaccount:demo:reader";
-
-/// A recorded request and its answer.
-struct Recorded {
-    name: String,
-    request: Request,
-    code: u16,
-    headers: Vec<(String, String)>,
-    /// Without chunk sizes and not compressed.
-    body: Vec<u8>,
-}
 
 #[test]
 fn agrees_with_every_transcript_of_the_newest_server() {
@@ -119,7 +111,7 @@ fn situation(recorded: &Recorded, release: Release) -> Arc<State> {
         settings.new_definition_refusals = u32::from(release != Release::V1_20 && recorded.name == "crd-list-empty");
     });
     ask(&state, "POST", "/api/v1/namespaces", "kubectl-create", r#"{"metadata":{"name":"demo"}}"#);
-    // The versions of the recorded objects: each ConfigMap was created, then labelled.
+    // The versions of the recorded objects: each config map was created, then labelled.
     state.lock().version = if release == Release::V1_20 { 202 } else { 210 };
     for number in 0..7 {
         let body = format!(r#"{{"metadata":{{"name":"cm-{number}"}},"data":{{"key":"value-{number}"}}}}"#);
@@ -146,7 +138,7 @@ fn situation(recorded: &Recorded, release: Release) -> Arc<State> {
     state
 }
 
-/// What one record needs besides the ConfigMaps.
+/// What one record needs besides the config maps.
 fn prepare(state: &Arc<State>, recorded: &Recorded, release: Release) {
     match recorded.name.as_str() {
         name if name.starts_with("forbidden") || name.starts_with("access") || name == "unauthorized" => {
@@ -206,7 +198,7 @@ fn prepare_widgets(state: &Arc<State>, name: &str) {
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
-/// Creates large objects, and labels the ConfigMaps once more.
+/// Creates large objects, and labels the config maps once more.
 fn prepare_large(state: &Arc<State>, recorded: &Recorded) {
     for item in Json::parse(&recorded.body).unwrap().get("items").unwrap().items() {
         let (name, text, label) = (item.text_at("metadata.name"), item.text_at("data.k"), item.text_at("metadata.labels.n"));
@@ -270,75 +262,6 @@ fn ask(state: &Arc<State>, method: &str, path: &str, manager: &str, body: &str) 
     };
     let Reply::Document { code, body, .. } = answer(state, &request) else { panic!("{path} is a stream") };
     assert!(code < 300, "{method} {path}: {}", String::from_utf8_lossy(&body));
-}
-
-impl Recorded {
-    fn read(path: &std::path::Path) -> Self {
-        let bytes = std::fs::read(path).unwrap();
-        let place = memchr::memmem::find(&bytes, b"\n-----").unwrap();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let answer = &bytes[place + 1..];
-        let answer = &answer[memchr::memchr(b'\n', answer).unwrap() + 1..];
-        let end = memchr::memmem::find(answer, b"\r\n\r\n").unwrap();
-        let head = std::str::from_utf8(&answer[..end]).unwrap();
-        let headers: Vec<(String, String)> = head.lines().skip(1).map(pair).collect();
-        let has = |name: &str| headers.iter().any(|(key, _)| key == name);
-        let mut body = answer[end + 4..].to_vec();
-        if has("Transfer-Encoding") {
-            body = dechunk(&body);
-        }
-        if has("Content-Encoding") {
-            let mut plain = Vec::new();
-            flate2::read::GzDecoder::new(body.as_slice()).read_to_end(&mut plain).unwrap();
-            body = plain;
-        }
-        let request = request(&name, std::str::from_utf8(&bytes[..place]).unwrap());
-        let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self { name, request, code, headers, body }
-    }
-}
-
-/// The request, with the credentials that the record leaves out.
-fn request(name: &str, text: &str) -> Request {
-    let mut lines = text.lines().skip_while(|line| line.starts_with('#'));
-    let mut words = lines.next().unwrap().split(' ');
-    let (method, target) = (words.next().unwrap(), words.next().unwrap());
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut headers: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).map(pair).collect();
-    headers.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
-    let token = match name {
-        "unauthorized" => Some("wrong"),
-        "forbidden-secrets-list" | "forbidden-secrets-watch" | "access-review-allowed" | "access-review-denied" => Some("reader"),
-        _ => None,
-    };
-    headers.extend(token.map(|token| ("authorization".to_owned(), format!("Bearer {token}"))));
-    let query = query.split('&').filter_map(|pair| pair.split_once('='));
-    Request {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        query: query.map(|(key, value)| (key.to_owned(), value.replace("%3D", "="))).collect(),
-        headers,
-        body: lines.collect::<String>().into(),
-        certificate: None,
-    }
-}
-
-fn pair(line: &str) -> (String, String) {
-    let (name, value) = line.split_once(": ").unwrap();
-    (name.to_owned(), value.trim().to_owned())
-}
-
-fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    loop {
-        let line = memchr::memmem::find(bytes, b"\r\n").unwrap();
-        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..line]).unwrap(), 16).unwrap();
-        if size == 0 {
-            return body;
-        }
-        body.extend_from_slice(&bytes[line + 2..][..size]);
-        bytes = &bytes[line + 2 + size + 2..];
-    }
 }
 
 fn header_text(headers: &[(String, String)]) -> String {

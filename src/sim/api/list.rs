@@ -42,7 +42,7 @@ pub(super) fn answer(state: &State, request: &Request, resource: &Resource, targ
     let release = state.lock().settings.release;
     let form = accept::list_form(request, release, resource)?;
     let query = read(request, resource, target, release)?;
-    let (page, version) = fetch(state, resource, &query, release)?;
+    let (page, version) = fetch(state, resource, &query)?;
     Ok(reply::json(200, document(&page, version, resource, form, &query, release)))
 }
 
@@ -65,7 +65,7 @@ pub(super) fn selected(
 ) -> Result<Vec<Arc<Object>>, Refusal> {
     let release = state.lock().settings.release;
     let query = read(request, resource, target, release)?;
-    Ok(fetch(state, resource, &query, release)?.0.objects)
+    Ok(fetch(state, resource, &query)?.0.objects)
 }
 
 fn read(request: &Request, resource: &Resource, target: &Target, release: Release) -> Result<Query, Refusal> {
@@ -128,7 +128,7 @@ pub(super) fn bad_version(text: &str) -> Refusal {
     Refusal::new(500, "", why)
 }
 
-fn fetch(state: &State, resource: &Resource, query: &Query, release: Release) -> Result<(Page, u64), Refusal> {
+fn fetch(state: &State, resource: &Resource, query: &Query) -> Result<(Page, u64), Refusal> {
     let inner = state.lock();
     let name = resource.storage();
     let newest = inner.version;
@@ -137,7 +137,7 @@ fn fetch(state: &State, resource: &Resource, query: &Query, release: Release) ->
         return Err(too_large(wanted, newest));
     }
     if query.exact.is_some_and(|version| version < inner.oldest(&name)) {
-        return Err(expired(query, release));
+        return Err(expired(query));
     }
     let version = query.exact.unwrap_or(newest);
     let prefix = if query.selection.namespace.is_empty() { String::new() } else { format!("{}/", query.selection.namespace) };
@@ -156,11 +156,10 @@ fn too_large(wanted: u64, newest: u64) -> Refusal {
         .after(1)
 }
 
-fn expired(query: &Query, release: Release) -> Refusal {
+fn expired(query: &Query) -> Refusal {
     if query.after.is_empty() {
         return Refusal::new(410, "Expired", "The resourceVersion for the provided list is too old.");
     }
-    let _ = release;
     let start = query.after.strip_prefix(&format!("{}/", query.selection.namespace)).unwrap_or(&query.after);
     let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list \
                    without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
@@ -197,8 +196,8 @@ pub(super) fn read_token(token: &str) -> Result<(i64, String), Refusal> {
 /// A byte as Go quotes a character.
 fn go_char(byte: u8) -> String {
     match byte {
-        0x20..0x7f => format!("'{}'", char::from(byte)),
-        0x80..0xa0 => format!("'\\u{byte:04x}'"),
+        0x20..=0x7e => format!("'{}'", char::from(byte)),
+        0x80..=0xa0 => format!("'\\u{byte:04x}'"),
         0xa1..=0xff => format!("'{}'", char::from(byte)),
         _ => format!("'\\x{byte:02x}'"),
     }

@@ -21,14 +21,16 @@ pub(super) fn kind(content_type: &str) -> Result<Kind, Refusal> {
         "application/merge-patch+json" => Ok(Kind::Merge),
         "application/json-patch+json" => Ok(Kind::Json),
         "application/strategic-merge-patch+json" => Ok(Kind::Strategic),
-        _ => Err(Refusal::new(
-            415,
-            "UnsupportedMediaType",
-            "the body of the request was in an unknown format - accepted media types include: \
-             application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
-        )
-        .with(Json::object([]))),
+        _ => Err(unknown_format(
+            "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
+        )),
     }
+}
+
+/// 415, with what is known instead.
+pub(super) fn unknown_format(known: &str) -> Refusal {
+    let message = format!("the body of the request was in an unknown format - accepted media types include: {known}");
+    Refusal::new(415, "UnsupportedMediaType", message).with(Json::object([]))
 }
 
 /// Applies a patch of this kind.
@@ -122,7 +124,7 @@ fn keys(path: &str) -> Vec<String> {
 fn find<'a>(json: &'a Json, path: &str) -> Result<&'a Json, String> {
     let found = keys(path).iter().try_fold(json, |at, key| match at {
         Json::Array(items) => key.parse().ok().and_then(|index: usize| items.get(index)),
-        _ => at.get(key),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::Object(_) => at.get(key),
     });
     found.ok_or_else(|| missing(path))
 }
@@ -165,7 +167,7 @@ fn take(json: &mut Json, path: &str) -> Result<Json, String> {
     let (container, key) = parent(json, path)?;
     let taken = match container {
         Json::Array(items) => key.parse().ok().filter(|index| *index < items.len()).map(|index: usize| items.remove(index)),
-        _ => container.remove(&key),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::Object(_) => container.remove(&key),
     };
     taken.ok_or_else(|| missing(path))
 }

@@ -47,7 +47,7 @@ impl Target {
             ("GET" | "HEAD", true) if request.flag("watch") => "watch",
             ("GET" | "HEAD", true) => "list",
             ("GET" | "HEAD", false) => "get",
-            ("POST", _) => "create",
+            ("POST", true) => "create",
             ("PUT", _) => "update",
             ("PATCH", _) => "patch",
             ("DELETE", true) => "deletecollection",

@@ -7,13 +7,13 @@ use super::super::state::json::Json;
 use super::super::state::managed::{self, Manager};
 use super::super::state::refusal::Refusal;
 use super::path::Target;
-use super::{Reply, Request, reply};
+use super::{Reply, Request, protobuf, reply};
 
 /// The attributes of a review, in the order of Go's struct (`k8s.io/api/authorization/v1`).
 const ATTRIBUTES: [&str; 7] = ["namespace", "verb", "group", "version", "resource", "subresource", "name"];
 
 pub(super) fn answer(state: &State, request: &Request, caller: &Caller, target: &Target) -> Result<Reply, Refusal> {
-    let json = Json::parse(&request.body).map_err(|error| Refusal::bad_request(format!("json parse error: {error}")))?;
+    let json = protobuf::review(request)?;
     let inner = state.lock();
     let mut attributes = Json::object([]);
     for key in ATTRIBUTES {

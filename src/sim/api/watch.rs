@@ -156,11 +156,8 @@ impl Watch {
         }
         if self.ends_initial {
             self.ends_initial = false;
-            let (is_withheld, with_null_time) = {
-                let settings = &self.state.lock().settings;
-                (settings.withholds_initial_end, settings.release == Release::V1_20)
-            };
-            if let (false, Some(form)) = (is_withheld, self.form) {
+            let with_null_time = self.state.lock().settings.release == Release::V1_20;
+            if let Some(form) = self.form {
                 return Some(bookmark(self.started, true, &self.resource, form, with_null_time));
             }
         }
@@ -222,7 +219,7 @@ impl Watch {
         if is_end {
             self.stage = Stage::Closing;
         }
-        if inner.settings.withholds_bookmarks || inner.version <= self.started {
+        if inner.version <= self.started {
             return None;
         }
         let with_null_time = inner.settings.release == Release::V1_20;

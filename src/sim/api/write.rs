@@ -7,7 +7,7 @@ use super::super::state::object::{Form, Object};
 use super::super::state::refusal::Refusal;
 use super::super::state::{Inner, State};
 use super::path::Target;
-use super::{Reply, Request, accept, list, patch, reply};
+use super::{Reply, Request, accept, list, patch, protobuf, reply};
 
 pub(super) fn answer(
     state: &State,
@@ -36,7 +36,7 @@ pub(super) fn answer(
         }
         "update" => {
             let json = body(request, resource)?;
-            let part = part(target)?;
+            let part = part(target);
             let object = inner.update(resource, namespace, &target.name, json, part, &manager(request))?;
             Ok(reply::object(200, &object, resource, form))
         }
@@ -47,12 +47,12 @@ pub(super) fn answer(
 
 fn patched(inner: &mut Inner, request: &Request, resource: &Resource, target: &Target, form: Form) -> Result<Reply, Refusal> {
     let kind = patch::kind(request.header("content-type"))?;
-    let patch = parse(&request.body)?;
+    let patch = protobuf::json(request)?;
     let namespace = target.namespace.as_deref().unwrap_or_default();
     let before = inner.find(resource, namespace, &target.name)?;
     let mut json = before.json();
     patch::apply(&mut json, kind, &patch)?;
-    let object = inner.update(resource, namespace, &target.name, json, part(target)?, &manager(request))?;
+    let object = inner.update(resource, namespace, &target.name, json, part(target), &manager(request))?;
     Ok(reply::object(200, &object, resource, form))
 }
 
@@ -109,15 +109,9 @@ fn success(resource: &Resource, object: &Object) -> Json {
     ])
 }
 
-/// Which part a request writes.
-fn part(target: &Target) -> Result<Part, Refusal> {
-    match target.subresource.as_deref() {
-        None => Ok(Part::Main),
-        Some("status") => Ok(Part::Status),
-        // A namespace is finalized by writing its finalizers; the simulator does that by itself.
-        Some("finalize") => Ok(Part::Main),
-        Some(_) => Err(Refusal::no_resource()),
-    }
+/// Which part a request writes. Finalizing a namespace writes it as a whole.
+fn part(target: &Target) -> Part {
+    if target.subresource.as_deref() == Some("status") { Part::Status } else { Part::Main }
 }
 
 /// Who owns the fields that a request writes: what it says, else the first part of its user agent.
@@ -134,14 +128,14 @@ fn preconditions(request: &Request) -> Result<Preconditions, Refusal> {
     if request.body.is_empty() {
         return Ok(Preconditions::default());
     }
-    let json = parse(&request.body)?;
+    let json = protobuf::json(request)?;
     let text = |path: &str| json.at(path).and_then(Json::as_text).map(str::to_owned);
     Ok(Preconditions { uid: text("preconditions.uid"), version: text("preconditions.resourceVersion") })
 }
 
 /// The object of a request, without `kind` and `apiVersion`, which must be the resource's.
 fn body(request: &Request, resource: &Resource) -> Result<Json, Refusal> {
-    let mut json = parse(&request.body)?;
+    let mut json = protobuf::json(request)?;
     for (key, expected) in [("kind", &resource.kind), ("apiVersion", &resource.api_version())] {
         let told = json.text_at(key).to_owned();
         if !told.is_empty() && told != *expected {
@@ -151,8 +145,4 @@ fn body(request: &Request, resource: &Resource) -> Result<Json, Refusal> {
         json.remove(key);
     }
     Ok(json)
-}
-
-fn parse(bytes: &[u8]) -> Result<Json, Refusal> {
-    Json::parse(bytes).map_err(|error| Refusal::bad_request(format!("couldn't get version/kind; json parse error: {error}")))
 }

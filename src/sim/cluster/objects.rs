@@ -5,6 +5,7 @@ use crate::api::{GroupVersionResource, ListPage, Object, ObjectRef, Status, Watc
 use crate::sim::state::refusal::Refusal;
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
+use std::sync::Arc;
 
 /// Why the cluster refused: the code and message of a real server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,17 +117,13 @@ impl Cluster {
         let (Some(api_version), Some(kind)) = (object["apiVersion"].as_str(), object["kind"].as_str()) else {
             return Err(Refused::unreadable(&"the object names no apiVersion or no kind"));
         };
-        let root = if api_version.contains('/') { "/apis" } else { "/api" };
-        let served = self.ask(&format!("{root}/{api_version}"), Vec::new())?;
-        let served: Value = serde_json::from_slice(&served).map_err(|error| Refused::unreadable(&error))?;
-        let mut resources = served["resources"].as_array().into_iter().flatten();
-        let found = resources
-            .find(|resource| resource["kind"] == kind && resource["name"].as_str().is_some_and(|name| !name.contains('/')));
-        let Some(found) = found else {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let catalog = Arc::clone(&self.state.lock().catalog);
+        let Some(found) = catalog.of(group, version).find(|resource| resource.kind == kind) else {
             return Err(Refused::unreadable(&format!("{api_version} has no kind {kind}")));
         };
-        let gvr = resource(&format!("{api_version}/{}", found["name"].as_str().unwrap_or_default()))?;
-        if found["namespaced"] == true && object["metadata"]["namespace"].is_null() {
+        let gvr = resource(&format!("{api_version}/{}", found.name))?;
+        if found.namespaced && object["metadata"]["namespace"].is_null() {
             object["metadata"]["namespace"] = json!("default");
         }
         Ok((gvr, object))

@@ -56,15 +56,6 @@ impl Access {
         self.users.push(User { name: name.to_owned(), token: token.to_owned() });
     }
 
-    /// Lets the token go: requests that still show it get 401.
-    pub(crate) fn revoke(&mut self, token: &str) {
-        self.users.retain(|user| user.token != token);
-        if self.users.is_empty() {
-            // A user with no token that can be shown keeps the server closed.
-            self.add_user("system:nobody", "");
-        }
-    }
-
     pub(crate) fn add_rule(&mut self, rule: Rule) {
         self.rules.push(rule);
     }

@@ -79,17 +79,6 @@ const CORE_1_20: &str = include_str!("../documents/core-1.20.json");
 const APPS_1_20: &str = include_str!("../documents/apps-1.20.json");
 const GROUPS_1_20: &str = include_str!("../documents/groups-1.20.json");
 
-impl Release {
-    /// The minor version, as in `36`.
-    pub(crate) fn minor(self) -> &'static str {
-        match self {
-            Self::V1_20 => "20",
-            Self::V1_33 => "33",
-            Self::V1_36 => "36",
-        }
-    }
-}
-
 impl Catalog {
     /// What a server of this release serves when no definition was made.
     pub(crate) fn built_in(release: Release) -> Self {

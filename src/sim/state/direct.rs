@@ -65,18 +65,6 @@ impl State {
             Deleted::Gone(_) | Deleted::Marked(_) => Ok(()),
         }
     }
-
-    /// Every object of a resource, in the order of lists; none when it is not served.
-    pub(crate) fn objects(&self, gvr: &GroupVersionResource) -> Vec<Value> {
-        let (resource, objects) = {
-            let inner = self.lock();
-            let Ok(resource) = inner.resource(gvr) else { return Vec::new() };
-            let storage = inner.storages.get(&resource.storage());
-            let objects: Vec<_> = storage.map(|storage| storage.objects.values().cloned().collect()).unwrap_or_default();
-            (resource, objects)
-        };
-        objects.iter().map(|object| value(object, &resource)).collect()
-    }
 }
 
 impl Inner {

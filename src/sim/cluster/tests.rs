@@ -1,0 +1,126 @@
+//! What a user of the simulated cluster relies on.
+
+use super::*;
+use crate::api::WatchTarget;
+use crate::client::{Content, Line, ListWatch, PageRequest, RestListWatch, WatchStart};
+use std::time::Duration;
+
+const POD: &str = "{apiVersion: v1, kind: Pod, metadata: {name: web-0, labels: {app: web}}}";
+
+fn pods() -> WatchTarget {
+    WatchTarget { namespace: Some("default".to_owned()), ..WatchTarget::all("v1/pods".parse().unwrap()) }
+}
+
+fn source(kubeconfig: &Path) -> RestListWatch {
+    let client = Client::from_kubeconfig(kubeconfig, None).unwrap();
+    RestListWatch::new(client.transport(), &pods(), None, Content::Object)
+}
+
+/// The page, or why there is none.
+fn list(source: &mut RestListWatch) -> Result<String, String> {
+    let mut body = Vec::new();
+    let page = PageRequest { limit: 500, token: None };
+    source.list(&page, &mut body).map(|()| String::from_utf8(body).unwrap()).map_err(|error| error.to_string())
+}
+
+/// The next whole line of a watch that began at `start`.
+fn first_line(source: &mut RestListWatch, start: &WatchStart) -> String {
+    let mut lines = source.watch(start, Duration::from_secs(20)).unwrap();
+    loop {
+        match lines.next().unwrap() {
+            Line::Whole(line) => return String::from_utf8_lossy(line).into_owned(),
+            Line::Partial | Line::Quiet => {}
+            Line::TooLong(_) | Line::End => panic!("the watch ended"),
+        }
+    }
+}
+
+#[test]
+fn what_is_written_from_inside_is_what_a_client_gets() {
+    for with_tls in [false, true] {
+        let cluster = Cluster::builder().tls(with_tls).start().unwrap();
+        let created = cluster.create(POD).unwrap();
+        let start = WatchStart::After(created.as_ref().resource_version());
+        cluster.patch("v1/pods", "default/web-0", "{status: {phase: Running}}").unwrap();
+        let mut source = source(cluster.kubeconfig());
+        assert!(list(&mut source).unwrap().contains(r#""phase":"Running""#));
+        assert!(first_line(&mut source, &start).starts_with(r#"{"type":"MODIFIED""#));
+        cluster.label("v1/pods", "default/web-0", &[("app", None), ("tier", Some("a"))]).unwrap();
+        let pod = cluster.get("v1/pods", "default/web-0").unwrap();
+        assert_eq!((pod.as_ref().labels().get("app"), pod.as_ref().labels().get("tier").as_deref()), (None, Some("a")));
+        cluster.delete("v1/pods", "default/web-0").unwrap();
+        assert!(cluster.objects(&pods()).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn what_the_cluster_refuses_says_why() {
+    let cluster = Cluster::builder().tls(false).start().unwrap();
+    let refused = |result: Result<(), Refused>| result.unwrap_err().to_string();
+    let missing = refused(cluster.delete("v1/pods", "default/no"));
+    assert_eq!(missing, r#"the simulated cluster refuses: 404: pods "no" not found"#);
+    let kind = refused(cluster.create("{apiVersion: v1, kind: Nothing, metadata: {name: x}}").map(drop));
+    assert_eq!(kind, "the simulated cluster refuses: 400: v1 has no kind Nothing");
+    cluster.create(POD).unwrap();
+    assert_eq!(cluster.create(POD).unwrap_err().code, 409);
+    assert_eq!(cluster.create("{apiVersion: v1, kind: Pod, metadata: {name: x, namespace: no}}").unwrap_err().code, 404);
+}
+
+#[test]
+fn a_restart_keeps_objects_and_a_restore_takes_versions_back() {
+    let cluster = Cluster::builder().start().unwrap();
+    cluster.create(POD).unwrap();
+    let backup = cluster.snapshot();
+    let later = cluster.create(&POD.replace("web-0", "web-1")).unwrap();
+    let mut source = source(cluster.kubeconfig());
+    cluster.restart().unwrap();
+    assert!(list(&mut source).unwrap().contains("web-1"));
+    let version = later.as_ref().resource_version();
+    assert!(source.probe(&version).is_ok());
+    cluster.restore(&backup).unwrap();
+    assert!(source.probe(&version).is_err(), "that version lies in the future now");
+    assert_eq!(cluster.objects(&pods()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_compacted_history_is_gone() {
+    let cluster = Cluster::builder().tls(false).start().unwrap();
+    let start = WatchStart::After(cluster.create(POD).unwrap().as_ref().resource_version());
+    cluster.label("v1/pods", "default/web-0", &[("a", Some("b"))]).unwrap();
+    cluster.compact();
+    let line = first_line(&mut source(cluster.kubeconfig()), &start);
+    assert!(line.contains(r#""type":"ERROR""#) && line.contains("410"), "{line}");
+}
+
+#[test]
+fn users_may_do_what_their_rules_say_and_no_more() {
+    let cluster = Cluster::builder().start().unwrap();
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let rule = Rule {
+        user: "readers".to_owned(),
+        verbs: words(&["get", "list"]),
+        resources: words(&["pods"]),
+        namespaces: words(&["default"]),
+        reason: String::new(),
+    };
+    let reader = cluster.add_user("rita", &["readers"], [rule]).unwrap();
+    let stranger = cluster.add_user("sam", &[], []).unwrap();
+    assert!(list(&mut source(&reader)).is_ok());
+    let refused = list(&mut source(&stranger)).unwrap_err();
+    assert!(refused.contains("403") || refused.contains("forbidden"), "{refused}");
+    assert!(list(&mut source(cluster.kubeconfig())).is_ok(), "the administrator still may");
+    cluster.clear_rules("readers");
+    assert!(list(&mut source(&reader)).is_err());
+}
+
+#[test]
+fn a_dropped_cluster_leaves_nothing_behind() {
+    let cluster = Cluster::builder().start().unwrap();
+    let kubeconfig = cluster.kubeconfig().to_owned();
+    let client = cluster.client();
+    assert!(kubeconfig.exists());
+    drop(cluster);
+    assert!(!kubeconfig.exists());
+    let mut source = RestListWatch::new(client.transport(), &pods(), None, Content::Object);
+    assert!(list(&mut source).is_err());
+}
