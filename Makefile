@@ -2,6 +2,7 @@
 
 CARGO ?= cargo
 CONFIG ?= examples/minimal.yaml
+DEMO ?=
 FUZZ_SECONDS ?= 60
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
@@ -9,10 +10,13 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-dev run test test-unit test-integration soak test-e2e e2e load check fmt bench fuzz clean tools
+.PHONY: help demo build build-dev run test test-unit test-integration soak test-e2e e2e load check fmt bench fuzz clean tools
 
 help: ## Show all available targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Show Faro at work on a simulated cluster, live: no cluster needed
+	$(CARGO) run --locked --quiet -- demo $(DEMO)
 
 build: ## Build the release binary: target/release/faro
 	$(CARGO) build --release --locked

@@ -10,7 +10,11 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) enum Command {
     Run(Flags),
-    Help,
+    /// `faro demo`, in a program that was built with the simulator.
+    #[cfg(feature = "sim")]
+    Demo(crate::demo::DemoFlags),
+    /// This text is to be printed.
+    Help(String),
     Version,
 }
 
@@ -27,6 +31,12 @@ pub(crate) struct Flags {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UsageError(String);
+
+impl UsageError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
 
 struct Flag {
     name: &'static str,
@@ -80,13 +90,17 @@ const NO_CONFIG: &str = "no configuration is given; give one with --config FILE,
 
 /// Follows the arguments, without the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|first| first == DEMO).is_some() {
+        return demo(arguments);
+    }
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut flags = Flags::default();
     let mut given = Vec::new();
     while let Some(argument) = parser.next().map_err(|error| usage(error.to_string()))? {
         let flag = find(&argument)?;
         let set = match flag.action {
-            Action::Help => return Ok(Command::Help),
+            Action::Help => return Ok(Command::Help(help())),
             Action::Version => return Ok(Command::Version),
             Action::Set(set) => set,
         };
@@ -103,9 +117,25 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     if given.contains(&"config") { Ok(Command::Run(flags)) } else { Err(usage(NO_CONFIG)) }
 }
 
+const DEMO: &str = "demo";
+
+#[cfg(feature = "sim")]
+fn demo(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    Ok(crate::demo::parse(arguments)?.map_or_else(|| Command::Help(crate::demo::help()), Command::Demo))
+}
+
+#[cfg(not(feature = "sim"))]
+fn demo(_: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    Err(usage("this program was built without the simulated cluster that the demo needs; build it with `--features sim`"))
+}
+
 /// The text of `--help`.
-pub(crate) fn help() -> String {
-    let mut text = "faro: change data capture for Kubernetes\n\nUsage: faro --config FILE [FLAGS]\n\n".to_owned();
+fn help() -> String {
+    let mut text = "faro: change data capture for Kubernetes\n\nUsage: faro --config FILE [FLAGS]\n".to_owned();
+    if cfg!(feature = "sim") {
+        text += "       faro demo [FLAGS]         shows Faro at work without a cluster; see faro demo --help\n";
+    }
+    text.push('\n');
     for flag in &FLAGS {
         let name = format!("--{} {}", flag.name, flag.value);
         text += &format!("  {name:<26}{}\n", flag.help);
@@ -132,7 +162,7 @@ fn find(argument: &Arg<'_>) -> Result<&'static Flag, UsageError> {
 }
 
 fn usage(message: impl Into<String>) -> UsageError {
-    UsageError(message.into())
+    UsageError::new(message)
 }
 
 fn set_config(flags: &mut Flags, value: OsString) -> Result<(), String> {
@@ -192,6 +222,7 @@ mod tests {
     fn told(arguments: &[&str]) -> String {
         match parse(arguments.iter().map(OsString::from)) {
             Ok(Command::Run(flags)) => format!("{flags:?}"),
+            Ok(Command::Help(text)) if text == help() => "Help".to_owned(),
             Ok(other) => format!("{other:?}"),
             Err(error) => error.to_string(),
         }

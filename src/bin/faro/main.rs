@@ -1,7 +1,9 @@
-//! The daemon: flags, a configuration, signals and a logger around the library's controller.
+//! The daemon: flags, a configuration, signals and a logger around the library's controller; and its demo.
 //!
 //! stdout is for data, stderr for people. Exit codes: 0 stopped and drained, 1 failed while running, 2 wrong usage or configuration.
 
+#[cfg(feature = "sim")]
+mod demo;
 mod flags;
 mod log_file;
 mod logger;
@@ -28,7 +30,9 @@ struct Failure {
 fn main() -> ExitCode {
     let done = match flags::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(flags)) => run(&flags),
-        Ok(Command::Help) => print(&flags::help()),
+        #[cfg(feature = "sim")]
+        Ok(Command::Demo(flags)) => demo::run(&flags),
+        Ok(Command::Help(text)) => print(&text),
         Ok(Command::Version) => print(&version()),
         Err(error) => Err(usage(error)),
     };
