@@ -16,7 +16,7 @@ help: ## Show all available targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Show Faro at work on a simulated cluster, live: no cluster needed
-	$(CARGO) run --locked --quiet -- demo $(DEMO)
+	$(CARGO) run --locked -- demo $(DEMO)
 
 build: ## Build the release binary: target/release/faro
 	$(CARGO) build --release --locked

@@ -3,7 +3,7 @@
 use crate::flags::UsageError;
 use faro::config::nearest;
 use lexopt::Arg;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ struct Flag {
     /// What help calls its value; empty for a flag without one.
     value: &'static str,
     help: &'static str,
-    set: fn(&mut DemoFlags, OsString) -> Result<(), String>,
+    set: fn(&mut DemoFlags, &OsStr) -> Result<(), String>,
 }
 
 const FLAGS: [Flag; 6] = [
@@ -71,7 +71,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             "" => OsString::new(),
             value => parser.value().map_err(|_| UsageError::new(format!("--{name} needs a value: --{name} {value}")))?,
         };
-        (flag.set)(&mut flags, value).map_err(|message| UsageError::new(format!("--{name}: {message}")))?;
+        (flag.set)(&mut flags, &value).map_err(|message| UsageError::new(format!("--{name}: {message}")))?;
     }
     Ok(Some(flags))
 }
@@ -97,34 +97,34 @@ fn unknown(name: &str) -> UsageError {
     })
 }
 
-fn set_seconds(flags: &mut DemoFlags, value: OsString) -> Result<(), String> {
-    flags.limit = Some(Duration::from_secs(number(&value, 1, u32::MAX)?.into()));
+fn set_seconds(flags: &mut DemoFlags, value: &OsStr) -> Result<(), String> {
+    flags.limit = Some(Duration::from_secs(number(value, 1, u32::MAX)?.into()));
     Ok(())
 }
 
-fn set_rate(flags: &mut DemoFlags, value: OsString) -> Result<(), String> {
-    flags.rate = number(&value, 1, RATE_MAX)?;
+fn set_rate(flags: &mut DemoFlags, value: &OsStr) -> Result<(), String> {
+    flags.rate = number(value, 1, RATE_MAX)?;
     Ok(())
 }
 
-fn set_objects(flags: &mut DemoFlags, value: OsString) -> Result<(), String> {
-    flags.objects = number(&value, 1, OBJECTS_MAX)?;
+fn set_objects(flags: &mut DemoFlags, value: &OsStr) -> Result<(), String> {
+    flags.objects = number(value, 1, OBJECTS_MAX)?;
     Ok(())
 }
 
-fn set_seed(flags: &mut DemoFlags, value: OsString) -> Result<(), String> {
-    flags.seed = number(&value, 0, u32::MAX)?.into();
+fn set_seed(flags: &mut DemoFlags, value: &OsStr) -> Result<(), String> {
+    flags.seed = number(value, 0, u32::MAX)?.into();
     Ok(())
 }
 
-fn set_plain(flags: &mut DemoFlags, _: OsString) -> Result<(), String> {
+fn set_plain(flags: &mut DemoFlags, _: &OsStr) -> Result<(), String> {
     flags.plain = true;
     Ok(())
 }
 
-fn set_output_dir(flags: &mut DemoFlags, value: OsString) -> Result<(), String> {
+fn set_output_dir(flags: &mut DemoFlags, value: &OsStr) -> Result<(), String> {
     // The configuration takes the folder as text.
-    let folder = value.into_string().map_err(|value| format!("expected UTF-8 text, found {value:?}"))?;
+    let folder = value.to_str().ok_or_else(|| format!("expected UTF-8 text, found {value:?}"))?;
     if folder.is_empty() {
         return Err("expected a path, found \"\"".to_owned());
     }
@@ -132,7 +132,7 @@ fn set_output_dir(flags: &mut DemoFlags, value: OsString) -> Result<(), String> 
     Ok(())
 }
 
-fn number(value: &OsString, least: u32, most: u32) -> Result<u32, String> {
+fn number(value: &OsStr, least: u32, most: u32) -> Result<u32, String> {
     let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| format!("expected a number from {least} to {most}, found {value:?}"))
 }

@@ -25,10 +25,13 @@ pub(super) fn of(gvr: &str, object: &[u8]) -> String {
         "batch/v1/jobs" => job(status),
         _ => format!("{} {}", text(&status["phase"]), text(&status["progress"])),
     };
-    let words = words.trim();
     // An object may say anything; a terminal must not obey it.
-    let safe = words.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if words.chars().count() > CHARS_MAX { safe.take(CHARS_MAX - 1).chain(['…']).collect() } else { safe.collect() }
+    let words = words.replace(char::is_control, " ");
+    let words = words.trim();
+    if words.chars().count() <= CHARS_MAX {
+        return words.to_owned();
+    }
+    words.chars().take(CHARS_MAX - 1).chain(['…']).collect()
 }
 
 /// As the column STATUS of kubectl: the container's reason before the phase.
@@ -50,8 +53,8 @@ fn pod(status: &Value) -> String {
 
 fn job(status: &Value) -> String {
     let conditions = status["conditions"].as_array().into_iter().flatten();
-    let done = conditions.filter(|condition| condition["status"] == "True").map(|condition| text(&condition["type"]));
-    done.last().map_or_else(|| format!("{} active", number(&status["active"])), str::to_owned)
+    let mut done = conditions.filter(|condition| condition["status"] == "True").map(|condition| text(&condition["type"]));
+    done.next().map_or_else(|| format!("{} active", number(&status["active"])), str::to_owned)
 }
 
 fn image(object: &Value) -> &str {
@@ -96,7 +99,7 @@ mod tests {
         check("batch/v1/jobs", "{}", "0 active");
         check("v1/pods", r#"{"status":[1]}"#, "");
         let words = r#"{"reason":"A","message":"\u001b[31m\n"}"#;
-        check("v1/events", words, "A:  [31m ");
+        check("v1/events", words, "A:  [31m");
         check("v1/events", &format!(r#"{{"reason":"A","message":"{}"}}"#, "x".repeat(99)), &format!("A: {}…", "x".repeat(56)));
     }
 }

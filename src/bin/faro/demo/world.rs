@@ -122,7 +122,7 @@ pub(super) fn next_story(world: &mut World) -> Story {
         world.apps[place].is_busy = true;
         return stories::rollout(world, place);
     }
-    if chance % 2 == 0 { stories::job(world) } else { stories::backup(world) }
+    if chance.is_multiple_of(2) { stories::job(world) } else { stories::backup(world) }
 }
 
 #[cfg(test)]
