@@ -39,11 +39,11 @@ const FLAGS: [Flag; 6] = [
     Flag { name: "output-dir", value: "DIR", help: "write events there; ./faro-demo", set: set_output_dir },
 ];
 
-/// As many as a loopback connection and one core carry with room to spare.
-const RATE_MAX: u32 = 2000;
+/// About what a program that was built for debugging keeps up with.
+const RATE_MAX: u32 = 1000;
 
-/// Made before the first line is shown: about a second.
-const OBJECTS_MAX: u32 = 5000;
+/// They are made before the first line is shown: in a few seconds, built for debugging.
+const OBJECTS_MAX: u32 = 1000;
 
 impl Default for DemoFlags {
     fn default() -> Self {
@@ -167,7 +167,7 @@ mod tests {
         check("-x", "unknown flag --x; `faro demo --help` lists all flags");
         check("now", "unexpected argument \"now\"; `faro demo --help` lists all flags");
         check("--rate", "--rate needs a value: --rate N");
-        check("--rate 0", "--rate: expected a number from 1 to 2000, found \"0\"");
+        check("--rate 0", "--rate: expected a number from 1 to 1000, found \"0\"");
         check("--seconds soon", "--seconds: expected a number from 1 to 4294967295, found \"soon\"");
         check("--output-dir=", "--output-dir: expected a path, found \"\"");
     }
