@@ -10,6 +10,7 @@ mod ending;
 mod faults;
 mod flow;
 mod kinds;
+mod kubectl;
 mod library;
 mod lists;
 mod login;
