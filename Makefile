@@ -36,8 +36,8 @@ test-unit: ## Run unit tests and the examples in the documentation
 test-integration: ## Run the real binary and library against recorded and misbehaving servers
 	$(CARGO) test --locked --test it -- --test-threads=8 # they wait more than they compute
 
-soak: ## Run simulated worlds, each with other faults, until stopped or one fails
-	SIM_SOAK=1 $(CARGO) test --locked --test it sim:: -- --nocapture
+soak: ## Run simulated worlds until stopped or one fails; SEED=n says where to start
+	SIM_SOAK=$(SEED) $(CARGO) test --locked --test it sim::whatever -- --nocapture
 
 test-e2e: ## Run against a real API server: $$KUBEBUILDER_ASSETS or $$KUBECONFIG
 	$(CARGO) build --release --locked

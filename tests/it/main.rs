@@ -11,6 +11,7 @@ mod ending;
 mod faults;
 mod flow;
 mod kinds;
+mod kubectl;
 mod library;
 mod lists;
 mod login;

@@ -2,14 +2,16 @@
 //!
 //! When faults end, what each watch told replays to the server's objects; each object's events are in order; each delete is
 //! told once; nothing is told that the server never had or that never matched. `SIM_SEED=n` repeats one world, `make soak`
-//! runs new ones until it is stopped.
+//! runs new ones until it is stopped. Informers that are broken on purpose do not obey it.
 
+mod mutation;
 mod told;
 mod watching;
 mod world;
 
 use faro::lifecycle::Joined;
 use faro::sim::Fault;
+use mutation::Mutation;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,13 +32,44 @@ fn whatever_goes_wrong_every_watch_replays_to_the_objects_of_the_server() {
         World::new(seed.parse().expect("SIM_SEED is a number")).obeys();
         return;
     }
-    if std::env::var_os("SIM_SOAK").is_some() {
-        let first = fastrand::u64(..1 << 48);
+    if let Ok(first) = std::env::var("SIM_SOAK") {
+        let first = if first.is_empty() { fastrand::u64(..1 << 48) } else { first.parse().expect("SIM_SOAK is a number") };
         run(first, u64::MAX);
     }
     let struck = run(0, SEEDS);
     let never: Vec<_> = Fault::ALL.into_iter().filter(|fault| !struck.contains_key(fault)).collect();
     assert!(never.is_empty(), "these faults never struck in {SEEDS} seeds: {never:?}");
+}
+
+#[test]
+fn an_informer_that_is_broken_in_any_one_way_is_caught() {
+    let (sender, escaped) = crossbeam_channel::bounded(Mutation::ALL.len());
+    let catchers = Mutation::ALL.map(|mutation| {
+        let sender = sender.clone();
+        // A world in which a whole informer fails as well, for want of time, catches nobody.
+        let catches = move |seed| broken_law(seed, Some(mutation)).filter(|_| broken_law(seed, None).is_none());
+        let work = move || match (0..SEEDS).find_map(|seed| Some((seed, catches(seed)?))) {
+            Some((seed, why)) => report_caught(mutation, seed, &why),
+            None => sender.send(mutation).unwrap(),
+        };
+        Joined::spawn("catcher", work).unwrap()
+    });
+    drop((catchers, sender));
+    let escaped: Vec<_> = escaped.iter().collect();
+    assert!(escaped.is_empty(), "no world of {SEEDS} seeds caught these: {escaped:?}");
+}
+
+/// How the law was broken, if it was.
+fn broken_law(seed: u64, mutation: Option<Mutation>) -> Option<String> {
+    let failure = std::panic::catch_unwind(|| World::hurried(seed, mutation).obeys()).err()?;
+    let why = failure.downcast::<String>().expect("what a world asserts says what it saw");
+    assert!(why.starts_with("seed "), "{mutation:?}: {why}");
+    Some(why.lines().next().unwrap_or_default().to_owned())
+}
+
+#[expect(clippy::print_stderr, reason = "shown where somebody asks for it")]
+fn report_caught(mutation: Mutation, seed: u64, why: &str) {
+    eprintln!("{mutation:?} is caught by seed {seed}: {why}");
 }
 
 /// Runs so many seeds. Gives how often each fault struck.

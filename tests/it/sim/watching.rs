@@ -1,8 +1,10 @@
 //! One watch of a world: a real informer over a real socket, with limits so short that nothing takes long.
 
+use super::mutation::Mutation;
 use super::told::Told;
 use faro::api::{Scope, Watch, WatchTarget};
-use faro::client::{Client, Content, Interrupt, RestListWatch};
+use faro::client::{Client, Content, Interrupt, ListWatch, RestListWatch};
+use faro::event::Outlet;
 use faro::health::Health;
 use faro::informer::{Context, Informer, Limits, ListGate};
 use faro::lifecycle::{Joined, Stop};
@@ -65,7 +67,8 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    pub(super) fn start(client: &Client, selection: Selection, gate: &ListGate, seed: u64) -> Self {
+    /// Starts an informer, broken by a mutation if there is one.
+    pub(super) fn start(client: &Client, selection: Selection, gate: &ListGate, seed: u64, mutation: Option<Mutation>) -> Self {
         let target = WatchTarget {
             gvr: "v1/configmaps".parse().unwrap(),
             namespace: selection.namespace.map(str::to_owned),
@@ -85,7 +88,12 @@ impl Watching {
             limits: hasty(),
             content_is_metadata: selection.content == Content::Metadata,
         };
-        let informer = Informer::new(watch, Box::new(source), Box::new(told.receiver(seed)), context);
+        let receiver = told.receiver(seed);
+        let (source, outlet): (Box<dyn ListWatch>, Box<dyn Outlet>) = match mutation {
+            Some(mutation) => (mutation.source(source), mutation.outlet(receiver, seed)),
+            None => (Box::new(source), Box::new(receiver)),
+        };
+        let informer = Informer::new(watch, source, outlet, context);
         let thread = Joined::spawn("informer", move || informer.run()).unwrap();
         Self { target, selection, told, stop, interrupt, thread: Some(thread) }
     }
@@ -99,12 +107,13 @@ impl Drop for Watching {
     }
 }
 
-/// No pause is worth waiting for, and no watch lasts.
+/// No pause is worth waiting for, and no watch lasts. Some outlast [`READ_TICK`](faro::client::READ_TICK): one that ends sooner
+/// without a word is listed again before long, which would hide that nothing was probed.
 fn hasty() -> Limits {
     let moment = Duration::from_millis(10);
     Limits {
         watch_timeout_min: Duration::from_secs(1),
-        watch_timeout_max: Duration::from_secs(3),
+        watch_timeout_max: Duration::from_secs(8),
         slow: moment,
         backoff_first: moment,
         backoff_max: moment * 5,

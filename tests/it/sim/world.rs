@@ -1,5 +1,6 @@
 //! One seeded world: a cluster, its writer, what befalls it, and the watches that must not mind.
 
+use super::mutation::Mutation;
 use super::told::{Objects, key, state};
 use super::watching::{SELECTIONS, Watching};
 use crate::support::wait::{SOON, eventually, pause};
@@ -19,9 +20,14 @@ pub(super) struct World {
     /// Every uid and version that an object ever had.
     had: HashSet<(String, String)>,
     went_back: bool,
+    mutation: Option<Mutation>,
+    patience: Duration,
 }
 
 const WRITES: usize = 60;
+
+/// How long an informer may take to tell all where many do not. A whole one takes a second.
+const PATIENCE_HURRIED: Duration = Duration::from_secs(10);
 
 /// Writes behind the faults, to see that every watch still lives.
 const WRITES_AFTER: usize = 10;
@@ -43,7 +49,17 @@ const NAMES: [&str; 4] = ["o1", "o2", "o3", "o4"];
 const APPS: [Option<&str>; 3] = [Some("web"), Some("db"), None];
 
 impl World {
+    /// A world of whole informers.
     pub(super) fn new(seed: u64) -> Self {
+        Self::with(seed, None, SOON)
+    }
+
+    /// A world of informers that are broken on purpose, or of whole ones that get no more time than those.
+    pub(super) fn hurried(seed: u64, mutation: Option<Mutation>) -> Self {
+        Self::with(seed, mutation, PATIENCE_HURRIED)
+    }
+
+    fn with(seed: u64, mutation: Option<Mutation>, patience: Duration) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let release = [Release::V1_20, Release::V1_33, Release::V1_36, Release::V1_36][random.usize(0..4)];
         let bookmarks = Duration::from_millis(random.u64(5..100));
@@ -52,7 +68,8 @@ impl World {
         for namespace in NAMESPACES {
             cluster.create(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).unwrap();
         }
-        let mut world = Self { seed, random, cluster, watches: Vec::new(), had: HashSet::new(), went_back: false };
+        let mut world =
+            Self { seed, random, cluster, watches: Vec::new(), had: HashSet::new(), went_back: false, mutation, patience };
         (0..10).for_each(|_| world.write());
         if world.random.u8(0..LARGE_ONE_IN) == 0 {
             (0..PAGE_OBJECTS).for_each(|n| world.fill(n));
@@ -65,8 +82,10 @@ impl World {
         let client = Client::from_kubeconfig(&self.cluster.kubeconfig_with_token().unwrap(), None).unwrap();
         let gate = ListGate::new(3);
         self.cluster.set_faults(self.faults());
-        self.watches =
-            (0..).zip(SELECTIONS).map(|(n, selection)| Watching::start(&client, selection, &gate, self.seed ^ n)).collect();
+        self.watches = (0..)
+            .zip(SELECTIONS)
+            .map(|(n, selection)| Watching::start(&client, selection, &gate, self.seed ^ n, self.mutation))
+            .collect();
     }
 
     fn faults(&self) -> Faults {
@@ -163,7 +182,7 @@ impl World {
             let what = || format!("{}: what {} told since {since}", self.name(), watching.target);
             let mut seen = (Objects::new(), Objects::new());
             let agrees = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                eventually(SOON, &what(), || {
+                eventually(self.patience, &what(), || {
                     seen = (self.objects(watching), watching.told.objects());
                     seen.0 == seen.1
                 });

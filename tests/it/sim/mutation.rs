@@ -1,0 +1,282 @@
+//! Informers that are broken on purpose, each in one way, to see that the law catches them.
+//!
+//! Breaks what stands around a real informer: what it hears from the server, or what it says to its receiver.
+
+use super::told::{key, state};
+use faro::api::{Fault, ListPage, ObjectRef, ResourceVersion, WatchLine};
+use faro::client::{Error, Line, ListWatch, PageRequest, Served, WatchLines, WatchStart};
+use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// One way to be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mutation {
+    /// Some `DELETED` are never told.
+    ForgetsADelete,
+    /// A relist is not compared with what was known: no `DELETED` is inferred.
+    ForgetsWhatAListLacks,
+    /// A version that the server no longer has is left for the newest one, without a list.
+    IgnoresGone,
+    /// A watch goes on behind a version that was never received.
+    ResumesFromAWrongVersion,
+    /// A version is taken for known without asking.
+    SkipsTheProbe,
+    /// Two events of one object change places.
+    SwapsTwoEvents,
+    /// A new object under an old name is told as a change of the old one.
+    TakesANamesakeForTheSame,
+    /// Some events are told again.
+    TellsTwice,
+    /// A list ends with its first page, and a streaming list where it is cut.
+    TrustsHalfAList,
+}
+
+impl Mutation {
+    pub(super) const ALL: [Self; 9] = [
+        Self::ForgetsADelete,
+        Self::ForgetsWhatAListLacks,
+        Self::IgnoresGone,
+        Self::ResumesFromAWrongVersion,
+        Self::SkipsTheProbe,
+        Self::SwapsTwoEvents,
+        Self::TakesANamesakeForTheSame,
+        Self::TellsTwice,
+        Self::TrustsHalfAList,
+    ];
+
+    /// A source that lets the informer hear what it would make of the truth.
+    pub(super) fn source(self, source: impl ListWatch + 'static) -> Box<dyn ListWatch> {
+        Box::new(Mishearing { mutation: self, source, gone: false, page: Vec::new() })
+    }
+
+    /// An outlet that tells what a broken informer would.
+    pub(super) fn outlet(self, outlet: impl Outlet + 'static, seed: u64) -> Box<dyn Outlet> {
+        let random = fastrand::Rng::with_seed(seed);
+        Box::new(Misspeaking { mutation: self, outlet, random, held: None, flushes: 0, deleted: HashMap::new() })
+    }
+}
+
+/// How seldom a mistake is made that could be made with each event.
+const MISTAKE_ONE_IN: u8 = 8;
+
+struct Mishearing<S> {
+    mutation: Mutation,
+    source: S,
+    /// The server said that it no longer has the version.
+    gone: bool,
+    page: Vec<u8>,
+}
+
+impl<S: ListWatch> ListWatch for Mishearing<S> {
+    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.source.list(page, body)?;
+        if self.mutation == Mutation::TrustsHalfAList {
+            // The same bytes under another name: whoever looks for the token finds none.
+            let text = String::from_utf8_lossy(body).replace(r#""continue":"#, r#""unheard":"#);
+            *body = text.into_bytes();
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
+        let start = match (start, self.mutation) {
+            (WatchStart::After(version), Mutation::ResumesFromAWrongVersion) => WatchStart::After(next(version)),
+            (WatchStart::After(_), Mutation::IgnoresGone) if self.gone => WatchStart::After(self.newest()?),
+            (WatchStart::After(_) | WatchStart::InitialEvents, _) => start.clone(),
+        };
+        let half = start == WatchStart::InitialEvents && self.mutation == Mutation::TrustsHalfAList;
+        let lines = match self.source.watch(&start, timeout) {
+            Ok(lines) => lines,
+            Err(error) if self.mutation == Mutation::IgnoresGone && error.fault() == Fault::Expired => {
+                self.gone = true;
+                return Ok(Box::new(Nothing));
+            }
+            Err(error) => return Err(error),
+        };
+        self.gone = false;
+        Ok(match self.mutation {
+            Mutation::IgnoresGone => Box::new(DeafToGone { lines, gone: &mut self.gone }),
+            Mutation::TrustsHalfAList if half => Box::new(Hasty { lines, newest: 0, line: Vec::new(), ended: false }),
+            Mutation::ForgetsADelete
+            | Mutation::ForgetsWhatAListLacks
+            | Mutation::ResumesFromAWrongVersion
+            | Mutation::SkipsTheProbe
+            | Mutation::SwapsTwoEvents
+            | Mutation::TakesANamesakeForTheSame
+            | Mutation::TellsTwice
+            | Mutation::TrustsHalfAList => lines,
+        })
+    }
+
+    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
+        if self.mutation == Mutation::SkipsTheProbe { Ok(()) } else { self.source.probe(version) }
+    }
+
+    fn lookup(&mut self) -> Result<Served, Error> {
+        self.source.lookup()
+    }
+}
+
+impl<S: ListWatch> Mishearing<S> {
+    /// The version of the server's last change.
+    fn newest(&mut self) -> Result<ResourceVersion, Error> {
+        self.source.list(&PageRequest { limit: 1, token: None }, &mut self.page)?;
+        Ok(ListPage::parse(&self.page).unwrap().version)
+    }
+}
+
+/// One change further than what was received: what came between is never heard of.
+fn next(version: &ResourceVersion) -> ResourceVersion {
+    let version: u64 = version.as_str().parse().unwrap();
+    ResourceVersion::new(&(version + 1).to_string()).unwrap()
+}
+
+/// A watch that ends at once.
+struct Nothing;
+
+impl WatchLines for Nothing {
+    fn next(&mut self) -> Result<Line<'_>, Error> {
+        Ok(Line::End)
+    }
+}
+
+/// Takes the server's word that a version is gone for an end like any other.
+struct DeafToGone<'a> {
+    lines: Box<dyn WatchLines + 'a>,
+    gone: &'a mut bool,
+}
+
+impl WatchLines for DeafToGone<'_> {
+    fn next(&mut self) -> Result<Line<'_>, Error> {
+        let line = self.lines.next()?;
+        if matches!(line, Line::Whole(line) if is_gone(line)) {
+            *self.gone = true;
+            return Ok(Line::End);
+        }
+        Ok(line)
+    }
+}
+
+fn is_gone(line: &[u8]) -> bool {
+    matches!(WatchLine::parse(line), Ok(WatchLine::Error(status)) if status.fault(None) == Fault::Expired)
+}
+
+/// Takes any end of a streaming list for the end of the list.
+struct Hasty<'a> {
+    lines: Box<dyn WatchLines + 'a>,
+    /// The newest version that came.
+    newest: u64,
+    line: Vec<u8>,
+    ended: bool,
+}
+
+impl WatchLines for Hasty<'_> {
+    fn next(&mut self) -> Result<Line<'_>, Error> {
+        let line = match self.lines.next() {
+            Ok(Line::Whole(line)) => line,
+            Ok(Line::End) | Err(_) if !self.ended && self.newest > 0 => {
+                self.ended = true;
+                self.line = end_of_list(self.newest);
+                return Ok(Line::Whole(&self.line));
+            }
+            other => return other,
+        };
+        match WatchLine::parse(line) {
+            Ok(WatchLine::Object { object, .. }) => self.newest = self.newest.max(version_of(&object)),
+            Ok(WatchLine::Bookmark { .. }) => self.ended = true,
+            Ok(WatchLine::Error(_)) | Err(_) => {}
+        }
+        Ok(Line::Whole(line))
+    }
+}
+
+fn version_of(object: &ObjectRef<'_>) -> u64 {
+    state(object).1.parse().unwrap()
+}
+
+fn end_of_list(version: u64) -> Vec<u8> {
+    let annotations = r#"{"k8s.io/initial-events-end":"true"}"#;
+    format!(r#"{{"type":"BOOKMARK","object":{{"metadata":{{"resourceVersion":"{version}","annotations":{annotations}}}}}}}"#)
+        .into_bytes()
+}
+
+struct Misspeaking<O> {
+    mutation: Mutation,
+    outlet: O,
+    random: fastrand::Rng,
+    /// Waits for an event to change places with.
+    held: Option<MatchedEvent>,
+    /// How often since then nothing more came for the time being.
+    flushes: u8,
+    /// Not told so far, by object.
+    deleted: HashMap<String, MatchedEvent>,
+}
+
+impl<O: Outlet> Outlet for Misspeaking<O> {
+    fn wait_for_credit(&mut self, limit: Duration) -> Credit {
+        self.outlet.wait_for_credit(limit)
+    }
+
+    fn send(&mut self, mut event: MatchedEvent) {
+        let is_delete = event.event_type == EventType::Deleted;
+        let errs = self.random.u8(0..MISTAKE_ONE_IN) == 0;
+        match self.mutation {
+            Mutation::ForgetsADelete if is_delete && errs => {}
+            Mutation::ForgetsWhatAListLacks if is_delete && event.inferred => {}
+            Mutation::SwapsTwoEvents => self.swap(event),
+            Mutation::TakesANamesakeForTheSame => {
+                let key = key(&event.metadata());
+                if is_delete {
+                    self.deleted.insert(key, event);
+                } else {
+                    if self.deleted.remove(&key).is_some() {
+                        event.event_type = EventType::Updated;
+                    }
+                    self.outlet.send(event);
+                }
+            }
+            Mutation::TellsTwice if errs => {
+                self.outlet.send(event.clone());
+                self.outlet.send(event);
+            }
+            Mutation::ForgetsADelete
+            | Mutation::ForgetsWhatAListLacks
+            | Mutation::IgnoresGone
+            | Mutation::ResumesFromAWrongVersion
+            | Mutation::SkipsTheProbe
+            | Mutation::TellsTwice
+            | Mutation::TrustsHalfAList => self.outlet.send(event),
+        }
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        self.outlet.mark(mark);
+    }
+
+    /// Whatever waited for its like in vain is told after all.
+    fn flush(&mut self) {
+        self.flushes = self.flushes.saturating_add(1);
+        let held = if self.flushes > FLUSHES_HELD { self.held.take() } else { None };
+        held.into_iter().chain(self.deleted.drain().map(|(_, event)| event)).for_each(|event| self.outlet.send(event));
+        self.outlet.flush();
+    }
+}
+
+impl<O: Outlet> Misspeaking<O> {
+    fn swap(&mut self, event: MatchedEvent) {
+        match self.held.take() {
+            Some(held) if key(&held.metadata()) == key(&event.metadata()) => {
+                self.outlet.send(event);
+                self.outlet.send(held);
+            }
+            held => {
+                held.into_iter().for_each(|held| self.outlet.send(held));
+                (self.held, self.flushes) = (Some(event), 0);
+            }
+        }
+    }
+}
+
+/// An event that changes places is held for so long: the next one seldom comes with the same read.
+const FLUSHES_HELD: u8 = 3;
