@@ -4,6 +4,7 @@
 
 mod field_selector;
 mod gvr;
+mod identity;
 mod json_text;
 mod label_selector;
 mod list_page;
@@ -20,6 +21,7 @@ mod decode_tests;
 
 pub use field_selector::{FieldSelector, FieldSelectorError};
 pub use gvr::{GroupVersionResource, GvrError};
+pub use identity::Identity;
 pub use label_selector::{LabelSelector, LabelSelectorError};
 pub use list_page::ListPage;
 pub use object::{DecodeError, Object, ObjectRef};
