@@ -1,18 +1,16 @@
 //! The last known identity of each object of one watch: what a comparison and an inferred `DELETED` need, never whole objects.
 
-use crate::api::{Object, ObjectRef, ResourceVersion, StringMap};
-use std::borrow::Borrow;
+use crate::api::{Identity, Object, ObjectRef};
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 
 /// Every object that was told and not yet told as deleted.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     /// Each object, and the list that saw it last.
-    objects: HashMap<Record, u32>,
+    objects: HashMap<Identity, u32>,
     /// The list under way, or the last one.
     list: u32,
-    /// Reused for looking up: namespace and name as [`Record`] holds them.
+    /// Reused for looking up: namespace and name as [`Identity`] holds them.
     key: String,
 }
 
@@ -29,19 +27,6 @@ pub(super) enum Standing {
     OtherUid,
 }
 
-/// One object in one allocation: namespace, name, uid, version, labels and annotations, each but the last ended by [`END`].
-///
-/// Namespace, name and uid are JSON text without quotes, labels and annotations are JSON objects or empty.
-#[derive(Debug)]
-struct Record {
-    text: Box<str>,
-    /// Where the name ends: what comes before is the key.
-    key_len: u32,
-}
-
-/// JSON text holds no control character unescaped, so none of the fields contains this one.
-const END: char = '\0';
-
 impl Store {
     /// How many objects are known.
     pub(super) fn len(&self) -> usize {
@@ -55,14 +40,13 @@ impl Store {
 
     /// How `object` stands to what was told. One that is the same is thereby seen by the list under way.
     pub(super) fn see(&mut self, object: &ObjectRef<'_>) -> Standing {
-        write_key(&mut self.key, object);
+        Identity::write_key(&mut self.key, object);
         let list = self.list;
         let Some((record, seen)) = self.objects.get_key_value(self.key.as_str()) else { return Standing::Unknown };
-        let fields = record.fields();
-        if fields.uid != object.uid_json() {
+        if record.uid_json() != object.uid_json() {
             return Standing::OtherUid;
         }
-        if fields.version != object.resource_version().as_str() {
+        if record.version() != object.resource_version().as_str() {
             return Standing::Changed;
         }
         if *seen != list {
@@ -73,7 +57,7 @@ impl Store {
 
     /// Remembers `object` as told. Returns whether its key is new.
     pub(super) fn put(&mut self, object: &ObjectRef<'_>) -> bool {
-        let record = Record::new(object);
+        let record = Identity::of(object);
         let is_new = self.objects.remove(record.key()).is_none();
         self.objects.insert(record, self.list);
         is_new
@@ -81,7 +65,7 @@ impl Store {
 
     /// Forgets what was told under the namespace and name of `object`, and gives it back.
     pub(super) fn remove(&mut self, object: &ObjectRef<'_>) -> Option<Object> {
-        write_key(&mut self.key, object);
+        Identity::write_key(&mut self.key, object);
         self.objects.remove_entry(self.key.as_str()).map(|(record, _)| record.to_object())
     }
 
@@ -96,93 +80,6 @@ impl Store {
         self.objects.extract_if(move |_, seen| *seen != list).map(|(record, _)| record.to_object())
     }
 }
-
-struct Fields<'a> {
-    namespace: &'a str,
-    name: &'a str,
-    uid: &'a str,
-    version: &'a str,
-    labels: &'a str,
-    annotations: &'a str,
-}
-
-impl Record {
-    fn new(object: &ObjectRef<'_>) -> Self {
-        let version = object.resource_version();
-        let (labels, annotations) = (object.labels(), object.annotations());
-        let fields = [
-            object.namespace_json(),
-            object.name_json(),
-            object.uid_json(),
-            version.as_str(),
-            labels.as_json(),
-            annotations.as_json(),
-        ];
-        // The exact size, so that the box needs no second allocation.
-        let mut text =
-            String::with_capacity(fields.iter().map(|field| field.len() + END.len_utf8()).sum::<usize>() - END.len_utf8());
-        for (n, field) in fields.into_iter().enumerate() {
-            if n > 0 {
-                text.push(END);
-            }
-            text.push_str(field);
-        }
-        let key_len = fields[0].len() + END.len_utf8() + fields[1].len();
-        Self {
-            text: text.into_boxed_str(),
-            key_len: u32::try_from(key_len).expect("a line is shorter than 4 GiB, and so is a name"),
-        }
-    }
-
-    fn key(&self) -> &str {
-        &self.text[..usize::try_from(self.key_len).expect("usize has 32 bits or more")]
-    }
-
-    fn fields(&self) -> Fields<'_> {
-        let mut rest = self.text.splitn(6, END);
-        let mut next = || rest.next().expect("a record has six fields");
-        Fields { namespace: next(), name: next(), uid: next(), version: next(), labels: next(), annotations: next() }
-    }
-
-    fn to_object(&self) -> Object {
-        let fields = self.fields();
-        Object::from_identity(
-            fields.namespace,
-            fields.name,
-            fields.uid,
-            &ResourceVersion::new(fields.version).expect("made from a version, which is never empty"),
-            StringMap::from_json(fields.labels),
-            StringMap::from_json(fields.annotations),
-        )
-    }
-}
-
-fn write_key(key: &mut String, object: &ObjectRef<'_>) {
-    key.clear();
-    key.push_str(object.namespace_json());
-    key.push(END);
-    key.push_str(object.name_json());
-}
-
-impl Borrow<str> for Record {
-    fn borrow(&self) -> &str {
-        self.key()
-    }
-}
-
-impl Hash for Record {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
-    }
-}
-
-impl PartialEq for Record {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Record {}
 
 #[cfg(test)]
 mod tests {
@@ -235,6 +132,6 @@ mod tests {
 
     #[test]
     fn an_object_costs_one_allocation_and_32_bytes_of_the_map() {
-        assert_eq!(size_of::<(Record, u32)>(), 32);
+        assert_eq!(size_of::<(Identity, u32)>(), 32);
     }
 }
