@@ -4,6 +4,7 @@
 //! used for tests). Missing either is a failure. A name, or part of one, runs only what it fits; the scenarios of
 //! `load` run only when they are named.
 
+mod chaos;
 mod cluster;
 mod control_plane;
 mod kubectl;

@@ -5,6 +5,7 @@ mod changes;
 mod crds;
 mod faults;
 mod harness;
+mod judging;
 mod load;
 mod samples;
 mod stopping;
@@ -64,6 +65,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         harness::a_restored_server_forgets_what_was_written_since,
     ));
     all.extend(in_no_need_of_rights());
+    all.extend(of_the_judge());
     all.extend(scenarios!(Quiet:
         stopping::auto_shutdown_exits_after_5_s_with_everything_written,
         stopping::twenty_idle_watches_stop_within_a_second,
@@ -86,5 +88,18 @@ fn in_no_need_of_rights() -> [Scenario; 12] {
         wrong_input::an_output_dir_that_cannot_be_written,
         wrong_input::an_unknown_key,
         wrong_input::no_configuration,
+    )
+}
+
+fn of_the_judge() -> [Scenario; 8] {
+    scenarios!(Cluster:
+        judging::the_judge_finds_a_watch_that_changed_its_name,
+        judging::the_judge_finds_what_is_doubled,
+        judging::the_judge_finds_what_is_lost,
+        judging::the_judge_finds_what_is_out_of_order,
+        judging::the_judge_finds_what_is_torn,
+        judging::the_judge_finds_what_never_was,
+        judging::the_judge_lets_comparison_stand_in_for_what_was_forgotten,
+        judging::the_judge_passes_a_whole_story,
     )
 }
