@@ -77,6 +77,7 @@
 //! `cli` (default) builds the program `faro`; `sim` (default) adds the simulated API server; a program that embeds the library says `default-features = false`.
 
 pub mod api;
+mod chain;
 pub mod client;
 pub mod config;
 pub mod controller;
