@@ -126,6 +126,7 @@ pub(crate) fn endpoint(url: &str) -> Endpoint {
         impersonation: Vec::new(),
         proxy: None,
         origin: "a test".to_owned(),
+        again: None,
     }
 }
 

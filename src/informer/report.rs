@@ -38,7 +38,7 @@ struct Seldom {
 const SELDOM: Duration = Duration::from_secs(60);
 
 impl Report {
-    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics, listed_before: bool) -> Self {
+    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics) -> Self {
         Self {
             watch,
             status,
@@ -49,7 +49,7 @@ impl Report {
             unreadable: Seldom::default(),
             slow: Seldom::default(),
             begun: Instant::now(),
-            synced: listed_before,
+            synced: false,
         }
     }
 
@@ -136,6 +136,16 @@ impl Report {
         log::info!(objects, resource_version = version; "{}: listed, watching", self.watch.target);
         self.trouble = None;
         self.well();
+    }
+
+    /// A watch is open: everything up to where it goes on from was told, in this run or in an earlier one.
+    pub(super) fn watching(&mut self) {
+        if !self.synced {
+            self.metrics.synced_after(self.begun.elapsed());
+            self.synced = true;
+            log::info!("{}: going on from where the last run has come to", self.watch.target);
+            self.well();
+        }
     }
 
     /// The server answered as it should.

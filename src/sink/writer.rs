@@ -223,7 +223,7 @@ impl Writing {
         let lines = if written { batch.completions.len() } else { self.give_up(&bytes) };
         let counted = if written { bytes.len() } else { 0 };
         self.metrics.written(lines as u64, counted as u64);
-        Completion::complete_all(batch.completions.drain(..lines));
+        Completion::complete_all(batch.completions.drain(..lines), None);
         batch.bytes = bytes;
         batch.clear();
         written
