@@ -2,6 +2,7 @@
 
 mod access;
 mod changes;
+mod chaos;
 mod crds;
 mod faults;
 mod harness;
@@ -13,6 +14,7 @@ mod watches;
 mod wrong_input;
 
 use crate::runner::{Needs, Scenario};
+use chaos::kills;
 
 /// Lists functions as scenarios, under the names they have.
 macro_rules! scenarios {
@@ -28,6 +30,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         faults::every_delete_is_told_once_after_a_compaction,
         faults::nothing_is_lost_when_the_api_server_is_killed_and_restarted,
         faults::a_restore_from_a_backup_is_found_and_every_difference_told,
+        kills::nothing_is_lost_or_doubled_in_15_s_of_kills,
     ));
     all.extend(scenarios!(Cluster:
         changes::nothing_is_lost_while_the_receiver_stands_still_for_60_s,
@@ -69,6 +72,9 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(scenarios!(Quiet:
         stopping::auto_shutdown_exits_after_5_s_with_everything_written,
         stopping::twenty_idle_watches_stop_within_a_second,
+    ));
+    all.extend(scenarios!(OwnControlPlane:
+        chaos::nothing_is_lost_or_doubled_in_a_minute_of_kills_and_cuts,
     ));
     all.extend(scenarios!(OwnControlPlane: load::twenty_thousand_pods_in_little_memory_and_time));
     all
