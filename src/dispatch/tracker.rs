@@ -157,11 +157,11 @@ impl Ledger {
 impl Completion {
     /// The event was accepted.
     pub fn complete(self) {
-        Self::complete_all([self]);
+        Self::complete_all([self], None);
     }
 
     /// The events were all accepted, now. Costs less than one by one where neighbours are of one watch.
-    pub fn complete_all(completions: impl IntoIterator<Item = Self>) {
+    pub fn complete_all(completions: impl IntoIterator<Item = Self>, _written_at: Option<u64>) {
         let now = SystemTime::now();
         let mut completions = completions.into_iter().peekable();
         while let Some(first) = completions.next() {
