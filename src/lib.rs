@@ -85,6 +85,7 @@ pub mod config;
 pub mod controller;
 pub mod dispatch;
 pub mod event;
+pub mod files;
 pub mod health;
 pub mod http;
 pub mod informer;
