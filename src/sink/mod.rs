@@ -17,6 +17,8 @@ mod rescue;
 mod writer;
 
 #[cfg(test)]
+mod rotation_tests;
+#[cfg(test)]
 mod tests;
 
 pub use positions::Position;
