@@ -264,6 +264,7 @@ impl Controller {
             gate: shared.gate.clone(),
             limits: Limits::default(),
             content_is_metadata: rest.content() == Content::Metadata,
+            skip_initial: false,
         };
         let informer = Informer::new(watch, Box::new(rest), Box::new(outlet), context);
         let thread = Joined::spawn(name.clone(), move || informer.run()).map_err(refused)?;

@@ -33,7 +33,6 @@ impl ToldId {
     }
 
     /// Writes into `text` what [`as_text`](Self::as_text) of that id would be, in the place of what it held.
-    #[expect(clippy::missing_panics_doc, reason = "writing to a string does not fail")]
     pub fn write(text: &mut String, uid_json: &str, version: &str, deleted: bool) {
         text.clear();
         let kind = if deleted { 'D' } else { 'P' };

@@ -82,6 +82,13 @@ impl Identity {
         &self.text[..usize::try_from(self.key_len).expect("usize has 32 bits or more")]
     }
 
+    /// What [`key`](Self::key) of `object` would be.
+    pub fn key_of(object: &ObjectRef<'_>) -> Box<str> {
+        let mut key = String::with_capacity(object.namespace_json().len() + END.len_utf8() + object.name_json().len());
+        Self::write_key(&mut key, object);
+        key.into()
+    }
+
     /// Writes into `key` what [`key`](Self::key) of `object` would be.
     pub fn write_key(key: &mut String, object: &ObjectRef<'_>) {
         key.clear();
