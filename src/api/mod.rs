@@ -2,7 +2,9 @@
 //!
 //! Nothing here does I/O, keeps time or logs.
 
+mod change;
 mod field_selector;
+mod file_position;
 mod gvr;
 mod identity;
 mod json_text;
@@ -19,7 +21,9 @@ mod watch_line;
 #[cfg(test)]
 mod decode_tests;
 
+pub use change::{Change, ToldId};
 pub use field_selector::{FieldSelector, FieldSelectorError};
+pub use file_position::FilePosition;
 pub use gvr::{GroupVersionResource, GvrError};
 pub use identity::Identity;
 pub use label_selector::{LabelSelector, LabelSelectorError};

@@ -90,6 +90,22 @@ impl WatchId {
         // Both halves count, as FNV's authors advise for shorter hashes.
         Self((hash >> 32) as u32 ^ hash as u32)
     }
+
+    /// The id as a number, for storing.
+    pub fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// The id that [`to_bits`](Self::to_bits) gave.
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Reads the id that a line carries; `None` when `text` is not eight lowercase hexadecimal digits.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let is_id = text.len() == 8 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_id.then(|| u32::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
 }
 
 /// FNV-1a, 64 bits: stable across builds, which the standard library's hashers do not promise.
@@ -123,5 +139,14 @@ mod tests {
         assert_eq!(WatchId::new("c", &all).to_string(), "16aa8454");
         assert_ne!(WatchId::new("c", &all), WatchId::new("c", &one));
         assert_ne!(WatchId::new("c", &all), WatchId::new("d", &all));
+    }
+
+    #[test]
+    fn a_watch_id_reads_back_from_its_text_alone() {
+        let id = WatchId::from_bits(0x00c0_ffee);
+        assert_eq!((WatchId::from_text("00c0ffee"), WatchId::from_text(&id.to_string())), (Some(id), Some(id)));
+        for wrong in ["", "c0ffee", "00C0FFEE", "+0c0ffee", "00c0ffeg", "000c0ffee"] {
+            assert_eq!(WatchId::from_text(wrong), None, "{wrong:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::machine::{Detour, Note, Pause};
 use crate::api::{Status, Watch};
+use crate::chain::chain;
 use crate::client::Error;
 use crate::health::{Condition, WatchStatus};
 use crate::metrics::{RelistReason, RestartReason, WatchMetrics};
@@ -38,7 +39,7 @@ struct Seldom {
 const SELDOM: Duration = Duration::from_secs(60);
 
 impl Report {
-    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics, listed_before: bool) -> Self {
+    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics) -> Self {
         Self {
             watch,
             status,
@@ -49,7 +50,7 @@ impl Report {
             unreadable: Seldom::default(),
             slow: Seldom::default(),
             begun: Instant::now(),
-            synced: listed_before,
+            synced: false,
         }
     }
 
@@ -136,6 +137,16 @@ impl Report {
         log::info!(objects, resource_version = version; "{}: listed, watching", self.watch.target);
         self.trouble = None;
         self.well();
+    }
+
+    /// A watch is open: everything up to where it goes on from was told, in this run or in an earlier one.
+    pub(super) fn watching(&mut self) {
+        if !self.synced {
+            self.metrics.synced_after(self.begun.elapsed());
+            self.synced = true;
+            log::info!("{}: going on from where the last run has come to", self.watch.target);
+            self.well();
+        }
     }
 
     /// The server answered as it should.
@@ -267,15 +278,4 @@ fn condition_words(condition: Condition) -> &'static str {
         Condition::Absent => "absent",
         Condition::VersionGone => "version gone",
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -2,8 +2,9 @@
 //!
 //! Needs `kubectl`, and `$KUBEBUILDER_ASSETS` (a folder with etcd and kube-apiserver) or `$KUBECONFIG` (a cluster that may be
 //! used for tests). Missing either is a failure. A name, or part of one, runs only what it fits; the scenarios of
-//! `load` run only when they are named.
+//! `load` and `chaos` run only when they are named.
 
+mod chaos;
 mod cluster;
 mod control_plane;
 mod kubectl;
@@ -41,5 +42,12 @@ fn main() -> ExitCode {
 }
 
 fn is_chosen(scenario: &str, names: &[&String]) -> bool {
-    if names.is_empty() { !scenario.starts_with("load::") } else { names.iter().any(|name| scenario.contains(name.as_str())) }
+    if names.is_empty() {
+        !ONLY_BY_NAME.iter().any(|group| scenario.starts_with(group))
+    } else {
+        names.iter().any(|name| scenario.contains(name.as_str()))
+    }
 }
+
+/// What takes long, or the whole machine.
+const ONLY_BY_NAME: [&str; 2] = ["chaos::", "load::"];
