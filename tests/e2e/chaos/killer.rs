@@ -23,8 +23,8 @@ pub(crate) struct Killed {
     pub(crate) failed_starts: usize,
     /// When it first said that it is ready.
     pub(crate) first_ready: Option<Duration>,
-    /// The longest that it ran between two kills without getting ready.
-    pub(crate) longest_unready: Duration,
+    /// The longest time that passed between a start and its being ready, or being killed before that.
+    pub(crate) slowest_start: Duration,
 }
 
 /// A daemon that is started again whenever it ends.
@@ -91,7 +91,7 @@ impl Kept {
         self.killed.kills += 1;
         self.killed.early += usize::from(is_early);
         if !self.is_ready {
-            self.killed.longest_unready = self.killed.longest_unready.max(self.started.elapsed());
+            self.killed.slowest_start = self.killed.slowest_start.max(self.started.elapsed());
         }
         let daemon = self.daemon.take().expect("a kept daemon is there between two calls");
         daemon.kill();
@@ -120,6 +120,7 @@ impl Kept {
             self.start_again();
         } else if !self.is_ready && daemon.http("/ready").is_some_and(|(code, _)| code == 200) {
             self.is_ready = true;
+            self.killed.slowest_start = self.killed.slowest_start.max(self.started.elapsed());
             let ready = self.began.elapsed();
             self.killed.first_ready.get_or_insert(ready);
         }

@@ -1,5 +1,7 @@
 //! What chaos scenarios are made of: a load whose every answer is kept, hands that kill and cut, and a judge of the lines.
 
+pub(crate) mod aftermath;
+pub(crate) mod hand;
 pub(crate) mod judge;
 pub(crate) mod killer;
 pub(crate) mod load;

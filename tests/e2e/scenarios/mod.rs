@@ -75,6 +75,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     ));
     all.extend(scenarios!(OwnControlPlane:
         chaos::nothing_is_lost_or_doubled_in_a_minute_of_kills_and_cuts,
+        chaos::nothing_is_lost_or_doubled_on_a_simulated_server_with_faults,
     ));
     all.extend(scenarios!(OwnControlPlane: load::twenty_thousand_pods_in_little_memory_and_time));
     all
