@@ -1,7 +1,7 @@
 //! Kills a daemon at random moments, and starts it again at once each time.
 
 use crate::daemon::{Daemon, Setup};
-use crate::wait::pause;
+use crate::wait::{SOON, eventually, pause};
 use std::time::{Duration, Instant};
 
 /// When to kill.
@@ -86,6 +86,22 @@ impl Kept {
         }
     }
 
+    /// Waits until it says that it is ready.
+    pub(crate) fn wait_until_ready(&mut self) {
+        eventually(SOON, "the daemon is ready", || {
+            self.look();
+            self.is_ready
+        });
+    }
+
+    /// Kills it, lets `meanwhile` happen, and starts it again.
+    pub(crate) fn stay_down(&mut self, meanwhile: impl FnOnce()) {
+        self.killed.kills += 1;
+        self.daemon.take().expect("a kept daemon is there between two calls").kill();
+        meanwhile();
+        self.start_again();
+    }
+
     /// Kills it and starts it again.
     pub(crate) fn kill(&mut self, is_early: bool) {
         self.killed.kills += 1;
@@ -96,6 +112,11 @@ impl Kept {
         let daemon = self.daemon.take().expect("a kept daemon is there between two calls");
         daemon.kill();
         self.start_again();
+    }
+
+    /// What the daemon that runs now has said.
+    pub(crate) fn log(&self) -> String {
+        self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
     }
 
     /// The daemon as it runs now.

@@ -24,7 +24,8 @@ pub(super) fn seed() -> u64 {
 impl Field {
     /// In two new namespaces of a real cluster.
     pub(super) fn on(cluster: &Cluster) -> Self {
-        cluster.kubectl.create(&widgets_definition());
+        // Other scenarios may have defined it.
+        cluster.kubectl.apply(&widgets_definition());
         cluster.kubectl.run("wait --for=condition=established --timeout=30s crd widgets.chaos.faro.test");
         let [left, right] = ["left", "right"].map(|stem| cluster.namespace(stem));
         Self::of([&left, &right])
