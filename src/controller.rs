@@ -184,7 +184,7 @@ impl Controller {
             return Ok(None);
         }
         let folder = config.json_export.then(|| config.output_dir.clone());
-        let settings = SinkSettings { folder, stdout: config.json_stdout };
+        let settings = SinkSettings { folder, stdout: config.json_stdout, rotate: config.rotate };
         let writer = Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?;
         if let Some(path) = writer.path() {
             log::info!("writing events to {}", path.display());

@@ -52,6 +52,7 @@
 //! | [`informer`] | a pure state machine, its store of identities, and the driver with the I/O | knows who receives its events |
 //! | [`dispatch`] | lanes, workers, handlers, and the tracker of what was accepted | knows where events come from |
 //! | [`sink`] | the JSON record and its writer | knows informer or client |
+//! | [`checkpoint`] | what was accepted, on disk: versions, inventories, the place in the files | is asked by anyone but the controller |
 //! | [`http`] | metrics, health and readiness over HTTP | knows the pipeline |
 //! | [`metrics`], [`health`] | what Faro tells about itself | |
 //! | `sim` | a simulated API server, for tests and demos | is part of an operator's image |
@@ -77,11 +78,14 @@
 //! `cli` (default) builds the program `faro`; `sim` (default) adds the simulated API server; a program that embeds the library says `default-features = false`.
 
 pub mod api;
+mod chain;
+pub mod checkpoint;
 pub mod client;
 pub mod config;
 pub mod controller;
 pub mod dispatch;
 pub mod event;
+pub mod files;
 pub mod health;
 pub mod http;
 pub mod informer;

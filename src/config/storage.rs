@@ -41,7 +41,7 @@ pub struct RotateConfig {
 }
 
 /// How closed files are compressed. Defaults to [`None`](Self::None).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Compression {
     /// They stay as they were written.
     #[default]

@@ -2,6 +2,7 @@
 
 use super::machine::{Detour, Note, Pause};
 use crate::api::{Status, Watch};
+use crate::chain::chain;
 use crate::client::Error;
 use crate::health::{Condition, WatchStatus};
 use crate::metrics::{RelistReason, RestartReason, WatchMetrics};
@@ -277,15 +278,4 @@ fn condition_words(condition: Condition) -> &'static str {
         Condition::Absent => "absent",
         Condition::VersionGone => "version gone",
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }

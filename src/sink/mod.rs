@@ -9,12 +9,15 @@
 //!   back to the watches through the bounded batch.
 
 mod batch;
-mod file;
+mod events_file;
 mod output;
+mod positions;
 mod record;
+mod rescue;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+pub use positions::Position;
 pub use writer::{SinkError, SinkSettings, Writer};

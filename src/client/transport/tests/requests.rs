@@ -1,9 +1,10 @@
 //! What is sent, and what an answer means.
 
 use crate::api::Fault;
+use crate::chain::chain;
 use crate::client::endpoint::LoginSource;
 use crate::client::secret::Secret;
-use crate::client::testing::{Server, answer, chain, client, endpoint, fetch, get, header, notes, ok, serve_http};
+use crate::client::testing::{Server, answer, client, endpoint, fetch, get, header, notes, ok, serve_http};
 use crate::client::transport::Get;
 use crate::client::{Client, Error};
 use crossbeam_channel::Receiver;

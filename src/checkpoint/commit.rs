@@ -1,0 +1,69 @@
+//! What goes into the state and what comes out of it.
+
+use crate::api::{Change, FilePosition, Identity, ResourceVersion, ToldId, WatchId};
+use std::time::SystemTime;
+
+/// One transaction: what changed since the one before. Doing the same one again changes nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// Which cluster the state belongs to; `None` leaves it as it is.
+    pub cluster: Option<ClusterIdentity>,
+    /// Up to where the events files are in the inventories; `None` leaves it as it is.
+    pub position: Option<FilePosition>,
+    /// The watches that moved on. One that is not here stays as it is.
+    pub watches: Vec<WatchCommit>,
+}
+
+/// How far one watch is, and what changed in it.
+#[derive(Clone, Debug)]
+pub struct WatchCommit {
+    /// Which watch; one that is new to the state is added.
+    pub id: WatchId,
+    /// Its [`WatchTarget`](crate::api::WatchTarget) as text, selectors included.
+    pub target: String,
+    /// The version up to which everything was accepted.
+    pub version: Option<ResourceVersion>,
+    /// Whether a list was under way, so that the inventory is ahead of the version.
+    pub listing: bool,
+    /// What changed in the inventory, in order: of the changes of one key or id the last one counts.
+    pub changes: Vec<Change>,
+    /// Whether all told ids from before are forgotten first.
+    pub clear_told: bool,
+}
+
+/// Whose state it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterIdentity {
+    /// The uid of the namespace `kube-system` where that can be read, else the server's URL.
+    pub id: String,
+    /// The server's URL.
+    pub server: String,
+}
+
+/// One watch of the state, without its inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredWatch {
+    /// Which watch.
+    pub id: WatchId,
+    /// Its target as text.
+    pub target: String,
+    /// The version up to which everything was accepted.
+    pub version: Option<ResourceVersion>,
+    /// Whether a list was under way.
+    pub listing: bool,
+    /// When it was last committed, in whole seconds.
+    pub seen: SystemTime,
+}
+
+/// All that is known of one watch.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The version up to which everything was accepted.
+    pub version: Option<ResourceVersion>,
+    /// Whether a list was under way.
+    pub listing: bool,
+    /// The objects that were told and not yet told as deleted, in no order.
+    pub known: Vec<Identity>,
+    /// The events that are in the files though they are newer than `version`, in no order.
+    pub told: Vec<ToldId>,
+}

@@ -1,0 +1,152 @@
+//! The state of one folder: what the controller reads at a start and commits to after that.
+
+use super::commit::{ClusterIdentity, Commit, Progress, StoredWatch};
+use super::database::{Database, StateRows};
+use super::lock::Lock;
+use super::{StateError, folder, rows};
+use crate::api::{FilePosition, WatchId};
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The state of one folder, which is locked for as long as this lives.
+pub struct StateStore {
+    /// `None` from a commit that failed to the next one.
+    database: Option<Database>,
+    open: Box<dyn Fn() -> Result<Database, StateError> + Send>,
+    /// For errors.
+    path: PathBuf,
+    // Dropped after the database: nobody else may open that before it is closed.
+    _lock: Option<Lock>,
+}
+
+impl StateStore {
+    /// Makes `folder` where it is not there, locks it, and opens the state in it, or begins one.
+    ///
+    /// # Errors
+    ///
+    /// When the folder is another process's, when it cannot be written, and when the state in it cannot be read.
+    ///
+    /// # Blocking
+    ///
+    /// Reads and checks the whole file.
+    pub fn open(folder: &Path) -> Result<Self, StateError> {
+        folder::make(folder)?;
+        let lock = Lock::take(folder)?;
+        let owned = folder.to_owned();
+        let open = Box::new(move || folder::open(&owned));
+        Ok(Self { database: Some(open()?), open, path: folder.join(folder::STATE_FILE), _lock: Some(lock) })
+    }
+
+    /// Whether nothing was ever committed.
+    pub fn is_new(&self) -> bool {
+        self.database.as_ref().is_some_and(Database::is_new)
+    }
+
+    /// Whose state it is.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is closed since a commit failed.
+    pub fn cluster(&self) -> Result<Option<ClusterIdentity>, StateError> {
+        self.rows(rows::cluster)
+    }
+
+    /// Up to where the events files are in the inventories.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is closed since a commit failed.
+    pub fn position(&self) -> Result<Option<FilePosition>, StateError> {
+        self.rows(rows::position)
+    }
+
+    /// Every watch that was committed and not forgotten.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is closed since a commit failed.
+    pub fn watches(&self) -> Result<Vec<StoredWatch>, StateError> {
+        self.rows(rows::watches)
+    }
+
+    /// All that is known of one watch; `None` for one that was never committed, or was forgotten.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is closed since a commit failed.
+    ///
+    /// # Blocking
+    ///
+    /// Reads the whole file, as [`load_all`](Self::load_all) does.
+    pub fn load(&self, id: WatchId) -> Result<Option<Progress>, StateError> {
+        Ok(self.database()?.load(Some(id)).map_err(|error| self.cannot_read(error))?.remove(&id))
+    }
+
+    /// All that is known of every watch, in one pass.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is closed since a commit failed.
+    ///
+    /// # Blocking
+    ///
+    /// Reads the whole file.
+    pub fn load_all(&self) -> Result<HashMap<WatchId, Progress>, StateError> {
+        self.database()?.load(None).map_err(|error| self.cannot_read(error))
+    }
+
+    /// Writes `commit`, whole or not at all; it is on the disk when this returns without an error.
+    ///
+    /// After an error the same commit may be tried again, also when it had reached the disk.
+    ///
+    /// # Errors
+    ///
+    /// When the disk is full or fails; and, after such an error, when the file cannot be opened again.
+    ///
+    /// # Blocking
+    ///
+    /// Waits for the disk, twice; after an error, reads the whole file.
+    pub fn commit(&mut self, commit: &Commit) -> Result<(), StateError> {
+        self.write(|database| database.commit(commit, SystemTime::now()))
+    }
+
+    /// Removes all that is known of one watch, as a commit does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`commit`](Self::commit).
+    pub fn forget(&mut self, id: WatchId) -> Result<(), StateError> {
+        self.write(|database| database.forget(id))
+    }
+
+    /// redb does nothing more after an error; what it had done shows when the file is opened again.
+    fn write(&mut self, write: impl FnOnce(&mut Database) -> Result<(), redb::Error>) -> Result<(), StateError> {
+        let mut database = match self.database.take() {
+            Some(database) => database,
+            None => (self.open)()?,
+        };
+        write(&mut database).map_err(|error| StateError::Write { path: self.path.clone(), source: error.into() })?;
+        self.database = Some(database);
+        Ok(())
+    }
+
+    fn rows<T>(&self, read: impl FnOnce(&StateRows) -> Result<T, redb::StorageError>) -> Result<T, StateError> {
+        self.database()?.rows(read).map_err(|error| self.cannot_read(error))
+    }
+
+    fn database(&self) -> Result<&Database, StateError> {
+        self.database.as_ref().ok_or_else(|| StateError::Closed { path: self.path.clone() })
+    }
+
+    fn cannot_read(&self, error: redb::Error) -> StateError {
+        StateError::Open { path: self.path.clone(), source: error.into() }
+    }
+}
+
+impl fmt::Debug for StateStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}

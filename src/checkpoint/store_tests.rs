@@ -1,0 +1,200 @@
+//! The state as its user sees it: folders, locks, files, and what is read back.
+
+use super::testing::{Model, ModelWatch, identity, random_commit};
+use super::*;
+use crate::api::{Change, FilePosition, ResourceVersion, ToldId, WatchId};
+use fastrand::Rng;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+
+pub(super) fn held(store: &StateStore) -> Model {
+    let all = store.load_all().unwrap();
+    let ids: BTreeSet<_> = store.watches().unwrap().iter().map(|watch| watch.id).collect();
+    assert_eq!(ids, all.keys().copied().collect());
+    Model {
+        cluster: store.cluster().unwrap().map(|cluster| cluster.id),
+        position: store.position().unwrap(),
+        watches: all.iter().map(|(id, progress)| (*id, ModelWatch::of(progress))).collect(),
+    }
+}
+
+fn watch(id: u32, changes: Vec<Change>) -> WatchCommit {
+    let version = ResourceVersion::new("7");
+    WatchCommit { id: WatchId::from_bits(id), target: "v1/pods".to_owned(), version, listing: false, changes, clear_told: false }
+}
+
+fn commit(watches: Vec<WatchCommit>) -> Commit {
+    Commit { cluster: None, position: None, watches }
+}
+
+#[test]
+fn a_state_holds_what_was_committed_however_often_it_is_opened() {
+    for seed in 0..4 {
+        let (mut rng, folder, mut model) = (Rng::with_seed(seed), TempDir::new().unwrap(), Model::default());
+        let mut store = StateStore::open(folder.path()).unwrap();
+        for n in 0..150 {
+            let commit = random_commit(&mut rng, 100);
+            store.commit(&commit).unwrap();
+            model.apply(&commit);
+            match rng.u8(..) {
+                0..8 => {
+                    drop(store);
+                    store = StateStore::open(folder.path()).unwrap();
+                }
+                8..16 => store.commit(&commit).unwrap(),
+                16..24 => {
+                    let id = WatchId::from_bits(rng.u32(0..4));
+                    store.forget(id).unwrap();
+                    model.watches.remove(&id);
+                }
+                24..64 => {
+                    let id = WatchId::from_bits(rng.u32(0..4));
+                    let loaded = store.load(id).unwrap();
+                    assert_eq!(loaded.map(|progress| ModelWatch::of(&progress)).as_ref(), model.watches.get(&id), "seed {seed}");
+                }
+                64.. => continue,
+            }
+            assert_eq!(held(&store), model, "seed {seed}, commit {n}");
+        }
+        drop(store);
+        assert_eq!(held(&StateStore::open(folder.path()).unwrap()), model, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_state_is_new_until_the_first_commit() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("made/here");
+    for _ in 0..2 {
+        let store = StateStore::open(&path).unwrap();
+        assert!(store.is_new());
+        assert_eq!(held(&store), Model::default());
+    }
+    let mut store = StateStore::open(&path).unwrap();
+    let position = Some(FilePosition { file: "events-1.json".to_owned(), offset: 7 });
+    store.commit(&Commit { position: position.clone(), ..Commit::default() }).unwrap();
+    assert!(!store.is_new());
+    drop(store);
+    let store = StateStore::open(&path).unwrap();
+    assert!(!store.is_new());
+    assert_eq!(store.position().unwrap(), position);
+}
+
+#[test]
+fn a_watch_says_what_it_was_and_when_it_was_last_committed() {
+    let folder = TempDir::new().unwrap();
+    let mut store = StateStore::open(folder.path()).unwrap();
+    let before = SystemTime::now() - Duration::from_secs(2);
+    store.commit(&commit(vec![WatchCommit { listing: true, version: None, ..watch(0xc0_ffee, Vec::new()) }])).unwrap();
+    let [stored] = &store.watches().unwrap()[..] else { panic!("one watch was committed") };
+    let (id, target) = (WatchId::from_text("00c0ffee").unwrap(), "v1/pods".to_owned());
+    assert!(stored.seen > before && stored.seen <= SystemTime::now());
+    assert_eq!(stored, &StoredWatch { id, target, version: None, listing: true, seen: stored.seen });
+}
+
+#[test]
+fn what_was_forgotten_does_not_come_back_with_the_same_watch() {
+    let folder = TempDir::new().unwrap();
+    let mut store = StateStore::open(folder.path()).unwrap();
+    let told = Change::Told(ToldId::new("u", "7", false));
+    let changes = vec![Change::Known(identity("n", "a", 7, 0)), told];
+    store.commit(&commit(vec![watch(1, changes.clone()), watch(2, changes)])).unwrap();
+    store.forget(WatchId::from_bits(1)).unwrap();
+    store.commit(&commit(vec![watch(1, Vec::new())])).unwrap();
+    drop(store);
+    let store = StateStore::open(folder.path()).unwrap();
+    let sizes = [1, 2].map(|id| {
+        let progress = store.load(WatchId::from_bits(id)).unwrap().unwrap();
+        (progress.known.len(), progress.told.len())
+    });
+    assert_eq!(sizes, [(0, 0), (1, 1)]);
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_folder() {
+    let folder = TempDir::new().unwrap();
+    let store = StateStore::open(folder.path()).unwrap();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for error in [StateStore::open(folder.path()).err(), reset(folder.path()).err()] {
+        let text = error.unwrap().to_string();
+        let start = format!("state folder {} is in use by faro on {}", folder.path().display(), host.trim());
+        assert!(text.starts_with(&format!("{start}, pid {}, since 2", std::process::id())), "{text}");
+        assert!(text.ends_with("Z; stop it, or give this one its own state.dir"), "{text}");
+    }
+    // One who has the lock and has not yet said who it is.
+    File::create(folder.path().join("lock")).unwrap();
+    let text = StateStore::open(folder.path()).unwrap_err().to_string();
+    assert!(text.contains("in use by another process that has not yet said who it is;"), "{text}");
+    drop(store);
+    StateStore::open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_reset_leaves_nothing_of_the_state_and_nothing_else_touched() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("notes"), "mine").unwrap();
+    fs::write(folder.path().join("state.redb.new"), "half made").unwrap();
+    let mut store = StateStore::open(folder.path()).unwrap();
+    store.commit(&commit(vec![watch(1, vec![Change::Known(identity("n", "a", 7, 0))])])).unwrap();
+    drop(store);
+    reset(folder.path()).unwrap();
+    reset(folder.path()).unwrap();
+    let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["lock", "notes"]);
+    assert!(StateStore::open(folder.path()).unwrap().is_new());
+}
+
+#[test]
+fn nobody_else_can_read_the_state() {
+    let parent = TempDir::new().unwrap();
+    let folder = parent.path().join("state");
+    drop(StateStore::open(&folder).unwrap());
+    for (path, expected) in [("", 0o700), ("lock", 0o600), ("state.redb", 0o600)] {
+        let mode = fs::metadata(folder.join(path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, expected, "{path:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_state_of_ours_is_an_error_with_a_way_out() {
+    check_refused("it is empty", |_| Vec::new());
+    check_refused("Not a redb database", |_| b"not a database, but long enough to be one".to_vec());
+    check_refused("is damaged", |bytes| bytes[..bytes.len() / 2].to_vec());
+    check_refused("is damaged", |bytes| [bytes, &[0; 512]].concat());
+}
+
+fn check_refused(reason: &str, spoil: impl FnOnce(&[u8]) -> Vec<u8>) {
+    let folder = TempDir::new().unwrap();
+    drop(StateStore::open(folder.path()).unwrap());
+    let path = folder.path().join("state.redb");
+    let spoilt = spoil(&fs::read(&path).unwrap());
+    fs::write(&path, &spoilt).unwrap();
+    let text = StateStore::open(folder.path()).unwrap_err().to_string();
+    let way_out = "start with --reset-state, which forgets what was told and tells everything anew";
+    assert!(text.contains(&path.display().to_string()) && text.contains(reason) && text.ends_with(way_out), "{text}");
+    assert_eq!(fs::read(&path).unwrap(), spoilt, "what cannot be read is left as it is");
+}
+
+#[test]
+fn another_format_is_not_taken_for_damage() {
+    let folder = TempDir::new().unwrap();
+    drop(StateStore::open(folder.path()).unwrap());
+    write_row(folder.path(), "format", "2");
+    let text = StateStore::open(folder.path()).unwrap_err().to_string();
+    assert!(text.contains("is of format 2, and this faro knows format 1: run the faro that wrote it, or start with"), "{text}");
+    write_row(folder.path(), "program", "other");
+    let text = StateStore::open(folder.path()).unwrap_err().to_string();
+    assert!(text.contains("is damaged (it is not faro's)"), "{text}");
+}
+
+fn write_row(folder: &Path, key: &str, value: &str) {
+    let redb = redb::Database::open(folder.join("state.redb")).unwrap();
+    let transaction = redb.begin_write().unwrap();
+    transaction.open_table(super::rows::STATE).unwrap().insert(key, value).unwrap();
+    transaction.commit().unwrap();
+}
