@@ -7,5 +7,6 @@ pub(crate) mod judge;
 pub(crate) mod killer;
 pub(crate) mod load;
 pub(crate) mod mount;
+pub(crate) mod simulator;
 pub(crate) mod story;
 pub(crate) mod truth;

@@ -120,6 +120,8 @@ fn of_chaos() -> Vec<Scenario> {
         chaos::nothing_is_lost_when_it_is_killed_while_the_disk_is_full,
         chaos::nothing_is_lost_when_the_output_folder_is_away,
         chaos::nothing_is_lost_when_the_disk_is_read_only,
+        chaos::the_state_costs_at_most_a_quarter_of_processor_time,
+        chaos::what_a_hundred_thousand_known_pods_take,
     )
     .into()
 }

@@ -1,5 +1,6 @@
 //! Whatever befalls Faro itself, its server and its disk: nothing lost, nothing doubled. `make chaos` runs these.
 
+mod cost;
 mod disk;
 mod downtime;
 mod field;
@@ -7,6 +8,7 @@ pub(super) mod kills;
 mod many;
 mod simulated;
 
+pub(super) use cost::{the_state_costs_at_most_a_quarter_of_processor_time, what_a_hundred_thousand_known_pods_take};
 pub(super) use disk::{
     nothing_is_lost_when_it_is_killed_while_the_disk_is_full, nothing_is_lost_when_the_disk_is_full_for_10_s,
     nothing_is_lost_when_the_disk_is_read_only, nothing_is_lost_when_the_output_folder_is_away,
