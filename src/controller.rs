@@ -3,6 +3,7 @@
 //!
 //! Holds no logic of its own: its plan says what is watched, an informer how.
 
+mod fold;
 mod keeper;
 mod memory;
 mod plan;

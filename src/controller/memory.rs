@@ -43,7 +43,10 @@ impl Memory {
         if !config.state.enabled {
             return Ok(None);
         }
-        let store = StateStore::open(&config.state.dir)?;
+        let mut store = StateStore::open(&config.state.dir)?;
+        if config.json_export {
+            super::fold::take_in(&mut store, &config.output_dir)?;
+        }
         let stored = store.watches()?;
         Ok(Some(Self { store, stored }))
     }
@@ -117,6 +120,6 @@ pub(super) fn resume_of(progress: Option<Progress>) -> (Resume, Accepted) {
     let accepted = Accepted { version: version.clone(), listing };
     let listed_before = version.is_some();
     // While a list was under way the objects were ahead of the version: only a comparison finds what is missing.
-    let (version, told) = if listing { (None, Vec::new()) } else { (version, told) };
+    let (version, told) = if listing || !listed_before { (None, Vec::new()) } else { (version, told) };
     (Resume { known, version, told, listed_before }, accepted)
 }
