@@ -9,6 +9,7 @@ use crate::api::{Scope, Watch, WatchTarget};
 use crate::client::{self, Client, Content, Interrupt, RestListWatch, Transport};
 use crate::config::{Config, MetricsConfig};
 use crate::dispatch::{self, Dispatcher, EventHandler, Export};
+use crate::files::Keeping;
 use crate::health::{Health, WatchStatus};
 use crate::http::{HttpError, HttpServer, HttpSettings};
 use crate::informer::{Context, Informer, Limits, ListGate};
@@ -184,7 +185,13 @@ impl Controller {
             return Ok(None);
         }
         let folder = config.json_export.then(|| config.output_dir.clone());
-        let settings = SinkSettings { folder, stdout: config.json_stdout, rotate: config.rotate };
+        let settings = SinkSettings {
+            folder,
+            stdout: config.json_stdout,
+            rotate: config.rotate,
+            keep: Keeping { compress: config.compress, retain: config.retain },
+            ..SinkSettings::default()
+        };
         let writer = Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?;
         if let Some(path) = writer.path() {
             log::info!("writing events to {}", path.display());

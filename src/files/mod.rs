@@ -1,15 +1,20 @@
 //! Files that follow each other in a folder: their names, and what becomes of those that are closed.
 //!
 //! Events files and log files are named, rotated, compressed and removed in the same way. A [`FileName`] sorts by age. Whoever
-//! writes begins the next file with [`create`]; a closed file is never written again.
+//! writes begins the next file with [`create`]; a closed file is never written again, and a [`Keeper`] compresses and removes it.
 
+mod compress;
+mod keeper;
 mod layer;
 #[cfg(test)]
 pub(crate) mod memory;
 mod name;
+mod tidy;
 
+pub use keeper::Keeper;
 pub(crate) use layer::{Disk, Entry, Layer, LayerFile};
 pub use name::{FileKind, FileName};
+pub use tidy::Keeping;
 
 use jiff::Timestamp;
 use std::fs::File;
