@@ -202,7 +202,7 @@ impl Controller {
             stdout: config.json_stdout,
             rotate: config.rotate,
             keep: Keeping { compress: config.compress, retain: config.retain },
-            ..SinkSettings::default()
+            hold_until_committed: config.state.enabled,
         };
         let writer = Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?;
         if let Some(path) = writer.path() {

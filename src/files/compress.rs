@@ -66,10 +66,12 @@ fn copy(source: &dyn LayerFile, file: &mut dyn LayerFile, compression: Compressi
     let mut source = Source { file: source, offset: 0, work, error: None };
     let mut target = Target { file, work, error: None };
     match compression {
-        Compression::None => drop(io::copy(&mut source, &mut target)?),
+        Compression::None => {
+            io::copy(&mut source, &mut target)?;
+        }
         Compression::Gzip => {
             let mut encoder = GzEncoder::new(&mut target, flate2::Compression::default());
-            drop(io::copy(&mut source, &mut encoder)?);
+            io::copy(&mut source, &mut encoder)?;
             encoder.finish()?;
         }
         Compression::Zstd => {

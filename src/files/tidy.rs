@@ -6,7 +6,7 @@ use super::compress::{Work, compress, remove_if_there};
 use super::layer::{Entry, Layer};
 use super::name::{FileKind, FileName};
 use crate::config::{Compression, RetainConfig};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -56,6 +56,10 @@ impl Folder<'_> {
 
     /// Compresses and removes. What fails does not keep the rest from being done; the first failure is returned.
     pub(super) fn tidy(&self, keeping: &Keeping, touch: Touch, now: SystemTime, work: &Work<'_>) -> io::Result<()> {
+        if self.layer.list(self.path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            // Whoever writes makes the folder again, when there is something to write.
+            return Ok(());
+        }
         let compressed = self.compress_closed(keeping.compress, touch, work);
         let removed = self.remove_old(&keeping.retain, touch, now);
         compressed.and(removed)
@@ -76,6 +80,7 @@ impl Folder<'_> {
 
     fn remove_old(&self, retain: &RetainConfig, touch: Touch, now: SystemTime) -> io::Result<()> {
         let mut total: u64 = super::names(self.layer, self.path, self.kind)?.iter().map(|(_, entry)| entry.bytes).sum();
+        let (mut count, mut bytes) = (0, 0);
         for (_, entry) in self.closed(touch)? {
             let age = now.duration_since(entry.modified).unwrap_or_default();
             let is_old = retain.max_age.is_some_and(|max_age| age > max_age);
@@ -83,8 +88,11 @@ impl Folder<'_> {
             if (is_old || is_too_much) && !self.is_open(&entry.name)? {
                 self.remove(&entry.name)?;
                 total -= entry.bytes;
-                log::info!(bytes = entry.bytes; "removed {}, as `retain` says", self.path.join(&entry.name).display());
+                (count, bytes) = (count + 1, bytes + entry.bytes);
             }
+        }
+        if count > 0 {
+            log::info!(files = count, bytes = bytes; "removed the oldest files in {}, as `retain` says", self.path.display());
         }
         Ok(())
     }
@@ -118,7 +126,6 @@ mod tests {
     use super::*;
     use crate::files::memory::{MemoryDisk, Step, everything};
     use crate::health::Pulse;
-    use std::io::ErrorKind;
     use std::time::Duration;
 
     const FOLDER: &str = "memory";
@@ -186,7 +193,7 @@ mod tests {
         check(Compression::None, Some(0), Touch::Before(name(0)), "0 1 2 3 4 5");
         check(Compression::None, Some(0), Touch::Before(name(3)), "3 4 5");
         check(Compression::Gzip, None, Touch::Before(name(3)), "0g 1g 2g 3 4 5");
-        check(Compression::None, Some(0), Touch::Before(name(60)), "5");
+        check(Compression::None, Some(0), Touch::Before(name(59)), "5");
     }
 
     #[test]
