@@ -3,9 +3,10 @@
 //!
 //! Holds no logic of its own: its plan says what is watched, an informer how.
 
+mod namespaces;
 mod plan;
 
-use crate::api::{Scope, Watch, WatchTarget};
+use crate::api::{Scope, Watch};
 use crate::client::{self, Client, Content, Interrupt, RestListWatch, Transport};
 use crate::config::{Config, MetricsConfig};
 use crate::dispatch::{self, Dispatcher, EventHandler, Export};
@@ -76,6 +77,7 @@ pub enum ControllerError {
 
 /// What runs, in the order in which it stops.
 struct Running {
+    /// Every thread that asks the server.
     informers: Vec<(Interrupt, Joined)>,
     dispatcher: Dispatcher,
     writer: Option<Arc<Writer>>,
@@ -167,7 +169,7 @@ impl Controller {
         let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
         let dispatcher = Dispatcher::new(dispatch::Settings::default(), handlers, export, health.clone());
         let mut running = Running { informers: Vec::new(), dispatcher, writer, health: health.clone(), _http: http };
-        let shared = Shared { metrics, health, content, gate: ListGate::default() };
+        let shared = Shared { metrics, health, content, gate: ListGate::new(config.max_concurrent_lists) };
         match self.start_informers(&mut running, &shared) {
             Ok(()) => Ok(running),
             Err(error) => {
@@ -206,6 +208,7 @@ impl Controller {
     fn start_informers(&self, running: &mut Running, shared: &Shared) -> Result<(), ControllerError> {
         let (cluster, plan) = self.survey()?;
         // All are known before the first is synced: ready means all of them.
+        let names: BTreeSet<_> = plan.keys().filter_map(|target| target.namespace.clone()).collect();
         let known = plan.into_iter().map(|(target, scope)| {
             let watch = Arc::new(Watch::new(target, &cluster, self.0.config.cluster_name.clone()));
             (shared.health.add_watch(Arc::clone(&watch)), watch, scope)
@@ -214,6 +217,7 @@ impl Controller {
             running.informers.push(self.start_informer(status, watch, scope, &running.dispatcher, shared)?);
         }
         log::info!(watches = running.informers.len(); "watching");
+        running.informers.extend(namespaces::look_up(self.0.client.transport(), names)?);
         Ok(())
     }
 
@@ -228,7 +232,6 @@ impl Controller {
         let plan = plan::plan(self.0.config.watches(), &discovery)?;
         // Where kube-system cannot be read, the URL stands for the cluster.
         let cluster = transport.cluster_uid().map_err(failed)?.unwrap_or_else(|| client.server().to_owned());
-        tell_missing_namespaces(&transport, plan.keys()).map_err(failed)?;
         Ok((cluster, plan))
     }
 
@@ -296,28 +299,3 @@ impl Controller {
         Summary { unfinished: dispatcher.unfinished() }
     }
 }
-
-/// Says which namespaces are not there: a mistyped one looks like one in which nothing happens.
-fn tell_missing_namespaces<'a>(
-    transport: &Transport,
-    targets: impl Iterator<Item = &'a WatchTarget>,
-) -> Result<(), client::Error> {
-    let names: BTreeSet<&str> = targets.filter_map(|target| target.namespace.as_deref()).collect();
-    for name in names.into_iter().take(NAMESPACES_LOOKED_UP_MAX) {
-        match transport.has_namespace(name) {
-            Ok(Some(true)) => {}
-            Ok(Some(false)) => log::warn!("namespace {name}: not there; what is watched in it stays empty until it is created"),
-            // Who may not read one may not read the others; the watches need no such right.
-            Ok(None) => break,
-            Err(error @ client::Error::Stopped { .. }) => return Err(error),
-            Err(error) => {
-                log::debug!("namespace {name}: cannot tell whether it is there: {error}");
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// So many namespaces are looked up before the watches start: at a few milliseconds each, under a second.
-const NAMESPACES_LOOKED_UP_MAX: usize = 100;
