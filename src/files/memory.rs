@@ -3,6 +3,7 @@
 use super::layer::{Entry, Layer, LayerFile};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
@@ -137,6 +138,18 @@ impl MemoryDisk {
         let node = state.nodes.len() - 1;
         state.names.insert(path.to_owned(), node);
         state.synced_names.insert(path.to_owned(), node);
+    }
+
+    /// Makes a part of a file blank, as a page that was lost.
+    pub(crate) fn blank(&self, path: &Path, range: Range<usize>) {
+        let mut state = self.state();
+        let node = state.node(path).unwrap();
+        state.nodes[node].content[range].fill(0);
+    }
+
+    /// Removes a name, as somebody else does.
+    pub(crate) fn delete(&self, path: &Path) {
+        self.state().change_name(NameChange::Unlink(path.to_owned()));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -13,11 +13,19 @@ mod events_file;
 mod output;
 mod positions;
 mod record;
+mod recover;
 mod rescue;
+mod told_line;
 mod writer;
 
+#[cfg(test)]
+mod recover_tests;
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod tests;
 
 pub use positions::Position;
+pub use recover::recover;
+pub use told_line::ToldLine;
 pub use writer::{SinkError, SinkSettings, Writer};

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 const FOLDER: &str = "memory";
 
-fn full() -> io::Error {
+pub(super) fn full() -> io::Error {
     ErrorKind::StorageFull.into()
 }
 
@@ -32,7 +32,7 @@ fn disk(mut plan: impl FnMut(usize, usize) -> io::Result<usize> + Send + 'static
 }
 
 /// All lines on `disk`, the oldest first; every file is whole and synced when `synced` says so.
-fn content(disk: &MemoryDisk, synced: bool) -> String {
+pub(super) fn content(disk: &MemoryDisk, synced: bool) -> String {
     let text = |path: &PathBuf| {
         assert!(FileName::parse(path.file_name().unwrap().to_str().unwrap()).is_some(), "{}", path.display());
         assert!(!synced || disk.is_synced(path), "{}", path.display());
@@ -72,27 +72,20 @@ impl Write for Broken {
 }
 
 /// A writer, and all around it that a test looks at.
-struct Bench {
-    writer: Arc<Writer>,
-    ledger: Arc<Ledger>,
-    health: Health,
-    stop: Stop,
-    expected: String,
+pub(super) struct Bench {
+    pub(super) writer: Arc<Writer>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) health: Health,
+    pub(super) stop: Stop,
+    pub(super) expected: String,
 }
 
 impl Bench {
-    fn on(disk: &MemoryDisk) -> Self {
+    pub(super) fn on(disk: &MemoryDisk) -> Self {
         Self::with(Some(disk), RotateConfig::default(), None)
     }
 
-    /// With files that are closed before they grow beyond `max_bytes`.
-    fn rotating(disk: &MemoryDisk, max_bytes: u64) -> Self {
-        let mut rotate = RotateConfig::default();
-        rotate.max_bytes = max_bytes;
-        Self::with(Some(disk), rotate, None)
-    }
-
-    fn with(disk: Option<&MemoryDisk>, rotate: RotateConfig, stdout: Option<Box<dyn Write + Send>>) -> Self {
+    pub(super) fn with(disk: Option<&MemoryDisk>, rotate: RotateConfig, stdout: Option<Box<dyn Write + Send>>) -> Self {
         let folder = disk.map(|disk| (FOLDER.into(), Arc::new(disk.clone()) as Arc<dyn Layer>));
         Self::open(|metrics, health, stop| {
             let pace = Pace { first: Duration::ZERO, max: Duration::from_millis(1) };
@@ -100,13 +93,13 @@ impl Bench {
         })
     }
 
-    fn open(open: impl FnOnce(Metrics, Health, Stop) -> Result<Arc<Writer>, SinkError>) -> Self {
+    pub(super) fn open(open: impl FnOnce(Metrics, Health, Stop) -> Result<Arc<Writer>, SinkError>) -> Self {
         let (health, stop) = (Health::default(), Stop::new());
         let writer = open(Metrics::default(), health.clone(), stop.clone()).unwrap();
         Self { writer, ledger: ledger(), health, stop, expected: String::new() }
     }
 
-    fn export(&mut self, version: u64) {
+    pub(super) fn export(&mut self, version: u64) {
         let event: MatchedEvent = event(&watch("v1/pods"), &format!("pod-{}", version % 10), version);
         self.writer.export(&event, completion(&self.ledger, &event));
         self.writer.flush();
@@ -115,7 +108,7 @@ impl Bench {
         self.expected.push_str(std::str::from_utf8(&line).unwrap());
     }
 
-    fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
+    pub(super) fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !condition(self) {
             assert!(Instant::now() < deadline, "not in time: {:?}", self.health.readiness().sink_failure);

@@ -56,6 +56,14 @@ pub enum SinkError {
         /// Why they cannot be read back.
         source: io::Error,
     },
+    /// What an earlier run wrote cannot be read back.
+    #[error("cannot go on from the events in {}; make them readable and writable for the user that runs faro", path.display())]
+    Recover {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// The writing thread cannot be started.
     #[error("cannot start the thread that writes events")]
     Thread {

@@ -24,6 +24,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == chaos::simulator::SERVE) {
+        return chaos::simulator::serve();
+    }
     let names: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let all = scenarios::all();
     let chosen: Vec<Scenario> = all.iter().filter(|scenario| is_chosen(scenario.name, &names)).copied().collect();

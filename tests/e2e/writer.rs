@@ -189,7 +189,7 @@ impl Kind {
     }
 
     /// What changes is an annotation: metadata is all that the daemon asks for.
-    fn object(self, namespace: &str, name: &str, labels: &Value, data: &str) -> String {
+    pub(crate) fn object(self, namespace: &str, name: &str, labels: &Value, data: &str) -> String {
         let metadata = json!({"name": name, "namespace": namespace, "labels": labels, "annotations": {"e2e": data}});
         json!({"apiVersion": self.api_version, "kind": self.name, "metadata": metadata}).to_string()
     }

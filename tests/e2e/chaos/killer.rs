@@ -1,7 +1,7 @@
 //! Kills a daemon at random moments, and starts it again at once each time.
 
 use crate::daemon::{Daemon, Setup};
-use crate::wait::pause;
+use crate::wait::{SOON, eventually, pause};
 use std::time::{Duration, Instant};
 
 /// When to kill.
@@ -23,8 +23,8 @@ pub(crate) struct Killed {
     pub(crate) failed_starts: usize,
     /// When it first said that it is ready.
     pub(crate) first_ready: Option<Duration>,
-    /// The longest that it ran between two kills without getting ready.
-    pub(crate) longest_unready: Duration,
+    /// The longest time that passed between a start and its being ready, or being killed before that.
+    pub(crate) slowest_start: Duration,
 }
 
 /// A daemon that is started again whenever it ends.
@@ -86,16 +86,37 @@ impl Kept {
         }
     }
 
+    /// Waits until it says that it is ready.
+    pub(crate) fn wait_until_ready(&mut self) {
+        eventually(SOON, "the daemon is ready", || {
+            self.look();
+            self.is_ready
+        });
+    }
+
+    /// Kills it, lets `meanwhile` happen, and starts it again.
+    pub(crate) fn stay_down(&mut self, meanwhile: impl FnOnce()) {
+        self.killed.kills += 1;
+        self.daemon.take().expect("a kept daemon is there between two calls").kill();
+        meanwhile();
+        self.start_again();
+    }
+
     /// Kills it and starts it again.
     pub(crate) fn kill(&mut self, is_early: bool) {
         self.killed.kills += 1;
         self.killed.early += usize::from(is_early);
         if !self.is_ready {
-            self.killed.longest_unready = self.killed.longest_unready.max(self.started.elapsed());
+            self.killed.slowest_start = self.killed.slowest_start.max(self.started.elapsed());
         }
         let daemon = self.daemon.take().expect("a kept daemon is there between two calls");
         daemon.kill();
         self.start_again();
+    }
+
+    /// What the daemon that runs now has said.
+    pub(crate) fn log(&self) -> String {
+        self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
     }
 
     /// The daemon as it runs now.
@@ -120,6 +141,7 @@ impl Kept {
             self.start_again();
         } else if !self.is_ready && daemon.http("/ready").is_some_and(|(code, _)| code == 200) {
             self.is_ready = true;
+            self.killed.slowest_start = self.killed.slowest_start.max(self.started.elapsed());
             let ready = self.began.elapsed();
             self.killed.first_ready.get_or_insert(ready);
         }

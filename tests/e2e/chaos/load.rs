@@ -1,17 +1,9 @@
 //! A seeded load: so many changes to so many objects in so much time, by several hands, each answer kept.
 
-use super::truth::{Act, Deed, Key, LABEL};
+use super::hand::{Hand, LABELS};
+use super::truth::{Act, Key};
 use crate::wait::pause;
-use crate::writer::{CONFIG_MAPS, LEASES, WIDGETS, Writer};
-use serde_json::json;
 use std::time::{Duration, Instant};
-
-/// Writes objects to a cluster, one after the other, and gives uid and version as the server answered.
-pub(crate) trait Scribe: Send {
-    fn create(&self, key: &Key, label: &str, data: &str) -> (String, u64);
-    fn update(&self, key: &Key, label: &str, data: &str) -> (String, u64);
-    fn delete(&self, key: &Key) -> String;
-}
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -25,35 +17,30 @@ pub(crate) struct Load {
     pub(crate) seed: u64,
 }
 
-/// The values of the label that selectors ask for.
-pub(crate) const LABELS: [&str; 2] = ["front", "back"];
-
 impl Load {
-    /// Does it, with as many hands as there are `scribes`; times are counted from `began`. A change that is late because the
-    /// server was away is made up for at once.
-    pub(crate) fn run(&self, scribes: Vec<Box<dyn Scribe>>, began: Instant) -> Vec<Act> {
-        let hands = scribes.len();
+    /// Does it; a change that is late because the server was away is made up for at once. Gives what was done.
+    pub(crate) fn run(&self, hands: Vec<Hand>) -> Vec<Act> {
+        let count = hands.len();
         std::thread::scope(|scope| {
-            let hand = |(number, scribe)| scope.spawn(move || self.hand(number, hands, &*{ scribe as Box<dyn Scribe> }, began));
-            let working: Vec<_> = scribes.into_iter().enumerate().map(hand).collect();
+            let work = |(number, hand)| scope.spawn(move || self.work(number, count, hand));
+            let working: Vec<_> = hands.into_iter().enumerate().map(work).collect();
             working.into_iter().flat_map(|hand| hand.join().expect("a hand makes all its changes")).collect()
         })
     }
 
-    fn hand(&self, number: usize, hands: usize, scribe: &dyn Scribe, began: Instant) -> Vec<Act> {
+    /// The part of hand `number` of `hands`: every so many objects and changes.
+    fn work(&self, number: usize, hands: usize, mut hand: Hand) -> Vec<Act> {
         let start = Instant::now();
         let mut random = fastrand::Rng::with_seed(self.seed.wrapping_add(number as u64));
         let mut objects: Vec<Object> = (number..self.objects).step_by(hands).map(|index| self.object(index)).collect();
-        let mut acts = Vec::new();
-        for change in (number..self.changes).step_by(hands) {
+        for (count, change) in (number..self.changes).step_by(hands).enumerate() {
             let due = self.duration.mul_f64(change as f64 / self.changes as f64);
             pause(due.saturating_sub(start.elapsed()));
             // Each object at least once.
-            let index = if acts.len() < objects.len() { acts.len() } else { random.usize(0..objects.len()) };
-            let (key, deed, label, (uid, version)) = objects[index].change(scribe, &mut random, change);
-            acts.push(Act { key, deed, uid, version, label, at: began.elapsed() });
+            let index = if count < objects.len() { count } else { random.usize(0..objects.len()) };
+            objects[index].change(&mut hand, &mut random, change);
         }
-        acts
+        hand.acts
     }
 
     fn object(&self, index: usize) -> Object {
@@ -69,64 +56,31 @@ struct Object {
 }
 
 impl Object {
-    fn change(
-        &mut self,
-        scribe: &dyn Scribe,
-        random: &mut fastrand::Rng,
-        number: usize,
-    ) -> (Key, Deed, String, (String, Option<u64>)) {
-        let (key, data) = (self.key.clone(), number.to_string());
+    fn change(&mut self, hand: &mut Hand, random: &mut fastrand::Rng, number: usize) {
+        let data = number.to_string();
         let anew = LABELS[random.usize(0..LABELS.len())];
-        let (deed, label, answer) = match (self.label, random.u8(0..100)) {
-            (None, _) => (Deed::Create, anew, scribe.create(&key, anew, &data)),
+        self.label = match (self.label, random.u8(0..100)) {
+            (None, _) => {
+                hand.create(&self.key, anew, &data);
+                Some(anew)
+            }
             (Some(label), 0..DELETES) => {
-                let uid = scribe.delete(&key);
-                self.label = None;
-                return (key, Deed::Delete, label.to_owned(), (uid, None));
+                hand.delete(&self.key, label);
+                None
             }
             // Half of these cross a selector.
-            (Some(_), DELETES..LABELLED) => (Deed::Update, anew, scribe.update(&key, anew, &data)),
-            (Some(label), _) => (Deed::Update, label, scribe.update(&key, label, &data)),
+            (Some(_), DELETES..LABELLED) => {
+                hand.update(&self.key, anew, &data);
+                Some(anew)
+            }
+            (Some(label), _) => {
+                hand.update(&self.key, label, &data);
+                Some(label)
+            }
         };
-        self.label = Some(label);
-        (key, deed, label.to_owned(), (answer.0, Some(answer.1)))
     }
 }
 
 /// Of a hundred changes to objects that are there, so many are deletes, and the next are label changes.
 const DELETES: u8 = 20;
 const LABELLED: u8 = 60;
-
-/// Writes to a real cluster.
-pub(crate) struct RealScribe(Vec<(String, Writer)>);
-
-impl RealScribe {
-    /// With connections of its own.
-    pub(crate) fn new(writer: &Writer) -> Box<dyn Scribe> {
-        Box::new(Self([CONFIG_MAPS, LEASES, WIDGETS].map(|kind| (kind.gvr(), writer.of(kind))).into()))
-    }
-
-    fn of(&self, key: &Key) -> &Writer {
-        let of_gvr = self.0.iter().find(|(gvr, _)| *gvr == key.0);
-        &of_gvr.expect("loads have places of these kinds only").1
-    }
-}
-
-impl Scribe for RealScribe {
-    fn create(&self, key: &Key, label: &str, data: &str) -> (String, u64) {
-        answered(self.of(key).create_object(&key.1, &key.2, &json!({ LABEL: label }), data))
-    }
-
-    fn update(&self, key: &Key, label: &str, data: &str) -> (String, u64) {
-        answered(self.of(key).update_object(&key.1, &key.2, &json!({ LABEL: label }), data))
-    }
-
-    fn delete(&self, key: &Key) -> String {
-        self.of(key).delete_object(&key.1, &key.2).uid
-    }
-}
-
-fn answered(change: crate::writer::Change) -> (String, u64) {
-    let version = change.version.and_then(|version| version.parse().ok());
-    (change.uid, version.expect("the server answers with a version, a number"))
-}

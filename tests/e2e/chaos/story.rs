@@ -20,7 +20,7 @@ impl Story {
     /// # Panics
     ///
     /// When a line is one, but not of the promised form.
-    pub(crate) fn read(folders: &[&Path]) -> Self {
+    pub(crate) fn read(folders: &[impl AsRef<Path>]) -> Self {
         let mut story = Self::default();
         for (name, folder) in files(folders) {
             // A file that a running daemon removes or renames meanwhile is read the next time.
@@ -37,13 +37,21 @@ impl Story {
     }
 }
 
-fn files<'a>(folders: &[&'a Path]) -> BTreeSet<(String, &'a Path)> {
+/// How many whole lines there are, without reading them.
+pub(crate) fn count(folder: &Path) -> usize {
+    let newlines = |(name, folder): (String, &Path)| {
+        fs::read(folder.join(name)).map_or(0, |bytes| memchr::memchr_iter(b'\n', &bytes).count())
+    };
+    files(&[folder]).into_iter().map(newlines).sum()
+}
+
+fn files(folders: &[impl AsRef<Path>]) -> BTreeSet<(String, &Path)> {
     let mut files = BTreeSet::new();
-    for folder in folders {
+    for folder in folders.iter().map(AsRef::as_ref) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().expect("names of files are ASCII");
             if name.starts_with("events-") && name.ends_with(".json") {
-                files.insert((name, *folder));
+                files.insert((name, folder));
             }
         }
     }

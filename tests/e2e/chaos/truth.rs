@@ -105,11 +105,6 @@ impl Truth {
         truth
     }
 
-    /// How many acts there are.
-    pub(crate) fn len(&self) -> usize {
-        self.acts.values().map(Vec::len).sum()
-    }
-
     /// Whether this object was ever written to.
     pub(crate) fn knows(&self, key: &Key) -> bool {
         self.acts.contains_key(key)
@@ -125,6 +120,21 @@ impl Truth {
         let covered = self.acts.iter().filter(|(key, _)| selection.covers(key));
         covered.map(|(key, acts)| (key, steps(acts, selection))).filter(|(_, steps)| !steps.is_empty()).collect()
     }
+}
+
+/// How many lines a comparison of the time `then` with now has.
+pub(crate) fn differences(truth: &Truth, selection: &Selection, then: Duration) -> usize {
+    let difference = |steps: Vec<Step>| {
+        let known = |step: Option<&Step>| step.filter(|step| step.is_there).map(|step| (step.uid.clone(), step.version));
+        let before = known(steps.iter().rev().find(|step| step.at <= then));
+        match (before, known(steps.last())) {
+            (None, None) => 0,
+            (Some(before), Some(now)) if before == now => 0,
+            (Some(before), Some(now)) if before.0 != now.0 => 2,
+            (_, _) => 1,
+        }
+    };
+    truth.stories(selection).into_values().map(difference).sum()
 }
 
 fn steps(acts: &[Act], selection: &Selection) -> Vec<Step> {

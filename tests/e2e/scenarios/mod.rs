@@ -73,9 +73,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         stopping::auto_shutdown_exits_after_5_s_with_everything_written,
         stopping::twenty_idle_watches_stop_within_a_second,
     ));
-    all.extend(scenarios!(OwnControlPlane:
-        chaos::nothing_is_lost_or_doubled_in_a_minute_of_kills_and_cuts,
-    ));
+    all.extend(of_chaos());
     all.extend(scenarios!(OwnControlPlane: load::twenty_thousand_pods_in_little_memory_and_time));
     all
 }
@@ -108,4 +106,22 @@ fn of_the_judge() -> [Scenario; 8] {
         judging::the_judge_lets_comparison_stand_in_for_what_was_forgotten,
         judging::the_judge_passes_a_whole_story,
     )
+}
+
+fn of_chaos() -> Vec<Scenario> {
+    scenarios!(Alone:
+        chaos::nothing_is_lost_or_doubled_in_a_minute_of_kills_and_cuts,
+        chaos::nothing_is_lost_or_doubled_on_a_simulated_server_with_faults,
+        chaos::what_happened_while_faro_was_down_is_told_change_by_change,
+        chaos::what_happened_while_faro_was_down_is_told_once_after_a_compaction,
+        chaos::fifty_thousand_known_objects_are_not_told_again_by_a_simulated_server,
+        chaos::fifty_thousand_known_objects_are_not_told_again_by_a_real_server,
+        chaos::nothing_is_lost_when_the_disk_is_full_for_10_s,
+        chaos::nothing_is_lost_when_it_is_killed_while_the_disk_is_full,
+        chaos::nothing_is_lost_when_the_output_folder_is_away,
+        chaos::nothing_is_lost_when_the_disk_is_read_only,
+        chaos::the_state_costs_at_most_a_quarter_of_processor_time,
+        chaos::what_a_hundred_thousand_known_pods_take,
+    )
+    .into()
 }
