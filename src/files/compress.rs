@@ -142,7 +142,7 @@ impl Write for Target<'_> {
 mod tests {
     use super::*;
     use crate::files::Disk;
-    use crate::files::memory::{MemoryDisk, Step, everything};
+    use crate::files::memory::{MemoryDisk, Step, decompress, everything};
     use std::fs;
 
     const NAME: &str = "events-20251110-143302.json";
@@ -151,16 +151,6 @@ mod tests {
         let line =
             |n| format!("{{\"timestamp\":\"2025-11-10T14:33:02.{n:06}Z\",\"name\":\"web-{n}\",\"labels\":{{\"app\":\"x\"}}}}\n");
         (0..count).map(line).collect::<String>().into_bytes()
-    }
-
-    pub(crate) fn decompress(name: &str, bytes: &[u8]) -> Vec<u8> {
-        let mut plain = Vec::new();
-        if name.ends_with(".gz") {
-            flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
-        } else {
-            ruzstd::decoding::StreamingDecoder::new(bytes).unwrap().read_to_end(&mut plain).unwrap();
-        }
-        plain
     }
 
     fn work(go_on: &dyn Fn() -> bool) -> Work<'_> {

@@ -78,3 +78,17 @@ pub(crate) fn names(layer: &dyn Layer, folder: &Path, kind: FileKind) -> io::Res
     names.sort_unstable_by_key(|(name, _)| *name);
     Ok(names)
 }
+
+/// One pass of a [`Keeper`], here and now, over the events files before `first`.
+#[cfg(test)]
+pub(crate) fn tidy_before(layer: &dyn Layer, path: &Path, keeping: &Keeping, first: FileName) -> io::Result<()> {
+    let work = compress::Work { pulse: crate::health::Pulse::default(), go_on: &|| true };
+    let folder = tidy::Folder { layer, path, kind: FileKind::Events };
+    folder.tidy(keeping, tidy::Touch::Before(first), std::time::SystemTime::UNIX_EPOCH, &work)
+}
+
+/// What a [`Keeper`] of events files does first.
+#[cfg(test)]
+pub(crate) fn remove_leftovers(layer: &dyn Layer, path: &Path) -> io::Result<()> {
+    tidy::Folder { layer, path, kind: FileKind::Events }.remove_leftovers()
+}
