@@ -32,6 +32,9 @@ pub(super) struct Site {
     pub(super) authority: Authority,
     pub(super) injector: Arc<Injector>,
     pub(super) lists: Lists,
+    /// How long a client may leave a full connection unread. After that a document is cut off, and a watch ends without a
+    /// word: cleanly, once there is room for the end.
+    pub(super) slow_limit: Duration,
 }
 
 /// The port.
@@ -174,7 +177,7 @@ fn accept(listener: &TcpListener, site: &Arc<Site>, stop: &Stop, connections: &A
         }
         // A client that is gone already is noticed at its first read.
         let _ = stream.set_nodelay(true);
-        let _ = stream.set_write_timeout(Some(SLOW_LIMIT));
+        let _ = stream.set_write_timeout(Some(site.slow_limit));
         begin(Arc::new(stream), site, stop, connections);
     }
 }
@@ -203,9 +206,6 @@ fn begin(stream: Arc<TcpStream>, site: &Arc<Site>, stop: &Stop, connections: &Ar
 
 /// More than any test opens, fewer than the descriptors that a process usually has.
 const CONNECTIONS_MAX: usize = 4096;
-
-/// How long a client may leave a full connection unread before it is ended without a word.
-const SLOW_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long closing waits for threads that still work on an answer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
