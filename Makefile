@@ -10,7 +10,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build build-dev run test test-unit test-integration soak test-e2e e2e load check fmt bench fuzz clean tools
+.PHONY: help demo build build-dev run test test-unit test-integration soak test-e2e e2e chaos load check fmt bench long-life fuzz clean tools
 
 help: ## Show all available targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ test-e2e: ## Run against a real API server: $$KUBEBUILDER_ASSETS or $$KUBECONFIG
 
 e2e: test-e2e ## The same as test-e2e
 
+chaos: ## Kill Faro, cut it off, fill its disk; show that nothing is lost or doubled, and what that costs; CHAOS_SEED=n
+	$(CARGO) build --release --locked
+	$(CARGO) test --locked --features e2e --test e2e -- chaos
+
 load: ## List 20,000 pods from a real API server; print memory and CPU
 	$(CARGO) build --release --locked
 	$(CARGO) test --locked --features e2e --test e2e -- load
@@ -61,6 +65,9 @@ fmt: ## Format the code
 
 bench: ## Measure, as ratios to something measured in the same run
 	$(CARGO) bench --locked
+
+long-life: ## Show that memory does not grow over 5 million events and 2,000 reconnects
+	$(CARGO) bench --locked --bench long_life
 
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked --quiet cargo-fuzz@$(CARGO_FUZZ_VERSION)

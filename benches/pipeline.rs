@@ -66,7 +66,7 @@ fn objects() -> Vec<String> {
 /// Sends every event through outlet, lanes, handlers, record and file, and waits until all are accepted.
 fn pipeline(folder: &Path, objects: &[String], handlers: Vec<Arc<dyn EventHandler>>) -> io::Result<(Duration, PathBuf)> {
     let (metrics, health) = (Metrics::default(), Health::default());
-    let settings = SinkSettings { folder: Some(folder.to_owned()), stdout: false };
+    let settings = SinkSettings { folder: Some(folder.to_owned()), ..SinkSettings::default() };
     let writer = Writer::open(settings, metrics.clone(), health.clone(), Stop::new()).map_err(io::Error::other)?;
     let export = Arc::clone(&writer) as Arc<dyn Export>;
     let dispatcher = Dispatcher::new(Settings::default(), handlers, Some(export), health);

@@ -3,24 +3,33 @@
 //!
 //! Holds no logic of its own: its plan says what is watched, an informer how.
 
+mod fold;
+mod keeper;
+mod memory;
+mod namespaces;
 mod plan;
 
-use crate::api::{Scope, Watch, WatchTarget};
+use crate::api::{Scope, Watch};
+use crate::checkpoint::{Progress, StateError, StateStore};
 use crate::client::{self, Client, Content, Interrupt, RestListWatch, Transport};
-use crate::config::{Config, MetricsConfig};
+use crate::config::{Config, InitialEvents, MetricsConfig};
 use crate::dispatch::{self, Dispatcher, EventHandler, Export};
+use crate::files::Keeping;
 use crate::health::{Health, WatchStatus};
 use crate::http::{HttpError, HttpServer, HttpSettings};
 use crate::informer::{Context, Informer, Limits, ListGate};
 use crate::lifecycle::{Joined, Stop};
 use crate::metrics::Metrics;
 use crate::sink::{SinkError, SinkSettings, Writer};
+use keeper::{Keeper, Surroundings};
+use memory::Memory;
 use plan::Plan;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use memory::OtherCluster;
 pub use plan::PlanError;
 
 /// Runs Faro against one API server. Cheap to clone; all clones are one controller.
@@ -53,6 +62,12 @@ pub enum ControllerError {
     /// The events' file cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// What earlier runs have told cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The state is of another cluster at the same URL.
+    #[error(transparent)]
+    OtherCluster(#[from] OtherCluster),
     /// Metrics and health cannot be served.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -76,8 +91,10 @@ pub enum ControllerError {
 
 /// What runs, in the order in which it stops.
 struct Running {
+    /// Every thread that asks the server.
     informers: Vec<(Interrupt, Joined)>,
     dispatcher: Dispatcher,
+    keeper: Option<Keeper>,
     writer: Option<Arc<Writer>>,
     health: Health,
     // Last, so that probes are answered while the rest stops.
@@ -146,13 +163,8 @@ impl Controller {
             }
             built => built?,
         };
-        let writer = running.writer.clone();
         self.0.stop.wait_until_requested();
-        let summary = self.shut_down(running);
-        match writer.and_then(|writer| writer.failure()) {
-            Some(error) => Err(error.into()),
-            None => Ok(summary),
-        }
+        self.shut_down(running)
     }
 
     /// Everything from the file's writer to the informers' threads; on failure what was built is stopped again.
@@ -160,19 +172,22 @@ impl Controller {
         let config = &self.0.config;
         let health = Health::default();
         let metrics = Metrics::new(config.cluster_name.as_deref());
+        let memory = Memory::open(config)?;
         let writer = self.open_writer(&metrics, &health)?;
         let http = self.serve(&metrics, &health)?;
         let handlers = self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let content = if handlers.is_empty() { Content::Metadata } else { Content::Object };
         let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
         let dispatcher = Dispatcher::new(dispatch::Settings::default(), handlers, export, health.clone());
-        let mut running = Running { informers: Vec::new(), dispatcher, writer, health: health.clone(), _http: http };
-        let shared = Shared { metrics, health, content, gate: ListGate::default() };
-        match self.start_informers(&mut running, &shared) {
+        let (informers, keeper) = (Vec::new(), None);
+        let mut running = Running { informers, dispatcher, keeper, writer, health: health.clone(), _http: http };
+        let shared = Shared { metrics, health, content, gate: ListGate::new(config.max_concurrent_lists) };
+        match self.start_informers(&mut running, memory, &shared) {
             Ok(()) => Ok(running),
             Err(error) => {
                 self.stop();
-                self.shut_down(running);
+                // What ended the start says more than what came of it.
+                _ = self.shut_down(running);
                 Err(error)
             }
         }
@@ -184,7 +199,13 @@ impl Controller {
             return Ok(None);
         }
         let folder = config.json_export.then(|| config.output_dir.clone());
-        let settings = SinkSettings { folder, stdout: config.json_stdout };
+        let settings = SinkSettings {
+            folder,
+            stdout: config.json_stdout,
+            rotate: config.rotate,
+            keep: Keeping { compress: config.compress, retain: config.retain },
+            hold_until_committed: config.state.enabled,
+        };
         let writer = Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?;
         if let Some(path) = writer.path() {
             log::info!("writing events to {}", path.display());
@@ -203,22 +224,37 @@ impl Controller {
         Ok(Some(server))
     }
 
-    fn start_informers(&self, running: &mut Running, shared: &Shared) -> Result<(), ControllerError> {
-        let (cluster, plan) = self.survey()?;
+    fn start_informers(&self, running: &mut Running, mut memory: Option<Memory>, shared: &Shared) -> Result<(), ControllerError> {
+        let (uid, plan) = self.survey()?;
+        let server = self.0.client.server();
+        let cluster = match &mut memory {
+            Some(memory) => memory.identify(uid, server)?,
+            // Where kube-system cannot be read, the URL stands for the cluster.
+            None => uid.unwrap_or_else(|| server.to_owned()),
+        };
         // All are known before the first is synced: ready means all of them.
+        let names: BTreeSet<_> = plan.keys().filter_map(|target| target.namespace.clone()).collect();
         let known = plan.into_iter().map(|(target, scope)| {
             let watch = Arc::new(Watch::new(target, &cluster, self.0.config.cluster_name.clone()));
             (shared.health.add_watch(Arc::clone(&watch)), watch, scope)
         });
-        for (status, watch, scope) in known.collect::<Vec<_>>() {
-            running.informers.push(self.start_informer(status, watch, scope, &running.dispatcher, shared)?);
+        let known: Vec<_> = known.collect();
+        let mut progress = HashMap::new();
+        if let Some(memory) = memory {
+            let (store, stored) = memory.resume(known.iter().map(|(_, watch, _)| Arc::clone(watch)))?;
+            (running.keeper, progress) = (Some(self.start_keeper(store, running.writer.clone(), shared)?), stored);
+        }
+        for (status, watch, scope) in known {
+            let stored = progress.remove(&watch.id);
+            running.informers.push(self.start_informer(status, watch, scope, stored, running, shared)?);
         }
         log::info!(watches = running.informers.len(); "watching");
+        running.informers.extend(namespaces::look_up(self.0.client.transport(), names)?);
         Ok(())
     }
 
     /// Asks the server who it is and what it serves.
-    fn survey(&self) -> Result<(String, Plan), ControllerError> {
+    fn survey(&self) -> Result<(Option<String>, Plan), ControllerError> {
         let client = &self.0.client;
         let transport = self.survey_transport();
         let failed = |error| ControllerError::Server { server: client.server().to_owned(), source: Box::new(error) };
@@ -226,10 +262,14 @@ impl Controller {
         log::info!(version = version.as_deref().unwrap_or("unknown"); "connected to {} ({})", client.server(), client.origin());
         let discovery = transport.discover().map_err(failed)?;
         let plan = plan::plan(self.0.config.watches(), &discovery)?;
-        // Where kube-system cannot be read, the URL stands for the cluster.
-        let cluster = transport.cluster_uid().map_err(failed)?.unwrap_or_else(|| client.server().to_owned());
-        tell_missing_namespaces(&transport, plan.keys()).map_err(failed)?;
+        let cluster = transport.cluster_uid().map_err(failed)?;
         Ok((cluster, plan))
+    }
+
+    fn start_keeper(&self, store: StateStore, writer: Option<Arc<Writer>>, shared: &Shared) -> Result<Keeper, ControllerError> {
+        let (metrics, health, stop) = (shared.metrics.clone(), shared.health.clone(), self.0.stop.clone());
+        let keeper = Keeper::start(store, Surroundings { writer, metrics, health, stop });
+        keeper.map_err(|source| ControllerError::Thread { name: "checkpoint".to_owned(), source })
     }
 
     /// A transport that ends when the controller stops, also when it has stopped already.
@@ -247,13 +287,19 @@ impl Controller {
         status: Arc<WatchStatus>,
         watch: Arc<Watch>,
         scope: Option<Scope>,
-        dispatcher: &Dispatcher,
+        stored: Option<Progress>,
+        running: &Running,
         shared: &Shared,
     ) -> Result<(Interrupt, Joined), ControllerError> {
         let name = format!("inf-{}", watch.gvr);
         let refused = |source| ControllerError::Thread { name: name.clone(), source };
         let metrics = shared.metrics.watch(&watch);
-        let outlet = dispatcher.outlet(Arc::clone(&watch), metrics.clone()).map_err(refused)?;
+        let (resume, accepted) = memory::resume_of(stored);
+        let outlet = match &running.keeper {
+            Some(keeper) => keeper.outlet(&running.dispatcher, &watch, metrics.clone(), accepted),
+            None => running.dispatcher.outlet(Arc::clone(&watch), metrics.clone()),
+        };
+        let outlet = outlet.map_err(refused)?;
         let rest = RestListWatch::new(self.0.client.transport(), &watch.target, scope, shared.content);
         let interrupt = rest.interrupt();
         let context = Context {
@@ -264,19 +310,20 @@ impl Controller {
             gate: shared.gate.clone(),
             limits: Limits::default(),
             content_is_metadata: rest.content() == Content::Metadata,
+            skip_initial: self.0.config.initial_events == InitialEvents::Skip,
         };
-        let informer = Informer::new(watch, Box::new(rest), Box::new(outlet), context);
+        let informer = Informer::new(watch, Box::new(rest), Box::new(outlet), context).resume(resume);
         let thread = Joined::spawn(name.clone(), move || informer.run()).map_err(refused)?;
         Ok((interrupt, thread))
     }
 
     /// Ends reading first, then waits for what was read.
-    fn shut_down(&self, running: Running) -> Summary {
+    fn shut_down(&self, running: Running) -> Result<Summary, ControllerError> {
         let grace = self.0.config.shutdown_grace;
         let deadline = Instant::now() + grace;
         // An informer that does not end must not cost the others what they have read.
         let reading_deadline = Instant::now() + grace / 2;
-        let Running { informers, dispatcher, writer, health, _http } = running;
+        let Running { informers, dispatcher, keeper, writer, health, _http } = running;
         health.stopping();
         dispatcher.close();
         for (interrupt, _) in &informers {
@@ -289,34 +336,18 @@ impl Controller {
             }
         }
         dispatcher.drain(deadline.saturating_duration_since(Instant::now()));
-        if let Some(writer) = writer {
-            writer.stop(deadline);
-        }
-        Summary { unfinished: dispatcher.unfinished() }
-    }
-}
-
-/// Says which namespaces are not there: a mistyped one looks like one in which nothing happens.
-fn tell_missing_namespaces<'a>(
-    transport: &Transport,
-    targets: impl Iterator<Item = &'a WatchTarget>,
-) -> Result<(), client::Error> {
-    let names: BTreeSet<&str> = targets.filter_map(|target| target.namespace.as_deref()).collect();
-    for name in names.into_iter().take(NAMESPACES_LOOKED_UP_MAX) {
-        match transport.has_namespace(name) {
-            Ok(Some(true)) => {}
-            Ok(Some(false)) => log::warn!("namespace {name}: not there; what is watched in it stays empty until it is created"),
-            // Who may not read one may not read the others; the watches need no such right.
-            Ok(None) => break,
-            Err(error @ client::Error::Stopped { .. }) => return Err(error),
-            Err(error) => {
-                log::debug!("namespace {name}: cannot tell whether it is there: {error}");
-                break;
+        if let Some(keeper) = keeper {
+            keeper.stop(deadline);
+            if let Some(error) = keeper.failure() {
+                return Err(error.into());
             }
         }
+        if let Some(writer) = writer {
+            writer.stop(deadline);
+            if let Some(error) = writer.failure() {
+                return Err(error.into());
+            }
+        }
+        Ok(Summary { unfinished: dispatcher.unfinished() })
     }
-    Ok(())
 }
-
-/// So many namespaces are looked up before the watches start: at a few milliseconds each, under a second.
-const NAMESPACES_LOOKED_UP_MAX: usize = 100;

@@ -2,7 +2,7 @@
 //!
 //! An informer makes [`MatchedEvent`]s and hands them to an [`Outlet`], without knowing who is behind it.
 
-use crate::api::{Object, ObjectRef, ResourceVersion, Watch};
+use crate::api::{Identity, Object, ObjectRef, ResourceVersion, ToldId, Watch};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -92,6 +92,12 @@ pub trait Outlet: Send {
     /// Hands over an event. The caller has credit.
     fn send(&mut self, event: MatchedEvent);
 
+    /// Hands over what nobody is told, but the watch's state keeps. The caller has credit. Defaults to nothing, for outlets
+    /// without state.
+    fn keep(&mut self, kept: Kept) {
+        drop(kept);
+    }
+
     /// Hands over a point in the stream that carries no object.
     fn mark(&mut self, mark: Mark);
 
@@ -109,6 +115,15 @@ pub enum Credit {
     Exhausted,
     /// The receivers have ended; nothing more will be accepted.
     Closed,
+}
+
+/// What nobody is told, but the state of a watch keeps.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    /// An object that was there at the very first start, where such are not told.
+    Known(Identity),
+    /// An event that an earlier run has told, with the version it reaches.
+    Replayed(ToldId, ResourceVersion),
 }
 
 /// A point in a watch's stream of events.

@@ -78,12 +78,14 @@
 //! `cli` (default) builds the program `faro`; `sim` (default) adds the simulated API server; a program that embeds the library says `default-features = false`.
 
 pub mod api;
+mod chain;
 pub mod checkpoint;
 pub mod client;
 pub mod config;
 pub mod controller;
 pub mod dispatch;
 pub mod event;
+pub mod files;
 pub mod health;
 pub mod http;
 pub mod informer;

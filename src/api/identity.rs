@@ -82,6 +82,13 @@ impl Identity {
         &self.text[..usize::try_from(self.key_len).expect("usize has 32 bits or more")]
     }
 
+    /// What [`key`](Self::key) of `object` would be.
+    pub fn key_of(object: &ObjectRef<'_>) -> Box<str> {
+        let mut key = String::with_capacity(object.namespace_json().len() + END.len_utf8() + object.name_json().len());
+        Self::write_key(&mut key, object);
+        key.into()
+    }
+
     /// Writes into `key` what [`key`](Self::key) of `object` would be.
     pub fn write_key(key: &mut String, object: &ObjectRef<'_>) {
         key.clear();
@@ -157,7 +164,7 @@ mod tests {
         let read = Identity::from_text(known.as_text()).unwrap();
         assert_eq!((read.key(), read.uid_json(), read.version()), ("n\0a\\u0062", "u", "7"));
         assert_eq!((read.as_text(), read.to_object().as_ref().labels().as_json()), (known.as_text(), r#"{"l":"\n"}"#));
-        for wrong in ["", "n\0a\0u\0007", "n\0a\0u\0007\0", "n\0a\0u\0\0\0", "n\0a\0u\0007\0\0\0"] {
+        for wrong in ["", "n\0a\0u\x007", "n\0a\0u\x007\0", "n\0a\0u\0\0\0", "n\0a\0u\x007\0\0\0"] {
             assert!(Identity::from_text(wrong).is_none(), "{wrong:?}");
         }
         assert!(Identity::from_text("\0a\0\x007\0\0").is_some(), "no namespace and no uid, as a few kinds have it");

@@ -54,6 +54,11 @@ impl WatchTarget {
     pub fn all(gvr: GroupVersionResource) -> Self {
         Self { gvr, namespace: None, label_selector: None, field_selector: None }
     }
+
+    /// `v1/pods in default`: the same target without its selectors, in words.
+    pub(crate) fn place(&self) -> String {
+        Self { label_selector: None, field_selector: None, ..self.clone() }.to_string()
+    }
 }
 
 impl fmt::Display for WatchTarget {

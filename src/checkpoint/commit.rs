@@ -1,6 +1,6 @@
 //! What goes into the state and what comes out of it.
 
-use crate::api::{Change, FilePosition, Identity, ResourceVersion, ToldId, WatchId};
+use crate::api::{Change, FilePosition, Identity, ResourceVersion, ToldId, Watch, WatchId};
 use std::time::SystemTime;
 
 /// One transaction: what changed since the one before. Doing the same one again changes nothing.
@@ -29,6 +29,20 @@ pub struct WatchCommit {
     pub changes: Vec<Change>,
     /// Whether all told ids from before are forgotten first.
     pub clear_told: bool,
+}
+
+impl WatchCommit {
+    /// A watch that has come to nothing yet.
+    pub fn of(watch: &Watch) -> Self {
+        let target = watch.target.to_string();
+        Self { id: watch.id, target, version: None, listing: false, changes: Vec::new(), clear_told: false }
+    }
+
+    /// A watch that is where `progress` says: notes that it is in use.
+    pub fn unchanged(watch: &Watch, progress: Option<&Progress>) -> Self {
+        let (version, listing) = progress.map_or((None, false), |progress| (progress.version.clone(), progress.listing));
+        Self { version, listing, ..Self::of(watch) }
+    }
 }
 
 /// Whose state it is.

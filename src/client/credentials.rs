@@ -1,24 +1,27 @@
 //! The login of one client: what to send, until when, and how to get another.
 //!
-//! All transports of a client share one [`Session`]. Files are read again once a minute, an exec plugin runs when its credential
+//! All transports of a client share one [`Session`]. Everything that lies in a file, the kubeconfig itself too, is looked at
+//! again once a minute, and at once when the server refuses the login or TLS fails; an exec plugin runs when its credential
 //! expires or is refused, one run at a time; in between a login is a clone of a few pointers.
+//!
+//! What was read is replaced as a whole or not at all: while a file is half-written, the credentials read before stay in
+//! use, which is said once. A new login holds from the next request on, a new certificate or authority for connections
+//! made from then on. An open watch goes on with the old ones, which servers judge only when it begins, and ends by its
+//! own timeout within four minutes.
+
+mod read;
+
+pub(crate) use read::Tls;
 
 use super::SetupError;
-use super::endpoint::{Endpoint, LoginSource, Pem};
+use super::endpoint::{Endpoint, LoginSource};
 use super::exec::Credential;
-use super::files::read_file;
 use super::interrupt::{Ending, Turn};
-use super::proxy::ProxyKind;
+use super::kubeconfig::Variables;
 use super::secret::Secret;
-use super::tls::{self, Material, Named};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use super::tls::Material;
 use jiff::Timestamp;
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use std::io::IsTerminal;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What requests carry.
@@ -32,45 +35,63 @@ pub(crate) struct Login {
     generation: u64,
 }
 
-/// How to open TLS connections.
-#[derive(Debug)]
-pub(crate) struct Tls {
-    pub(crate) server: Arc<ClientConfig>,
-    pub(crate) server_name: ServerName<'static>,
-    /// For a proxy that is reached by TLS.
-    pub(crate) proxy: Option<Arc<ClientConfig>>,
-}
-
 /// The shared login.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// As at the start. The server, the way to it and whom to act as stay so.
     endpoint: Endpoint,
     state: Mutex<State>,
     turn: Turn,
-    look_again_after: Duration,
+    pace: Pace,
+}
+
+/// When to look and to try again.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    look_again: Duration,
+    look_again_after_failure: Duration,
+    plugin_rest: Duration,
 }
 
 #[derive(Default)]
 struct State {
-    login: Option<Login>,
-    material: Option<Material>,
+    held: Option<Arc<Held>>,
     /// When to look at files again; `None` where there are none.
     look_again: Option<Instant>,
-    /// When the exec plugin's credential ends.
-    expires: Option<Timestamp>,
     /// The server refused the login.
     refused: bool,
+    /// Until then the plugin is not run again, whatever it gave last.
+    plugin_rests_until: Option<Instant>,
+    /// Why the plugin gave nothing when it ran last.
+    plugin_failure: Option<String>,
+    /// What was said about files that cannot be read again.
+    complaint: Option<String>,
+}
+
+/// A login and all that it was made of, read at one time.
+struct Held {
+    login: Login,
+    material: Material,
+    source: Arc<Endpoint>,
+    /// What the exec plugin gave.
+    plugin: Option<Credential>,
 }
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("login", &self.login).field("expires", &self.expires).finish_non_exhaustive()
+        f.debug_struct("State").field("login", &self.held.as_ref().map(|held| &held.login)).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        self.generation == other.generation
     }
 }
 
 impl Session {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, state: Mutex::default(), turn: Turn::new(), look_again_after: LOOK_AGAIN }
+        Self { endpoint, state: Mutex::default(), turn: Turn::new(), pace: PACE }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -80,7 +101,7 @@ impl Session {
     /// Reads and checks what is in files or given, so that mistakes show before the first request. Runs no plugin.
     pub(crate) fn check(&self) -> Result<(), SetupError> {
         match self.endpoint.login {
-            LoginSource::Exec(_) => self.tls(&self.material(None)?).map(|_| ()),
+            LoginSource::Exec(_) => read::tls(&self.endpoint, &read::material(&self.endpoint, None)?).map(|_| ()),
             LoginSource::Nothing | LoginSource::Token(_) | LoginSource::TokenFile(_) | LoginSource::Basic { .. } => {
                 self.login(&Ending::new()).map(|_| ())
             }
@@ -103,148 +124,169 @@ impl Session {
         if let Some(login) = self.fresh() {
             return Ok(login);
         }
-        let (known, refused) = {
+        let (held, refused) = {
             let state = self.lock();
-            (state.login.clone(), state.refused)
+            (state.held.clone(), state.refused)
         };
-        match (self.renew(ending), known) {
-            (Ok(login), _) => Ok(login),
-            (Err(error), Some(login)) if !refused && self.outlives_errors() => {
-                log::warn!(cause:% = error; "{}: cannot read credentials again, going on with those read before", self.endpoint.server);
-                self.lock().look_again = Some(Instant::now() + self.look_again_after);
-                Ok(login)
-            }
-            (Err(error), _) => Err(error),
+        let is_spent = refused || held.as_ref().is_some_and(|held| held.has_expired());
+        match self.renew(held.as_deref(), is_spent, ending) {
+            Ok(held) => Ok(self.keep(held)),
+            Err(SetupError::Interrupted) => Err(SetupError::Interrupted),
+            Err(error) => match held.filter(|_| !is_spent) {
+                Some(held) => {
+                    self.complain(&error);
+                    Ok(held.login.clone())
+                }
+                None => Err(error),
+            },
         }
     }
 
-    /// Says that the server refused `login`. Returns whether another one may be had.
+    /// Says that the server refused `login`. Returns whether another one may be had now.
     pub(crate) fn refuse(&self, login: &Login) -> bool {
         let mut state = self.lock();
-        let renewable = match &self.endpoint.login {
-            LoginSource::TokenFile(_) | LoginSource::Exec(_) => true,
-            LoginSource::Nothing | LoginSource::Token(_) | LoginSource::Basic { .. } => self.has_identity_files(),
+        let Some(held) = state.held.clone().filter(|held| held.login == *login) else { return true };
+        let may_change = match held.source.login {
+            LoginSource::Exec(_) => !state.plugin_rests(),
+            LoginSource::Nothing | LoginSource::Token(_) | LoginSource::TokenFile(_) | LoginSource::Basic { .. } => {
+                held.source.has_files()
+            }
         };
-        if renewable && state.login.as_ref().is_some_and(|known| known.generation == login.generation) {
-            state.refused = true;
-        }
-        renewable
+        state.refused |= may_change;
+        may_change
+    }
+
+    /// Says that client and server could not agree on TLS: a certificate or an authority may have been replaced.
+    pub(crate) fn doubt(&self) {
+        let mut state = self.lock();
+        state.look_again = state.look_again.map(|time| time.min(Instant::now()));
     }
 
     fn fresh(&self) -> Option<Login> {
         let state = self.lock();
-        let stale = state.refused
-            || state.look_again.is_some_and(|time| Instant::now() >= time)
-            || state.expires.is_some_and(|expires| Timestamp::now() >= expires);
-        state.login.clone().filter(|_| !stale)
+        let is_stale = state.refused || state.look_again.is_some_and(|time| Instant::now() >= time);
+        state.held.as_ref().filter(|held| !is_stale && !held.has_expired()).map(|held| held.login.clone())
     }
 
-    fn renew(&self, ending: &Ending) -> Result<Login, SetupError> {
-        let (authorization, identity, expires) = self.authorization(ending)?;
-        let material = self.material(identity)?;
-        let known = {
+    /// Reads everything again. `is_spent`: what the plugin gave last is of no more use.
+    fn renew(&self, held: Option<&Held>, is_spent: bool, ending: &Ending) -> Result<Held, SetupError> {
+        let source = self.source(held)?;
+        let (authorization, plugin) = match &source.login {
+            LoginSource::Exec(exec) => {
+                // Not run again just to look at files: its credential says how long it holds.
+                let known = held.filter(|held| !is_spent && held.source.login == source.login);
+                let credential = match known.and_then(|held| held.plugin.clone()) {
+                    Some(credential) => credential,
+                    None => self.run(exec, ending)?,
+                };
+                (credential.token.as_ref().map(read::bearer), Some(credential))
+            }
+            LoginSource::Nothing | LoginSource::Token(_) | LoginSource::TokenFile(_) | LoginSource::Basic { .. } => {
+                (read::authorization(&source.login)?, None)
+            }
+        };
+        let material = read::material(&source, plugin.as_ref().and_then(|credential| credential.identity.as_ref()))?;
+        let same = held.filter(|held| held.material == material && held.source.trust == source.trust);
+        let tls = match same {
+            Some(held) => held.login.tls.clone(),
+            None => read::tls(&source, &material)?,
+        };
+        let login = match (held, same) {
+            (Some(held), Some(_)) if held.login.authorization == authorization => held.login.clone(),
+            (Some(held), _) => Login { authorization, tls, generation: held.login.generation + 1 },
+            (None, _) => Login { authorization, tls, generation: 0 },
+        };
+        Ok(Held { login, material, source, plugin })
+    }
+
+    /// What the kubeconfig says now.
+    fn source(&self, held: Option<&Held>) -> Result<Arc<Endpoint>, SetupError> {
+        let Some(held) = held else { return Ok(Arc::new(self.endpoint.clone())) };
+        let variables: Variables<'_> = &|name| std::env::var(name).ok();
+        let changed = match &held.source.again {
+            Some(again) => again.changed(&self.endpoint, variables)?,
+            None => None,
+        };
+        Ok(changed.map_or_else(|| Arc::clone(&held.source), Arc::new))
+    }
+
+    /// Runs the plugin, but not again and again: hundreds of watches may want what it does not give.
+    fn run(&self, plugin: &super::exec::ExecPlugin, ending: &Ending) -> Result<Credential, SetupError> {
+        {
             let state = self.lock();
-            state.login.clone().zip(state.material.clone())
-        };
-        let (generation, tls) = match known {
-            Some((login, same)) if same == material => (login.generation + 1, login.tls),
-            Some((login, _)) => (login.generation + 1, self.tls(&material)?),
-            None => (0, self.tls(&material)?),
-        };
-        let login = Login { authorization, tls, generation };
-        let look_again = self.has_files().then(|| Instant::now() + self.look_again_after);
-        *self.lock() = State { login: Some(login.clone()), material: Some(material), look_again, expires, refused: false };
-        Ok(login)
-    }
-
-    #[expect(clippy::type_complexity, reason = "three parts of one answer, taken apart at once by the only caller")]
-    fn authorization(
-        &self,
-        ending: &Ending,
-    ) -> Result<(Option<Secret>, Option<(Secret, Secret)>, Option<Timestamp>), SetupError> {
-        Ok(match &self.endpoint.login {
-            LoginSource::Nothing => (None, None, None),
-            LoginSource::Token(token) => (Some(bearer(token)), None, None),
-            LoginSource::TokenFile(path) => (Some(bearer(&read_token(path)?)), None, None),
-            LoginSource::Basic { user, password } => {
-                let pair = STANDARD.encode(format!("{user}:{}", password.reveal()));
-                (Some(Secret::new(format!("Basic {pair}"))), None, None)
+            if let Some(problem) = state.plugin_failure.as_ref().filter(|_| state.plugin_rests()) {
+                return Err(SetupError::exec(&plugin.name(), problem.clone()));
             }
-            LoginSource::Exec(plugin) => {
-                // Files of a client certificate may be stale where the plugin's credential is not.
-                let Credential { token, identity, expires } = plugin.run(ending, std::io::stdin().is_terminal())?;
-                (token.as_ref().map(bearer), identity, expires)
-            }
-        })
-    }
-
-    fn material(&self, exec: Option<(Secret, Secret)>) -> Result<Material, SetupError> {
-        let load = |pem: &Pem| Ok::<_, SetupError>(Named { what: pem.what.clone(), text: pem.load()? });
-        let (certificate, key) = match (exec, &self.endpoint.identity) {
-            (Some((certificate, key)), _) => {
-                let named = |what: &str, text: &Secret| Named { what: what.to_owned(), text: text.reveal().as_bytes().to_vec() };
-                (
-                    Some(named("clientCertificateData of the credential plugin", &certificate)),
-                    Some(named("clientKeyData of the credential plugin", &key)),
-                )
-            }
-            (None, Some(identity)) => (Some(load(&identity.certificate)?), Some(load(&identity.key)?)),
-            (None, None) => (None, None),
-        };
-        Ok(Material { authority: self.endpoint.trust.authority.as_ref().map(load).transpose()?, certificate, key })
-    }
-
-    fn tls(&self, material: &Material) -> Result<Option<Arc<Tls>>, SetupError> {
-        let through_tls = self.endpoint.proxy.as_ref().is_some_and(|proxy| proxy.kind == ProxyKind::Https);
-        if !self.endpoint.is_https() && !through_tls {
-            return Ok(None);
         }
-        let trust = &self.endpoint.trust;
-        let server_name = tls::server_name(trust.server_name.as_deref().unwrap_or(&self.endpoint.server.host))?;
-        let proxy = if through_tls { Some(Arc::new(tls::proxy_config(material)?)) } else { None };
-        Ok(Some(Arc::new(Tls { server: Arc::new(tls::client_config(trust, material)?), server_name, proxy })))
+        let given = plugin.run(ending, std::io::IsTerminal::is_terminal(&std::io::stdin()));
+        let mut state = self.lock();
+        state.plugin_failure = match &given {
+            Err(SetupError::Exec { problem, .. }) => Some(problem.clone()),
+            Ok(_) | Err(_) => None,
+        };
+        // The first credential may be refused at once, as when its session is over; the one that follows it is not renewed at once.
+        if state.refused || state.plugin_failure.is_some() {
+            state.plugin_rests_until = Some(Instant::now() + self.pace.plugin_rest);
+        }
+        given
     }
 
-    fn has_files(&self) -> bool {
-        let authority = self.endpoint.trust.authority.as_ref().is_some_and(Pem::is_file);
-        // An exec plugin is not run again just to look at files; its credential says how long it holds.
-        match self.endpoint.login {
-            LoginSource::TokenFile(_) => true,
-            LoginSource::Exec(_) => false,
-            LoginSource::Nothing | LoginSource::Token(_) | LoginSource::Basic { .. } => authority || self.has_identity_files(),
+    fn keep(&self, held: Held) -> Login {
+        let login = held.login.clone();
+        let look_again = held.source.has_files().then(|| Instant::now() + self.pace.look_again);
+        let mut state = self.lock();
+        (state.look_again, state.refused) = (look_again, false);
+        let before = state.held.replace(Arc::new(held));
+        if state.complaint.take().is_some() {
+            log::info!("{}: credentials can be read again", self.endpoint.server);
+        } else if before.is_some_and(|before| before.login != login) {
+            log::debug!("{}: new credentials, used from the next request on", self.endpoint.server);
+        }
+        login
+    }
+
+    /// Goes on with what was read before; the same trouble is told once.
+    fn complain(&self, error: &SetupError) {
+        let mut state = self.lock();
+        state.look_again = Some(Instant::now() + self.pace.look_again_after_failure);
+        let complaint = match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        if state.complaint.as_ref() != Some(&complaint) {
+            log::warn!(
+                cause = complaint.as_str();
+                "{}: cannot read credentials again, going on with those read before", self.endpoint.server
+            );
+            state.complaint = Some(complaint);
         }
     }
 
-    fn has_identity_files(&self) -> bool {
-        self.endpoint.identity.as_ref().is_some_and(|identity| identity.certificate.is_file() || identity.key.is_file())
-    }
-
-    /// Whether a login may be kept when reading it again fails: a file is missing for a moment while it is replaced.
-    fn outlives_errors(&self) -> bool {
-        self.has_files()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn bearer(token: &Secret) -> Secret {
-    Secret::new(format!("Bearer {}", token.reveal()))
-}
-
-fn read_token(path: &Path) -> Result<Secret, SetupError> {
-    let bytes = read_file("the token", path)?;
-    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(SetupError::certificate(format!("token file {}", path.display()), "it holds no token"));
+impl State {
+    fn plugin_rests(&self) -> bool {
+        self.plugin_rests_until.is_some_and(|end| Instant::now() < end)
     }
-    Ok(Secret::new(text))
 }
 
-/// How long a token, certificate or authority read from a file is used before the file is read again. Kubernetes asks for at least once a
-/// minute for bound service account tokens.
+impl Held {
+    fn has_expired(&self) -> bool {
+        self.plugin.as_ref().and_then(|credential| credential.expires).is_some_and(|expires| Timestamp::now() >= expires)
+    }
+}
+
+const PACE: Pace = Pace { look_again: LOOK_AGAIN, look_again_after_failure: LOOK_AGAIN_AFTER_FAILURE, plugin_rest: PLUGIN_REST };
+/// How long what was read from files is used before they are read again. Kubernetes asks for at least once a minute for
+/// bound service account tokens.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How soon to look again at files that could not be read, which is how they are while they are replaced.
+const LOOK_AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long a plugin rests that failed, or whose credentials are refused: it may ask a cloud, for hundreds of watches.
+const PLUGIN_REST: Duration = Duration::from_secs(10);
 /// How long to wait for another transport's exec plugin: longer than it may run.
 const TURN_LIMIT: Duration = Duration::from_secs(330);
 

@@ -3,6 +3,7 @@
 use super::SetupError;
 use super::exec::ExecPlugin;
 use super::files::read_file;
+use super::kubeconfig::Again;
 use super::proxy::Proxy;
 use super::secret::Secret;
 use super::url::Url;
@@ -23,10 +24,12 @@ pub(crate) struct Endpoint {
     pub(crate) proxy: Option<Proxy>,
     /// Where all this comes from, and why from there.
     pub(crate) origin: String,
+    /// How to learn it anew; `None` where only files that it names may change.
+    pub(crate) again: Option<Again>,
 }
 
 /// How the server's certificate is judged.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trust {
     /// `None` for the system's roots.
     pub(crate) authority: Option<Pem>,
@@ -44,7 +47,7 @@ pub(crate) struct Identity {
 }
 
 /// Where the header `Authorization` comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LoginSource {
     /// There is none.
     Nothing,
@@ -70,14 +73,14 @@ impl LoginSource {
 }
 
 /// PEM text: given, or in a file that may change.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Pem {
     /// What it is and where it was named, as in `certificate-authority of cluster "dev" in /x/config`.
     pub(crate) what: String,
     pub(crate) source: PemSource,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum PemSource {
     Inline(Vec<u8>),
     File(PathBuf),
@@ -112,5 +115,12 @@ impl Endpoint {
 
     pub(crate) fn is_https(&self) -> bool {
         self.server.scheme == "https"
+    }
+
+    /// Whether anything that it says or names lies in a file, and so may change.
+    pub(crate) fn has_files(&self) -> bool {
+        let identity = self.identity.as_ref().is_some_and(|identity| identity.certificate.is_file() || identity.key.is_file());
+        let token = matches!(self.login, LoginSource::TokenFile(_));
+        identity || token || self.again.is_some() || self.trust.authority.as_ref().is_some_and(Pem::is_file)
     }
 }

@@ -4,6 +4,7 @@ use super::Client;
 use super::endpoint::{Endpoint, LoginSource, Trust};
 use super::transport::Get;
 use super::url::Url;
+use crate::chain::chain;
 use crate::lifecycle::Joined;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
@@ -126,6 +127,7 @@ pub(crate) fn endpoint(url: &str) -> Endpoint {
         impersonation: Vec::new(),
         proxy: None,
         origin: "a test".to_owned(),
+        again: None,
     }
 }
 
@@ -151,17 +153,6 @@ pub(crate) fn fetch(client: &Client) -> Result<String, String> {
     let mut body = String::new();
     transport.get(&get("/x")).map_err(|error| chain(&error))?.read_to_string(&mut body).map_err(|error| chain(&error))?;
     Ok(body)
-}
-
-/// An error and its causes, as the program prints them.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// A certificate authority for one test.

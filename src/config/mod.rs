@@ -13,6 +13,7 @@
 mod error;
 mod read;
 mod schema;
+mod storage;
 mod suggest;
 mod values;
 mod watches;
@@ -22,6 +23,7 @@ mod yaml;
 mod tests;
 
 pub use error::{ConfigError, Place, Problem};
+pub use storage::{Compression, InitialEvents, RetainConfig, RotateConfig, StateConfig};
 pub use suggest::nearest;
 
 use crate::api::{FieldSelector, GroupVersionResource, LabelSelector, Scope, WatchTarget};
@@ -55,6 +57,18 @@ pub struct Config {
     pub json_stdout: bool,
     /// A name that every line and metric carries. Defaults to `None`.
     pub cluster_name: Option<String>,
+    /// What becomes of the objects that are there at the very first start. Defaults to [`InitialEvents::Emit`].
+    pub initial_events: InitialEvents,
+    /// Where Faro remembers what it has told.
+    pub state: StateConfig,
+    /// When a file is closed and the next one begun.
+    pub rotate: RotateConfig,
+    /// How closed files are compressed. Defaults to [`Compression::None`].
+    pub compress: Compression,
+    /// Which closed files are removed.
+    pub retain: RetainConfig,
+    /// How many watches may list at once, 1 to 64. Defaults to 4.
+    pub max_concurrent_lists: usize,
     /// The HTTP endpoints.
     pub metrics: MetricsConfig,
     /// What is watched, from both formats, in the order of the file.

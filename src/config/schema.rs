@@ -4,6 +4,7 @@
 
 use super::error::{Place, Problem, Source, Spot};
 use super::read::{Map, Reader};
+use super::storage::{self, RawStorage, StateConfig};
 use super::values::{self, found};
 use super::yaml::{Node, Value};
 use super::{Config, LogLevel, MetricsConfig, Overrides, ResourceEntry, Selectors, watches};
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const ROOT_KEYS: [&str; 11] = [
+pub(super) const ROOT_KEYS: [&str; 17] = [
     "output_dir",
     "log_level",
     "log_file",
@@ -22,6 +23,12 @@ pub(super) const ROOT_KEYS: [&str; 11] = [
     "json_export",
     "json_stdout",
     "cluster_name",
+    "initial_events",
+    "state",
+    "rotate",
+    "compress",
+    "retain",
+    "max_concurrent_lists",
     "metrics",
     "namespaces",
     "resources",
@@ -45,6 +52,8 @@ struct RawConfig {
     json_export: Option<bool>,
     json_stdout: Option<bool>,
     cluster_name: Option<String>,
+    storage: RawStorage,
+    max_concurrent_lists: Option<usize>,
     metrics: MetricsConfig,
     resources: Vec<ResourceEntry>,
 }
@@ -79,6 +88,11 @@ pub(super) fn read(source: Arc<Source>, root: &Node, overrides: &Overrides) -> R
 fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
     let output_dir = overrides.output_dir.clone().or(raw.output_dir).expect("its absence is a mistake that was told");
     let auto_shutdown = overrides.auto_shutdown.or(raw.auto_shutdown).filter(|after| !after.is_zero());
+    let storage = raw.storage;
+    let state = StateConfig {
+        enabled: storage.state_enabled.unwrap_or(true),
+        dir: storage.state_dir.unwrap_or_else(|| output_dir.join("state")),
+    };
     Config {
         output_dir,
         log_level: overrides.log_level.or(raw.log_level).unwrap_or(LogLevel::Info),
@@ -88,6 +102,12 @@ fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
         json_export: raw.json_export.unwrap_or(true),
         json_stdout: overrides.json_stdout || raw.json_stdout.unwrap_or(false),
         cluster_name: raw.cluster_name,
+        initial_events: storage.initial_events,
+        state,
+        rotate: storage.rotate,
+        compress: storage.compress,
+        retain: storage.retain,
+        max_concurrent_lists: raw.max_concurrent_lists.unwrap_or(MAX_CONCURRENT_LISTS),
         metrics: raw.metrics,
         resources: raw.resources,
     }
@@ -95,9 +115,12 @@ fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
 
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
+/// Enough to keep a server busy, and few enough that hundreds of watches that begin anew do not fall upon it together.
+const MAX_CONCURRENT_LISTS: usize = 4;
+
 fn read_root(reader: &mut Reader, map: &Map<'_>) -> RawConfig {
     let mut raw = RawConfig {
-        output_dir: reader.read(map, "output_dir", values::output_dir),
+        output_dir: reader.read(map, "output_dir", values::folder),
         log_level: reader.read(map, "log_level", values::log_level),
         log_file: reader.read(map, "log_file", values::boolean),
         auto_shutdown: reader.read(map, "auto_shutdown_sec", values::seconds),
@@ -105,6 +128,8 @@ fn read_root(reader: &mut Reader, map: &Map<'_>) -> RawConfig {
         json_export: reader.read(map, "json_export", values::boolean),
         json_stdout: reader.read(map, "json_stdout", values::boolean),
         cluster_name: reader.read(map, "cluster_name", values::cluster_name).flatten(),
+        storage: storage::read(reader, map),
+        max_concurrent_lists: reader.read(map, "max_concurrent_lists", values::concurrent_lists),
         metrics: MetricsConfig::default(),
         resources: Vec::new(),
     };

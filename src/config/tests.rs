@@ -1,6 +1,6 @@
 //! Whole configurations: what each wrong one is told, and what a right one means.
 
-use super::{Config, LogLevel, Overrides};
+use super::{Compression, Config, InitialEvents, LogLevel, Overrides};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +38,10 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!((config.log_level, config.log_file), (LogLevel::Info, true));
     assert_eq!((config.auto_shutdown, config.shutdown_grace), (None, Duration::from_secs(10)));
     assert_eq!((config.json_export, config.json_stdout, config.cluster_name), (true, false, None));
+    assert_eq!((config.initial_events, config.max_concurrent_lists), (InitialEvents::Emit, 4));
+    assert_eq!((config.state.enabled, config.state.dir), (true, PathBuf::from("x/state")));
+    assert_eq!((config.rotate.max_bytes, config.rotate.max_age), (104_857_600, Some(Duration::from_secs(86_400))));
+    assert_eq!((config.compress, config.retain.total_bytes, config.retain.max_age), (Compression::None, Some(1 << 30), None));
     let metrics = config.metrics;
     assert_eq!((metrics.enabled, metrics.port, metrics.path.as_str()), (true, 8080, "/metrics"));
     assert_eq!(metrics.bind_addr.to_string(), "0.0.0.0");
@@ -54,6 +58,12 @@ shutdown_grace_sec: 3
 json_export: false
 json_stdout: true
 cluster_name: prod-eu
+initial_events: skip
+state: {enabled: false, dir: /var/faro/state}
+rotate: {max_bytes: 65536, max_age_sec: 60}
+compress: zstd
+retain: {total_bytes: 131072, max_age_sec: 3600}
+max_concurrent_lists: 64
 metrics: {enabled: false, port: 0, path: /m, bind_addr: '::1'}
 resources: [{gvr: v1/pods}]
 ";
@@ -62,6 +72,11 @@ resources: [{gvr: v1/pods}]
     assert_eq!((config.log_level, config.log_file), (LogLevel::Debug, false));
     assert_eq!((config.auto_shutdown, config.shutdown_grace), (Some(Duration::from_secs(90)), Duration::from_secs(3)));
     assert_eq!((config.json_export, config.json_stdout, config.cluster_name.as_deref()), (false, true, Some("prod-eu")));
+    assert_eq!((config.initial_events, config.max_concurrent_lists), (InitialEvents::Skip, 64));
+    assert_eq!((config.state.enabled, config.state.dir), (false, PathBuf::from("/var/faro/state")));
+    assert_eq!((config.rotate.max_bytes, config.rotate.max_age), (65_536, Some(Duration::from_secs(60))));
+    assert_eq!(config.compress, Compression::Zstd);
+    assert_eq!((config.retain.total_bytes, config.retain.max_age), (Some(131_072), Some(Duration::from_secs(3600))));
     let metrics = config.metrics;
     assert_eq!((metrics.enabled, metrics.port, metrics.path.as_str()), (false, 0, "/m"));
     assert_eq!(metrics.bind_addr.to_string(), "::1");
@@ -124,9 +139,10 @@ fn unknown_keys_are_mistakes_with_the_nearest_known_one() {
     check_setting("metrics: {prot: 1}", "c.yaml:3: metrics.prot: unknown key; did you mean \"port\"?");
     check_setting("metrics: {tls: 1}", "c.yaml:3: metrics.tls: unknown key; allowed here: enabled, port, path, bind_addr");
     check_setting(
-        "rotate: {max_bytes: 1}",
-        "c.yaml:3: rotate: unknown key; allowed here: output_dir, log_level, log_file, auto_shutdown_sec, shutdown_grace_sec, \
-         json_export, json_stdout, cluster_name, metrics, namespaces, resources",
+        "kubernetes: {}",
+        "c.yaml:3: kubernetes: unknown key; allowed here: output_dir, log_level, log_file, auto_shutdown_sec, shutdown_grace_sec, \
+         json_export, json_stdout, cluster_name, initial_events, state, rotate, compress, retain, max_concurrent_lists, metrics, \
+         namespaces, resources",
     );
     check_setting(
         "\"a b\": 1",

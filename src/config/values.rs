@@ -5,6 +5,7 @@ use super::suggest::nearest;
 use super::yaml::{Node, Value};
 use crate::api::{FieldSelector, GroupVersionResource, LabelSelector, Scope};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ const CLUSTER_NAME_BYTES_MAX: usize = 253;
 
 /// Longest `metrics.path`; far below what a request's head may hold.
 const METRICS_PATH_BYTES_MAX: usize = 256;
+
+/// Most lists at once: an API server of default settings serves 400 requests that only read, of everyone.
+/// <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>, `--max-requests-inflight`.
+const CONCURRENT_LISTS_MAX: u64 = 64;
 
 /// Paths that the same server already serves.
 const TAKEN_PATHS: [&str; 2] = ["/health", "/ready"];
@@ -43,7 +48,7 @@ fn quoted(text: &str) -> String {
     format!("{:?}…", text.chars().take(FOUND_CHARS_MAX).collect::<String>())
 }
 
-fn text<'n>(node: &'n Node, what: &str) -> Result<&'n str, String> {
+pub(super) fn text<'n>(node: &'n Node, what: &str) -> Result<&'n str, String> {
     match &node.value {
         Value::Text(text) => Ok(text),
         Value::Bool(_) | Value::Integer(_) | Value::Float(_) => {
@@ -66,10 +71,10 @@ pub(super) fn boolean(node: &Node) -> Result<bool, String> {
     Err(format!("expected true or false, found {}{hint}", found(node)))
 }
 
-fn integer(node: &Node, max: u64, what: &str) -> Result<u64, String> {
-    let error = || format!("expected {what} from 0 to {max}, found {}", found(node));
+pub(super) fn integer(node: &Node, allowed: RangeInclusive<u64>, what: &str) -> Result<u64, String> {
+    let error = || format!("expected {what} from {} to {}, found {}", allowed.start(), allowed.end(), found(node));
     let number = match &node.value {
-        Value::Integer(number) => u64::try_from(*number).ok().filter(|number| *number <= max),
+        Value::Integer(number) => u64::try_from(*number).ok().filter(|number| allowed.contains(number)),
         Value::Text(text) if text.parse::<u64>().is_ok() => return Err(format!("{}; leave the quotes out", error())),
         Value::Null | Value::Bool(_) | Value::Float(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => None,
     };
@@ -77,11 +82,11 @@ fn integer(node: &Node, max: u64, what: &str) -> Result<u64, String> {
 }
 
 pub(super) fn seconds(node: &Node) -> Result<Duration, String> {
-    Ok(Duration::from_secs(integer(node, SECONDS_MAX, "a whole number of seconds")?))
+    Ok(Duration::from_secs(integer(node, 0..=SECONDS_MAX, "a whole number of seconds")?))
 }
 
 pub(super) fn port(node: &Node) -> Result<u16, String> {
-    let number = integer(node, u16::MAX.into(), "a port")?;
+    let number = integer(node, 0..=u16::MAX.into(), "a port")?;
     Ok(u16::try_from(number).expect("checked against the largest port"))
 }
 
@@ -104,7 +109,19 @@ pub(super) fn metrics_path(node: &Node) -> Result<String, String> {
     Ok(path.to_owned())
 }
 
-pub(super) fn output_dir(node: &Node) -> Result<PathBuf, String> {
+/// How many watches may list at once.
+pub(super) fn concurrent_lists(node: &Node) -> Result<usize, String> {
+    let number = integer(node, 1..=CONCURRENT_LISTS_MAX, "a number")?;
+    Ok(usize::try_from(number).expect("checked against a small number"))
+}
+
+/// `None` for the empty path, which means: the default one.
+pub(super) fn folder_or_none(node: &Node) -> Result<Option<PathBuf>, String> {
+    let is_empty = if let Value::Text(path) = &node.value { path.is_empty() } else { false };
+    if is_empty { Ok(None) } else { folder(node).map(Some) }
+}
+
+pub(super) fn folder(node: &Node) -> Result<PathBuf, String> {
     let path = text(node, "a folder")?;
     if path.is_empty() || path.contains('\0') {
         return Err(format!("expected a folder, found {}", quoted(path)));

@@ -2,10 +2,11 @@
 //!
 //! A ticket holds what is true when everything up to it is complete, so that moving the prefix over it is a copy.
 
-use super::tracker::Accepted;
-use crate::api::ResourceVersion;
+use super::tracker::{Accepted, Progress};
+use crate::api::{Change, ResourceVersion};
 use crate::event::Mark;
 use std::collections::VecDeque;
+use std::mem;
 
 /// The tickets that are not yet in the prefix, oldest first.
 #[derive(Debug, Default)]
@@ -16,6 +17,10 @@ pub(super) struct Book {
     pub(super) accepted: Accepted,
     /// A list is under way, as told; `accepted` follows.
     listing: bool,
+    /// What the prefix has changed since [`progress`](Self::progress) was last asked for, in order.
+    changes: Vec<Change>,
+    /// A list was under way somewhere in the prefix since then.
+    listed: bool,
     /// Registered and not complete.
     pub(super) unfinished: u64,
     /// Of those, dropped: they never will be.
@@ -31,13 +36,18 @@ pub(super) struct Ticket {
     /// The version reached; `None` where it does not change.
     version: Option<ResourceVersion>,
     listing: bool,
+    /// A list was under way here, also where the mark of its end has joined that of its beginning.
+    listed: bool,
+    change: Option<Change>,
+    /// Where the file's position was before the batch with its line was written; `None` where there is no line yet, or ever.
+    written_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TicketState {
     /// An event on its way.
     Pending,
-    /// An accepted event so far ahead of the prefix that it keeps its credit.
+    /// An accepted event that keeps its credit: too far ahead of the prefix, or the prefix may not move on.
     Ahead,
     /// An accepted event.
     Complete,
@@ -53,16 +63,21 @@ pub(super) const WINDOW: usize = 16 * 1024;
 pub(super) const TICKETS_KEPT: usize = 2 * super::CREDITS_PER_WATCH;
 
 impl Book {
-    /// Adds an event that reaches `version`, where it reaches any. Returns its sequence.
-    pub(super) fn register(&mut self, version: Option<ResourceVersion>) -> u64 {
+    /// A book that goes on from what an earlier run has stored.
+    pub(super) fn resumed(accepted: Accepted) -> Self {
+        Self { listing: accepted.listing, accepted, ..Self::default() }
+    }
+
+    /// Adds an event that reaches `version`, where it reaches any, and changes what is known of the watch. Returns its sequence.
+    pub(super) fn register(&mut self, version: Option<ResourceVersion>, change: Option<Change>) -> u64 {
         let version = version.filter(|_| !self.listing);
-        self.tickets.push_back(Ticket { state: TicketState::Pending, version, listing: self.listing });
+        self.push(TicketState::Pending, version, change);
         self.unfinished += 1;
         self.first + (self.tickets.len() as u64 - 1)
     }
 
-    /// Adds a point without an event.
-    pub(super) fn mark(&mut self, mark: Mark) {
+    /// Adds a point without an event. Returns how many credits come back; `room`: how many changes the prefix may take in.
+    pub(super) fn mark(&mut self, mark: Mark, room: usize) -> usize {
         let version = match mark {
             Mark::Listing => {
                 self.listing = true;
@@ -78,26 +93,40 @@ impl Book {
         match self.tickets.back_mut().filter(|last| last.state == TicketState::Mark) {
             Some(last) => {
                 last.listing = self.listing;
+                last.listed |= self.listing;
                 last.version = version.or(last.version.take());
             }
-            None => self.tickets.push_back(Ticket { state: TicketState::Mark, version, listing: self.listing }),
+            None => self.push(TicketState::Mark, version, None),
         }
-        let credits = self.advance();
-        assert_eq!(credits, 0, "a mark at the end moves no window: before it nothing was complete");
+        self.advance(room)
+    }
+
+    fn push(&mut self, state: TicketState, version: Option<ResourceVersion>, change: Option<Change>) {
+        let listing = self.listing;
+        self.tickets.push_back(Ticket { state, version, listing, listed: listing, change, written_at: None });
     }
 
     /// Returns how many credits come back.
-    pub(super) fn complete(&mut self, sequence: u64) -> usize {
+    pub(super) fn complete(&mut self, sequence: u64, written_at: Option<u64>, room: usize) -> usize {
         let index = usize::try_from(sequence - self.first).expect("a ticket is in memory");
         let ticket = &mut self.tickets[index];
         assert_eq!(ticket.state, TicketState::Pending, "a completion is used once");
         self.unfinished -= 1;
-        if index >= WINDOW {
-            ticket.state = TicketState::Ahead;
-            return 0;
+        ticket.written_at = written_at;
+        // What the prefix cannot take in soon would wait in ever more tickets.
+        ticket.state = if index >= WINDOW || room == 0 { TicketState::Ahead } else { TicketState::Complete };
+        usize::from(ticket.state == TicketState::Complete) + self.advance(room)
+    }
+
+    /// Takes what the prefix has come to since the last time.
+    pub(super) fn progress(&mut self) -> Progress {
+        let beyond = self.tickets.iter().filter(|ticket| ticket.state != TicketState::Pending);
+        Progress {
+            accepted: self.accepted.clone(),
+            listed: mem::take(&mut self.listed),
+            written_beyond: beyond.filter_map(|ticket| ticket.written_at).min(),
+            changes: mem::take(&mut self.changes),
         }
-        ticket.state = TicketState::Complete;
-        1 + self.advance()
     }
 
     #[cfg(test)]
@@ -105,19 +134,30 @@ impl Book {
         &self.tickets
     }
 
-    /// Moves the prefix over what is complete. Returns how many credits come back because the window moved.
-    fn advance(&mut self) -> usize {
-        let mut credits = 0;
+    /// How many changes wait for [`progress`](Self::progress).
+    pub(super) fn changes(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Moves the prefix over what is complete. Returns how many credits come back: of what waited for the prefix, and because
+    /// the window moved.
+    pub(super) fn advance(&mut self, room: usize) -> usize {
+        let (mut credits, full) = (0, self.changes.len().saturating_add(room));
         while let Some(front) = self.tickets.front() {
             match front.state {
                 TicketState::Pending => return credits,
-                TicketState::Ahead => unreachable!("what is ahead of the window is not the oldest"),
+                TicketState::Ahead | TicketState::Complete if front.change.is_some() && self.changes.len() >= full => {
+                    return credits;
+                }
+                TicketState::Ahead => credits += 1,
                 TicketState::Complete | TicketState::Mark => {}
             }
             let ticket = self.tickets.pop_front().expect("it was looked at");
             self.first += 1;
             self.accepted.listing = ticket.listing;
+            self.listed |= ticket.listed;
             self.accepted.version = ticket.version.or(self.accepted.version.take());
+            self.changes.extend(ticket.change);
             if let Some(entering) = self.tickets.get_mut(WINDOW - 1).filter(|ticket| ticket.state == TicketState::Ahead) {
                 entering.state = TicketState::Complete;
                 credits += 1;

@@ -1,9 +1,10 @@
 //! Owns the lanes of every gvr, their workers and the tickets of every watch; ends them in order.
 
+use super::backlog::Backlog;
 use super::credit::{CREDITS_PER_WATCH, Gate, WAKE_WATCH};
 use super::handler::{EventHandler, Export};
 use super::lane::{LaneOutlet, Lanes, Way};
-use super::tracker::Ledger;
+use super::tracker::{Accepted, Ledger};
 use super::worker::Worker;
 use crate::api::Watch;
 use crate::health::Health;
@@ -135,6 +136,31 @@ impl Dispatcher {
     ///
     /// When no thread can be started, or the dispatcher is closed.
     pub fn outlet(&self, watch: Arc<Watch>, metrics: WatchMetrics) -> io::Result<LaneOutlet> {
+        self.open_outlet(watch, metrics, |ledger| ledger)
+    }
+
+    /// The same for a watch whose progress is stored: it goes on from `accepted`, and what changes is counted in `backlog`
+    /// until [`Ledger::progress`] takes it.
+    ///
+    /// # Errors
+    ///
+    /// When no thread can be started, or the dispatcher is closed.
+    pub fn resumed_outlet(
+        &self,
+        watch: Arc<Watch>,
+        metrics: WatchMetrics,
+        accepted: Accepted,
+        backlog: Arc<Backlog>,
+    ) -> io::Result<LaneOutlet> {
+        self.open_outlet(watch, metrics, |ledger| ledger.resumed(accepted, backlog))
+    }
+
+    fn open_outlet(
+        &self,
+        watch: Arc<Watch>,
+        metrics: WatchMetrics,
+        begin: impl FnOnce(Ledger) -> Ledger,
+    ) -> io::Result<LaneOutlet> {
         let mut state = self.state();
         let Some(running) = state.running.0.clone() else {
             return Err(io::Error::other(format!("cannot watch {}: faro is stopping", watch.gvr)));
@@ -143,7 +169,7 @@ impl Dispatcher {
             Some(route) => route.clone(),
             None => self.open_route(&mut state, &watch.gvr, &running)?,
         };
-        let ledger = Arc::new(Ledger::new(watch, metrics, gate));
+        let ledger = Arc::new(begin(Ledger::new(watch, metrics, gate)));
         state.ledgers.retain(|ledger| !ledger.is_closed() || ledger.unfinished() > 0);
         state.ledgers.push(Arc::clone(&ledger));
         Ok(LaneOutlet::new(ledger, way))

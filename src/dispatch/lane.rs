@@ -9,7 +9,7 @@ use super::handler::Export;
 use super::tracker::Ledger;
 use super::worker::Work;
 use crate::api::ObjectRef;
-use crate::event::{Credit, Mark, MatchedEvent, Outlet};
+use crate::event::{Credit, Kept, Mark, MatchedEvent, Outlet};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -103,6 +103,12 @@ impl Outlet for LaneOutlet {
         self.has_credit = false;
         let completion = self.ledger.register(&event);
         self.way.send(event, completion);
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        assert!(self.has_credit, "what is kept is handed over with credit, too");
+        self.has_credit = false;
+        self.ledger.keep(kept);
     }
 
     fn mark(&mut self, mark: Mark) {

@@ -14,6 +14,7 @@
 //!
 //! What was not accepted when Faro stopped stays unacknowledged and is counted.
 
+mod backlog;
 mod book;
 mod credit;
 mod dispatcher;
@@ -26,8 +27,9 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use backlog::{Backlog, CHANGES_DUE, CHANGES_WAITING_MAX};
 pub use credit::{CREDITS_PER_GVR, CREDITS_PER_WATCH, IN_FLIGHT_BYTES_PER_GVR};
 pub use dispatcher::{Dispatcher, Drained, Retry, Settings};
 pub use handler::{EventHandler, Export, HandlerError};
 pub use lane::LaneOutlet;
-pub use tracker::{Accepted, Completion, Ledger};
+pub use tracker::{Accepted, Completion, Ledger, Progress};

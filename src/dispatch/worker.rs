@@ -7,11 +7,11 @@ use super::Completion;
 use super::dispatcher::Shared;
 use super::handler::EventHandler;
 use super::parking::Parking;
+use crate::chain::chain;
 use crate::event::MatchedEvent;
 use crate::health::Pulse;
 use crossbeam_channel::{Receiver, TryRecvError, at, never, select};
 use std::any::Any;
-use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -181,14 +181,6 @@ fn call(handler: &dyn EventHandler, work: &Work) -> Result<(), String> {
     work.completion.metrics().handled(begin.elapsed(), handled.is_err());
     handled
 }
-
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source()).take(CAUSES_MAX);
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// How much of a handler's error chain is told; a cyclic one would never end.
-const CAUSES_MAX: usize = 16;
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     match (panic.downcast_ref::<&'static str>(), panic.downcast_ref::<String>()) {

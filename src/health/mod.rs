@@ -29,6 +29,8 @@ struct Inner {
     threads: Mutex<Vec<Arc<ThreadState>>>,
     /// Why the sink cannot write; `None` while it can.
     sink_failure: Mutex<Option<String>>,
+    /// Why the state cannot be written; `None` while it can.
+    state_failure: Mutex<Option<String>>,
     stopping: AtomicBool,
 }
 
@@ -65,6 +67,16 @@ impl Health {
         *lock(&self.0.sink_failure) = None;
     }
 
+    /// Notes that the state cannot be written now, and why. The reason is for people and holds no event.
+    pub fn state_failed(&self, reason: impl Into<String>) {
+        *lock(&self.0.state_failure) = Some(reason.into());
+    }
+
+    /// Notes that the state can be written (again).
+    pub fn state_ok(&self) {
+        *lock(&self.0.state_failure) = None;
+    }
+
     /// Notes that Faro stops: from here on it is not ready, and still alive.
     pub fn stopping(&self) {
         self.0.stopping.store(true, Ordering::Relaxed);
@@ -90,8 +102,8 @@ impl Health {
     }
 
     fn readiness_at(&self, now: Instant) -> Readiness {
-        let sink_failure = lock(&self.0.sink_failure).clone();
-        Readiness::of(&self.watches(), sink_failure, self.0.stopping.load(Ordering::Relaxed), now)
+        let (sink, state) = (lock(&self.0.sink_failure).clone(), lock(&self.0.state_failure).clone());
+        Readiness::of(&self.watches(), sink, state, self.0.stopping.load(Ordering::Relaxed), now)
     }
 }
 
@@ -204,6 +216,18 @@ pub(crate) mod tests {
         assert_eq!((readiness.ready, readiness.sink_failure.as_deref()), (false, Some("no space left on device")));
         assert!(health.liveness().alive);
         health.sink_ok();
+        assert!(health.readiness().strictly_ready());
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_written_is_not_ready_but_alive() {
+        let health = Health::default();
+        health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
+        health.state_failed("no space left on device");
+        let readiness = health.readiness();
+        assert_eq!((readiness.ready, readiness.state_failure.as_deref()), (false, Some("no space left on device")));
+        assert!(health.liveness().alive);
+        health.state_ok();
         assert!(health.readiness().strictly_ready());
     }
 

@@ -42,7 +42,7 @@ pub enum ThreadFailure {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Readiness {
     /// There is a watch, the first list of every watch has ended (synced, forbidden, absent, or served in another
-    /// version only), the sink can write, and Faro does not stop.
+    /// version only), sink and state can be written, and Faro does not stop.
     pub ready: bool,
     /// Faro stops: what was read is still handed on, nothing more is read. Absent in the body while it does not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -52,6 +52,9 @@ pub struct Readiness {
     /// Why the sink cannot write; absent while it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink_failure: Option<String>,
+    /// Why the state cannot be written; absent while it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_failure: Option<String>,
     /// The watches that are not synced, or that fell silent.
     pub not_synced: Vec<UnsyncedWatch>,
 }
@@ -93,14 +96,21 @@ impl FailingThread {
 }
 
 impl Readiness {
-    pub(super) fn of(watches: &[Arc<WatchStatus>], sink_failure: Option<String>, stopping: bool, now: Instant) -> Self {
+    pub(super) fn of(
+        watches: &[Arc<WatchStatus>],
+        sink_failure: Option<String>,
+        state_failure: Option<String>,
+        stopping: bool,
+        now: Instant,
+    ) -> Self {
         let not_synced: Vec<_> = watches.iter().filter_map(|status| UnsyncedWatch::of(status, now)).collect();
         let all_listed = not_synced.iter().all(|watch| watch.first_list_ended);
         Self {
-            ready: all_listed && !watches.is_empty() && sink_failure.is_none() && !stopping,
+            ready: all_listed && !watches.is_empty() && sink_failure.is_none() && state_failure.is_none() && !stopping,
             stopping,
             watches: watches.len(),
             sink_failure,
+            state_failure,
             not_synced,
         }
     }
@@ -115,10 +125,10 @@ impl UnsyncedWatch {
     fn of(status: &WatchStatus, now: Instant) -> Option<Self> {
         let (condition, reason) = status.get();
         let standing = status.standing(now);
-        let condition = match (condition, standing) {
+        let (condition, reason) = match (condition, standing) {
             (super::Condition::Synced, Standing::Healthy) => return None,
-            (super::Condition::Synced, _) => "silent",
-            (other, _) => other.as_str(),
+            (super::Condition::Synced, _) => ("silent", SILENT.to_owned()),
+            (other, _) => (other.as_str(), reason),
         };
         Some(Self {
             watch: status.watch().id.to_string(),
@@ -131,6 +141,8 @@ impl UnsyncedWatch {
         })
     }
 }
+
+const SILENT: &str = "neither byte nor end came in time; opened again, and not relied on until something comes";
 
 /// To the millisecond: enough for people, and short in JSON.
 fn seconds(duration: Duration) -> f64 {

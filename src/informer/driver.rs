@@ -2,14 +2,16 @@
 //!
 //! Owns the clock: durations become inputs here and nowhere else.
 
-use super::Informer;
 use super::backoff::Backoff;
 use super::gate::Member;
 use super::handover::{Halt, Handover, Patience};
 use super::machine::{Action, Close, Input, Machine, Page, Pause, Step};
+use super::replay::Replay;
 use super::report::Report;
+use super::store::Store;
 use super::stream::{ListSilence, Silence, Stream};
 use super::teller::{Phase, Teller};
+use super::{Informer, Resume};
 use crate::api::{Fault, ListPage, ResourceVersion};
 use crate::client::{Error, ListWatch, PageRequest, WatchStart};
 use std::mem;
@@ -47,15 +49,18 @@ const WATCHES_MANY: f64 = 100.0;
 
 impl Driver {
     pub(super) fn new(informer: Informer) -> Self {
-        let Informer { watch, source, outlet, context, store, resume, listed_before, random } = informer;
-        let report = Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone(), listed_before);
+        let Informer { watch, source, outlet, context, resume, random } = informer;
+        let Resume { known, version: resume, told, listed_before } = resume;
+        let store = Store::of(known);
+        let report = Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone());
         let (mut random, limits) = (random, &context.limits);
         let relists = Backoff::new(random.fork(), limits);
         let backoff = Backoff::new(random, limits);
         let member = context.gate.join();
         context.metrics.tracked_changed(i64::try_from(store.len()).expect("fewer objects than 2^63"));
-        let teller = Teller::new(Handover::new(watch, outlet, context), store);
-        Self { source, machine: Machine::new(listed_before), teller, report, backoff, relists, member, resume, body: Vec::new() }
+        let machine = Machine::new(listed_before, store.len() > 0);
+        let teller = Teller::new(Handover::new(watch, outlet, context), store, Replay::new(told));
+        Self { source, machine, teller, report, backoff, relists, member, resume, body: Vec::new() }
     }
 
     /// Runs until the machine stops.
@@ -127,6 +132,9 @@ impl Driver {
         match opened {
             Ok(lines) => {
                 self.report.answered();
+                if list.is_none() {
+                    self.report.watching();
+                }
                 Outcome::Next(Stream::new(lines, silence, &mut self.machine, &mut self.teller, &mut self.report).read())
             }
             Err(error) => {

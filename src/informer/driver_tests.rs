@@ -1,11 +1,11 @@
 //! The driver against a scripted server in memory: what it asks, what it tells, and that every wait of it ends.
 
 use super::testing::{self, Outbox, bookmark, line, object, page};
-use super::{Context, Informer, Limits, ListGate};
-use crate::api::{ResourceVersion, Status};
+use super::{Context, Informer, Limits, ListGate, Resume};
+use crate::api::{Identity, ObjectRef, ResourceVersion, Status, ToldId};
 use crate::client::{Error, Line, ListWatch, PageRequest, READ_TICK, Served, WatchLines, WatchStart};
 use crate::event::EventType;
-use crate::health::{Condition, WatchStatus};
+use crate::health::{Condition, Standing, WatchStatus};
 use crate::lifecycle::{Joined, Stop};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -247,6 +247,21 @@ fn a_silent_watch_is_probed_and_reopened() {
 }
 
 #[test]
+fn a_watch_that_fell_silent_is_not_relied_on_until_it_is_heard_again() {
+    let standing_after = |reads: Vec<Read>| {
+        let surely = ticks(Limits::default().watch_timeout_max + Limits::default().silence_margin);
+        let silent = streamed(&["a@7"], "10", vec![Read::Quiet(surely)]);
+        let answers = vec![silent, Answer::Body(Vec::new()), Answer::Watch(reads)];
+        let Stage { informer, status, .. } = Stage::new("v1/configmaps", answers, testing::hasty());
+        informer.run();
+        status.standing(Instant::now())
+    };
+    assert_eq!(standing_after(vec![Read::Quiet(1)]), Standing::Stale, "the server answers, and that is all");
+    assert_eq!(standing_after(vec![Read::Line(bookmark("11", false))]), Standing::Healthy);
+    assert_eq!(standing_after(vec![Read::End]), Standing::Healthy, "nothing happened, and the server says so");
+}
+
+#[test]
 fn receivers_without_room_close_the_connection_and_lose_nothing() {
     let busy = vec![Read::Refuse(1, 10), Read::Line(line("MODIFIED", "a@11")), Read::Line(line("MODIFIED", "a@12"))];
     let again = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@12")), Read::Line(line("ADDED", "b@13"))]);
@@ -289,10 +304,47 @@ fn of_secrets_only_metadata_is_told_and_whole_ones_are_dropped_unread() {
 fn an_earlier_run_is_gone_on_from() {
     let changes = Answer::Watch(vec![Read::Line(line("DELETED", "a@11"))]);
     let mut stage = Stage::new("v1/configmaps", vec![Answer::Body(Vec::new()), changes], testing::hasty());
-    let known = crate::api::ObjectRef::scan(object("a@7").as_bytes()).unwrap().to_object();
-    stage.informer = stage.informer.resume_from([known], ResourceVersion::new("10"));
+    let known = vec![Identity::of(&ObjectRef::scan(object("a@7").as_bytes()).unwrap())];
+    let resume = Resume { known, version: ResourceVersion::new("10"), listed_before: true, ..Resume::default() };
+    stage.informer = stage.informer.resume(resume);
     let (asked, told) = stage.run();
     assert_eq!((asked, told), (vec!["probe 10".to_owned(), "watch 10".to_owned()], vec!["DELETED a@11".to_owned()]));
+}
+
+#[test]
+fn what_an_earlier_run_told_beyond_its_version_is_passed_over_when_it_comes_again() {
+    let replay = ["a@11", "b@12", "a@13"].map(|object| Read::Line(line("MODIFIED", object)));
+    let gone = ["b@14", "c@15"].map(|object| Read::Line(line("DELETED", object)));
+    let changes = Answer::Watch(replay.into_iter().chain(gone).collect());
+    let mut stage = Stage::new("v1/configmaps", vec![Answer::Body(Vec::new()), changes], testing::hasty());
+    let known = ["a@11", "b@12"].map(|known| Identity::of(&ObjectRef::scan(object(known).as_bytes()).unwrap()));
+    let told = vec![ToldId::new("u-a", "11", false), ToldId::new("u-b", "12", false), ToldId::new("u-c", "15", true)];
+    let version = ResourceVersion::new("10");
+    stage.informer = stage.informer.resume(Resume { known: known.into(), version, told, listed_before: true });
+    let outbox = stage.outbox.clone();
+    assert_eq!(stage.run().1, ["UPDATED a@13", "DELETED b@14"]);
+    assert_eq!(outbox.kept(), ["replayed Pu-a\u{0}11 at 11", "replayed Pu-b\u{0}12 at 12", "replayed Du-c\u{0}15 at 15"]);
+}
+
+#[test]
+fn a_list_that_was_cut_short_goes_on_with_what_was_told_of_it() {
+    let list = streamed(&["a@7", "b@9"], "10", vec![Read::Line(line("DELETED", "b@11"))]);
+    let mut stage = Stage::new("v1/configmaps", vec![list], testing::hasty());
+    let known = ["a@7", "b@8", "c@8"].map(|known| Identity::of(&ObjectRef::scan(object(known).as_bytes()).unwrap()));
+    stage.informer = stage.informer.resume(Resume { known: known.into(), ..Resume::default() });
+    assert_eq!(stage.run().1, ["UPDATED(inferred) b@9", "DELETED(inferred) c@8", "DELETED b@11"]);
+}
+
+#[test]
+fn where_initial_objects_are_skipped_they_are_known_and_changes_are_told() {
+    let changes =
+        vec![Read::Line(line("MODIFIED", "a@11")), Read::Line(line("ADDED", "c@12")), Read::Line(line("DELETED", "b@13"))];
+    let list = streamed(&["a@7", "b@8"], "10", changes);
+    let mut stage = Stage::new("v1/configmaps", vec![list], testing::hasty());
+    stage.informer.context.skip_initial = true;
+    let outbox = stage.outbox.clone();
+    assert_eq!(stage.run().1, ["UPDATED a@11", "ADDED c@12", "DELETED b@13"]);
+    assert_eq!(outbox.kept(), ["known a@7", "known b@8"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use super::handover::{Halt, Handover, Patience};
 use super::machine::{Action, Close, Input, Line, Machine, Note, Page, Pause, Step};
+use super::replay::Replay;
 use super::store::Store;
 use super::teller::{Heard, Phase, Teller};
 use super::testing::{self, Outbox};
@@ -68,8 +69,8 @@ impl Scene {
         for object in known.into_iter().flatten() {
             store.put(&ObjectRef::scan(testing::object(object).as_bytes()).unwrap());
         }
-        let teller = Teller::new(Handover::new(watch, Box::new(outbox.clone()), context), store);
-        Self { machine: Machine::new(known.is_some()), teller, outbox, out: Vec::new() }
+        let teller = Teller::new(Handover::new(watch, Box::new(outbox.clone()), context), store, Replay::default());
+        Self { machine: Machine::new(known.is_some(), known.is_some()), teller, outbox, out: Vec::new() }
     }
 
     /// Plays one input, and gives what came of it.

@@ -5,7 +5,7 @@
 use super::Context;
 use super::gate::Permit;
 use crate::api::{Object, ResourceVersion, Watch};
-use crate::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
+use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -89,6 +89,11 @@ impl Handover {
     pub(super) fn send(&mut self, event: MatchedEvent) {
         self.context.metrics.event(event.event_type, event.inferred, event.received);
         self.outlet.send(event);
+    }
+
+    /// Hands over what nobody is told. The caller has waited for credit.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        self.outlet.keep(kept);
     }
 
     /// Says that nothing more comes for now, as before any wait for the server.

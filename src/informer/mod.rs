@@ -17,6 +17,7 @@ mod gate;
 mod golden;
 mod handover;
 mod machine;
+mod replay;
 mod report;
 #[cfg(test)]
 mod simulation;
@@ -30,7 +31,7 @@ mod timing;
 pub use gate::{ListGate, MAX_CONCURRENT_LISTS, Permit};
 pub use timing::Limits;
 
-use crate::api::{Object, ResourceVersion, Watch};
+use crate::api::{Identity, ResourceVersion, ToldId, Watch};
 use crate::client::ListWatch;
 use crate::event::Outlet;
 use crate::health::{Pulse, WatchStatus};
@@ -38,7 +39,6 @@ use crate::lifecycle::Stop;
 use crate::metrics::WatchMetrics;
 use driver::Driver;
 use std::sync::Arc;
-use store::Store;
 
 /// What an informer shares with the rest of Faro.
 #[derive(Debug)]
@@ -57,6 +57,22 @@ pub struct Context {
     pub limits: Limits,
     /// The source asks for metadata only: whole objects are dropped unread.
     pub content_is_metadata: bool,
+    /// The objects that are there when the watch lists for the very first time are remembered, not told.
+    pub skip_initial: bool,
+}
+
+/// Where an earlier run of a watch has come to. The default is that of a watch that never ran.
+#[derive(Debug, Default)]
+pub struct Resume {
+    /// Every object that was told and not told as deleted since.
+    pub known: Vec<Identity>,
+    /// Everything up to this version was told; `None` where a list was under way, so that all is listed and compared with
+    /// `known`.
+    pub version: Option<ResourceVersion>,
+    /// What was told beyond `version`.
+    pub told: Vec<ToldId>,
+    /// A first list has ended: what is new since then is no longer initial.
+    pub listed_before: bool,
 }
 
 /// Lists and watches one target until it is stopped.
@@ -65,9 +81,7 @@ pub struct Informer {
     source: Box<dyn ListWatch>,
     outlet: Box<dyn Outlet>,
     context: Context,
-    store: Store,
-    resume: Option<ResourceVersion>,
-    listed_before: bool,
+    resume: Resume,
     random: fastrand::Rng,
 }
 
@@ -75,20 +89,13 @@ impl Informer {
     /// An informer that knows nothing yet: it tells every object there is as `ADDED` and initial.
     pub fn new(watch: Arc<Watch>, source: Box<dyn ListWatch>, outlet: Box<dyn Outlet>, mut context: Context) -> Self {
         context.content_is_metadata |= watch.target.gvr.is_secrets();
-        let store = Store::default();
-        Self { watch, source, outlet, context, store, resume: None, listed_before: false, random: fastrand::Rng::new() }
+        Self { watch, source, outlet, context, resume: Resume::default(), random: fastrand::Rng::new() }
     }
 
-    /// Goes on from an earlier run, which told `known` (and no delete of it since) and everything up to `version`.
-    ///
-    /// Without a version, as when the earlier run ended during a list, everything is listed and compared with `known`.
+    /// Goes on from where an earlier run has come to.
     #[must_use]
-    pub fn resume_from(mut self, known: impl IntoIterator<Item = Object>, version: Option<ResourceVersion>) -> Self {
-        for object in known {
-            self.store.put(&object.as_ref());
-        }
-        self.resume = version;
-        self.listed_before = true;
+    pub fn resume(mut self, resume: Resume) -> Self {
+        self.resume = resume;
         self
     }
 

@@ -2,6 +2,7 @@
 
 use super::machine::{Detour, Note, Pause};
 use crate::api::{Status, Watch};
+use crate::chain::chain;
 use crate::client::Error;
 use crate::health::{Condition, WatchStatus};
 use crate::metrics::{RelistReason, RestartReason, WatchMetrics};
@@ -38,7 +39,7 @@ struct Seldom {
 const SELDOM: Duration = Duration::from_secs(60);
 
 impl Report {
-    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics, listed_before: bool) -> Self {
+    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics) -> Self {
         Self {
             watch,
             status,
@@ -49,7 +50,7 @@ impl Report {
             unreadable: Seldom::default(),
             slow: Seldom::default(),
             begun: Instant::now(),
-            synced: listed_before,
+            synced: false,
         }
     }
 
@@ -86,8 +87,13 @@ impl Report {
                     log::warn!(unlogged; "{target}: receivers are busy, connection closed until they have room");
                 }
             }
+            Note::Restart(RestartReason::Silent) => {
+                self.metrics.restart(RestartReason::Silent);
+                self.status.fell_silent();
+                log::warn!(cause:% = cause; "{target}: watch is silent, watching again");
+            }
             // The pause or the probe that follows says more, or all is well again before anyone could act.
-            Note::Restart(reason @ (RestartReason::Connection | RestartReason::Silent | RestartReason::Error)) => {
+            Note::Restart(reason @ (RestartReason::Connection | RestartReason::Error)) => {
                 self.metrics.restart(reason);
                 log::debug!(cause:% = cause; "{target}: watch lost, watching again");
             }
@@ -138,9 +144,19 @@ impl Report {
         self.well();
     }
 
+    /// A watch is open: everything up to where it goes on from was told, in this run or in an earlier one.
+    pub(super) fn watching(&mut self) {
+        if !self.synced {
+            self.metrics.synced_after(self.begun.elapsed());
+            self.synced = true;
+            log::info!("{}: going on from where the last run has come to", self.watch.target);
+            self.well();
+        }
+    }
+
     /// The server answered as it should.
     pub(super) fn answered(&mut self) {
-        self.status.heard();
+        self.status.answered();
         self.is_said = false;
         if let Some((_, cause)) = self.trouble.take() {
             log::info!(after:% = cause; "{}: the server answers again", self.watch.target);
@@ -267,15 +283,4 @@ fn condition_words(condition: Condition) -> &'static str {
         Condition::Absent => "absent",
         Condition::VersionGone => "version gone",
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -28,6 +28,12 @@ pub(super) enum Standing {
 }
 
 impl Store {
+    /// A store of what an earlier run has told.
+    pub(super) fn of(known: impl IntoIterator<Item = Identity>) -> Self {
+        let objects = known.into_iter().map(|identity| (identity, 0)).collect();
+        Self { objects, ..Self::default() }
+    }
+
     /// How many objects are known.
     pub(super) fn len(&self) -> usize {
         self.objects.len()
@@ -57,9 +63,13 @@ impl Store {
 
     /// Remembers `object` as told. Returns whether its key is new.
     pub(super) fn put(&mut self, object: &ObjectRef<'_>) -> bool {
-        let record = Identity::of(object);
-        let is_new = self.objects.remove(record.key()).is_none();
-        self.objects.insert(record, self.list);
+        self.keep(Identity::of(object))
+    }
+
+    /// Remembers `identity` as told. Returns whether its key is new.
+    pub(super) fn keep(&mut self, identity: Identity) -> bool {
+        let is_new = self.objects.remove(identity.key()).is_none();
+        self.objects.insert(identity, self.list);
         is_new
     }
 

@@ -6,9 +6,10 @@
 use super::dirt::Dirt;
 use super::handover::{Halt, Handover, Patience};
 use super::machine::Line;
+use super::replay::Replay;
 use super::store::{Standing, Store};
-use crate::api::{DecodeError, Object, ObjectRef, ResourceVersion, Status, WatchKind, WatchLine};
-use crate::event::{EventType, MatchedEvent};
+use crate::api::{DecodeError, Identity, Object, ObjectRef, ResourceVersion, Status, WatchKind, WatchLine};
+use crate::event::{EventType, Kept, MatchedEvent};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ pub(super) struct Teller {
     pub(super) out: Handover,
     pub(super) store: Store,
     pub(super) dirt: Dirt,
+    replay: Replay,
     phase: Phase,
 }
 
@@ -35,13 +37,14 @@ pub(super) enum Phase {
 const METADATA_KIND: &str = "PartialObjectMetadata";
 
 impl Teller {
-    pub(super) fn new(out: Handover, store: Store) -> Self {
-        Self { out, store, dirt: Dirt::default(), phase: Phase::Live }
+    pub(super) fn new(out: Handover, store: Store, replay: Replay) -> Self {
+        Self { out, store, dirt: Dirt::default(), replay, phase: Phase::Live }
     }
 
     /// Begins a list: from here on the version to resume from stands still.
     pub(super) fn begin_list(&mut self, phase: Phase) {
         self.phase = phase;
+        self.replay.clear();
         self.store.begin_list();
         self.dirt.list_began(Instant::now());
         self.out.mark_listing();
@@ -114,6 +117,11 @@ impl Teller {
     }
 
     fn object(&mut self, kind: WatchKind, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
+        if self.replay.holds(kind, object) {
+            self.out.wait_for_credit(patience)?;
+            self.out.keep(Kept::Replayed(self.replay.take(), object.resource_version()));
+            return Ok(());
+        }
         let standing = self.store.see(object);
         if standing == Standing::OtherUid {
             self.replaced(object, patience)?;
@@ -122,6 +130,11 @@ impl Teller {
             (WatchKind::Deleted, Standing::Unknown | Standing::OtherUid) => Ok(()),
             (WatchKind::Deleted, Standing::Same | Standing::Changed) => self.left(object, patience),
             (WatchKind::Added | WatchKind::Modified, Standing::Same) => Ok(()),
+            (WatchKind::Added | WatchKind::Modified, Standing::Unknown)
+                if self.phase == Phase::FirstList && self.out.context.skip_initial =>
+            {
+                self.keep(object, patience)
+            }
             (WatchKind::Added | WatchKind::Modified, Standing::Unknown | Standing::OtherUid) => {
                 self.present(EventType::Added, kind, object, patience)
             }
@@ -129,6 +142,17 @@ impl Teller {
                 self.present(EventType::Updated, kind, object, patience)
             }
         }
+    }
+
+    /// Remembers an object as if it had been told.
+    fn keep(&mut self, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
+        self.out.wait_for_credit(patience)?;
+        let identity = if self.is_secret() { Identity::of(&object.to_redacted_object().as_ref()) } else { Identity::of(object) };
+        if self.store.keep(identity.clone()) {
+            self.out.context.metrics.tracked_changed(1);
+        }
+        self.out.keep(Kept::Known(identity));
+        Ok(())
     }
 
     /// Another object has taken the name, so the one that was known is gone.
@@ -183,7 +207,11 @@ impl Teller {
     }
 
     fn copy(&self, object: &ObjectRef<'_>) -> Object {
-        if self.out.watch.target.gvr.is_secrets() { object.to_redacted_object() } else { object.to_object() }
+        if self.is_secret() { object.to_redacted_object() } else { object.to_object() }
+    }
+
+    fn is_secret(&self) -> bool {
+        self.out.watch.target.gvr.is_secrets()
     }
 }
 

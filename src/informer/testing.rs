@@ -2,7 +2,7 @@
 
 use super::{Context, Limits, ListGate};
 use crate::api::{Watch, WatchTarget};
-use crate::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
+use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
 use crate::health::Health;
 use crate::lifecycle::Stop;
 use crate::metrics::Metrics;
@@ -16,6 +16,7 @@ pub(super) struct Outbox(Arc<Mutex<Inside>>);
 #[derive(Default)]
 struct Inside {
     told: Vec<Told>,
+    kept: Vec<String>,
     /// How many more events are taken; `None` for any number.
     credit: Option<usize>,
     closed: bool,
@@ -42,6 +43,11 @@ impl Outbox {
             Told::Mark(_) => None,
         });
         events.collect()
+    }
+
+    /// What nobody was told, in words.
+    pub(super) fn kept(&self) -> Vec<String> {
+        self.0.lock().unwrap().kept.clone()
     }
 
     /// From now on so many events are taken.
@@ -82,6 +88,17 @@ impl Outlet for Outbox {
         assert_ne!(inside.credit, Some(0), "an event was sent without credit");
         inside.credit = inside.credit.map(|credit| credit - 1);
         inside.told.push(Told::Event(event));
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        let words = match kept {
+            Kept::Known(identity) => {
+                let object = identity.to_object();
+                format!("known {}@{}", object.as_ref().name(), object.as_ref().resource_version())
+            }
+            Kept::Replayed(id, version) => format!("replayed {} at {version}", id.as_text()),
+        };
+        self.0.lock().unwrap().kept.push(words);
     }
 
     fn mark(&mut self, mark: Mark) {
@@ -159,6 +176,7 @@ pub(super) fn context(watch: &Arc<Watch>, stop: &Stop) -> Context {
         pulse: health.add_thread("test"),
         limits: hasty(),
         content_is_metadata: false,
+        skip_initial: false,
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Adds to `registry`, which serves one scrape, what holds now.
-pub(super) fn register(registry: &Registry, health: &Health, bookmarks: &[(String, u64)]) {
+pub(super) fn register(registry: &Registry, health: &Health, bookmarks: &[(String, u64)], checkpointed: u64) {
     let now = Instant::now();
     let watches: Vec<_> = health.watches().into_iter().map(|status| (status.standing(now), status)).collect();
     add(registry, build_info());
@@ -17,6 +17,9 @@ pub(super) fn register(registry: &Registry, health: &Health, bookmarks: &[(Strin
     add(registry, informer_health(&watches));
     add(registry, informers_by_gvr(&watches));
     add(registry, bookmark_age(bookmarks));
+    if checkpointed > 0 {
+        add(registry, checkpoint_age(checkpointed));
+    }
 }
 
 type Standings = [(Standing, Arc<WatchStatus>)];
@@ -82,6 +85,13 @@ fn bookmark_age(bookmarks: &[(String, u64)]) -> GaugeVec {
         age.set(age.get().max(now.saturating_sub(*millis) as f64 / 1000.0));
     }
     ages
+}
+
+fn checkpoint_age(checkpointed: u64) -> GaugeVec {
+    let help = "Time since the state last held everything that was accepted; absent where no state is kept.";
+    let age = gauges("faro_checkpoint_age_seconds", help, &[]);
+    age.with_label_values::<&str>(&[]).set(unix_millis().saturating_sub(checkpointed) as f64 / 1000.0);
+    age
 }
 
 pub(super) fn gauges(name: &str, help: &str, labels: &[&str]) -> GaugeVec {

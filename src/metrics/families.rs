@@ -8,6 +8,7 @@ use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVe
 pub(super) struct Families {
     pub(super) bytes_received: IntCounterVec,
     pub(super) bytes_written: IntCounter,
+    pub(super) checkpoints: IntCounter,
     pub(super) credit_wait_seconds: HistogramVec,
     pub(super) decode_errors: IntCounterVec,
     pub(super) events: IntCounterVec,
@@ -31,6 +32,7 @@ impl Families {
         Self {
             bytes_received: new.counters("faro_received_bytes_total", "Bytes of lists and watches received.", &["gvr"]),
             bytes_written: new.counter("faro_written_bytes_total", "Bytes of JSON lines written."),
+            checkpoints: new.counter("faro_checkpoints_total", "Checkpoints committed to the state."),
             credit_wait_seconds: new.histograms(
                 "faro_credit_wait_seconds",
                 "Time for which a watch waited because as many of its events as allowed were in flight.",

@@ -17,7 +17,7 @@ use families::Families;
 use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// All metrics of one Faro, shared by clones.
@@ -30,6 +30,8 @@ struct Inner {
     registry: Registry,
     cluster_name: Option<String>,
     bookmarks: Mutex<Vec<Bookmark>>,
+    /// When nothing was left to commit, in milliseconds of Unix time; zero where no state is kept.
+    checkpointed: AtomicU64,
 }
 
 /// When the last bookmark of one watch came, in milliseconds of Unix time; zero before the first. Gone with its watch.
@@ -86,7 +88,7 @@ impl Metrics {
         let cluster_name = cluster_name.filter(|name| !name.is_empty()).map(str::to_owned);
         let registry = registry(cluster_name.as_deref());
         let families = Families::register(&registry);
-        Self(Arc::new(Inner { families, registry, cluster_name, bookmarks: Mutex::default() }))
+        Self(Arc::new(Inner { families, registry, cluster_name, bookmarks: Mutex::default(), checkpointed: AtomicU64::new(0) }))
     }
 
     /// The handles for one watch. All its series exist from now on, at zero.
@@ -100,6 +102,12 @@ impl Metrics {
         self.0.families.bytes_written.inc_by(bytes);
     }
 
+    /// The state now holds all that was accepted; `committed`: by a commit.
+    pub fn checkpointed(&self, committed: bool) {
+        self.0.checkpointed.store(watch::unix_millis(), Ordering::Relaxed);
+        self.0.families.checkpoints.inc_by(u64::from(committed));
+    }
+
     /// What Prometheus scrapes, in its text format. `health` gives the state of each watch.
     pub fn text(&self, health: &Health) -> String {
         encode(&self.gather(health))
@@ -108,7 +116,7 @@ impl Metrics {
     fn gather(&self, health: &Health) -> Vec<MetricFamily> {
         let mut families = self.0.registry.gather();
         let derived = registry(self.0.cluster_name.as_deref());
-        derived::register(&derived, health, &self.bookmarks());
+        derived::register(&derived, health, &self.bookmarks(), self.0.checkpointed.load(Ordering::Relaxed));
         process::register(&derived);
         families.extend(derived.gather());
         families.sort_by(|a, b| a.name().cmp(b.name()));
@@ -181,9 +189,11 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     /// Every metric that is promised, with its type.
-    const PROMISED: [(&str, &str); 29] = [
+    const PROMISED: [(&str, &str); 31] = [
         ("faro_bookmark_age_seconds", "gauge"),
         ("faro_build_info", "gauge"),
+        ("faro_checkpoint_age_seconds", "gauge"),
+        ("faro_checkpoints_total", "counter"),
         ("faro_credit_wait_seconds", "histogram"),
         ("faro_decode_errors_total", "counter"),
         ("faro_events_in_flight", "gauge"),
@@ -219,6 +229,7 @@ mod tests {
         health.add_watch(watch("v1/pods"));
         let pods = metrics.watch(&watch("v1/pods"));
         pods.bookmark();
+        metrics.checkpointed(true);
         let text = metrics.text(&health);
         let types: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         let expected: Vec<String> = PROMISED.iter().map(|(name, kind)| format!("{name} {kind}")).collect();

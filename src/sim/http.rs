@@ -5,11 +5,14 @@
 //! core, unoptimized. Promises that heads, bodies and connections are bounded, and that closing ends every connection at once.
 
 mod connection;
+mod lists;
 mod reply;
 mod request;
 mod socket;
 #[cfg(test)]
 mod tests;
+
+pub(super) use lists::Lists;
 
 use super::api::{Reply, Request};
 use super::authority::Authority;
@@ -28,6 +31,7 @@ pub(super) struct Site {
     pub(super) end_streams: Box<dyn Fn() + Send + Sync>,
     pub(super) authority: Authority,
     pub(super) injector: Arc<Injector>,
+    pub(super) lists: Lists,
 }
 
 /// The port.

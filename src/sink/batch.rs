@@ -36,6 +36,8 @@ struct State {
     gathering: bool,
     /// How many syncs were asked for, and how many of those have ended.
     syncs: (u64, u64),
+    /// There were lines in the batch when the last of those syncs was asked for: they are written before it.
+    write_before_sync: bool,
     /// Set once: until when the writer may go on trying.
     deadline: Option<Instant>,
     /// Nothing more will be written.
@@ -49,8 +51,10 @@ struct State {
 pub(super) enum Order {
     /// Write what was swapped in.
     Write,
-    /// Everything is written: sync it, and tell how many syncs that answers.
+    /// What was appended before these syncs were asked for is written: sync it, and tell that so many were answered.
     Sync(u64),
+    /// The time has come that [`Buffer::take`] was told.
+    Due,
     /// Everything is written and nothing more will come.
     End,
 }
@@ -118,23 +122,33 @@ impl Buffer {
         waited.unwrap_or_else(PoisonError::into_inner).0.gathering = false;
     }
 
-    /// Waits for something to do, and swaps the lines that are ready into `empty`.
-    pub(super) fn take(&self, empty: &mut Batch) -> Order {
+    /// Waits for something to do, until `due` at most, and swaps the lines that are ready into `empty`.
+    ///
+    /// A sync is not put off by lines that come after it was asked for.
+    pub(super) fn take(&self, empty: &mut Batch, due: Option<Instant>) -> Order {
         assert!(empty.bytes.is_empty() && empty.completions.is_empty(), "a batch is taken when the last one is done");
         let mut state = self.state();
         loop {
+            if state.syncs.0 > state.syncs.1 && !state.write_before_sync {
+                return Order::Sync(state.syncs.0);
+            }
             if !state.batch.bytes.is_empty() {
                 std::mem::swap(&mut state.batch, empty);
+                state.write_before_sync = false;
                 return Order::Write;
-            }
-            if state.syncs.0 > state.syncs.1 {
-                return Order::Sync(state.syncs.0);
             }
             if state.deadline.is_some() {
                 return Order::End;
             }
+            let pause = due.map(|due| due.saturating_duration_since(Instant::now()));
+            if pause.is_some_and(|pause| pause.is_zero()) {
+                return Order::Due;
+            }
             state.writer_waits = true;
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match pause {
+                None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(pause) => self.filled.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0,
+            };
             state.writer_waits = false;
         }
     }
@@ -163,6 +177,7 @@ impl Buffer {
     pub(super) fn sync(&self, limit: Duration) -> bool {
         let mut state = self.state();
         state.syncs.0 += 1;
+        state.write_before_sync = !state.batch.bytes.is_empty();
         state.gathering = false;
         let mine = state.syncs.0;
         self.filled.notify_one();
@@ -205,7 +220,7 @@ mod tests {
         std::thread::scope(|scope| {
             let taken = scope.spawn(|| {
                 let mut batch = Batch::default();
-                (buffer.take(&mut batch), batch.completions.len())
+                (buffer.take(&mut batch, None), batch.completions.len())
             });
             while !buffer.state().writer_waits {
                 std::thread::yield_now();
@@ -222,13 +237,32 @@ mod tests {
         let (buffer, ledger) = (Buffer::default(), ledger());
         let event = event(&watch("v1/pods"), &"x".repeat(GATHERED_BYTES), 1);
         std::thread::scope(|scope| {
-            let taken = scope.spawn(|| buffer.take(&mut Batch::default()));
+            let taken = scope.spawn(|| buffer.take(&mut Batch::default(), None));
             while !buffer.state().writer_waits {
                 std::thread::yield_now();
             }
             buffer.append(&event, completion(&ledger, &event));
             assert_eq!(taken.join().unwrap(), Order::Write);
         });
+    }
+
+    #[test]
+    fn a_sync_waits_for_the_lines_before_it_and_not_for_those_after_it() {
+        let (buffer, ledger, event) = (Buffer::default(), ledger(), event(&watch("v1/pods"), "web-0", 1));
+        let mut batch = Batch::default();
+        let mut take = || {
+            let order = buffer.take(&mut batch, Some(Instant::now()));
+            batch.clear();
+            order
+        };
+        assert_eq!(take(), Order::Due);
+        buffer.append(&event, completion(&ledger, &event));
+        assert!(!buffer.sync(Duration::ZERO));
+        assert_eq!(take(), Order::Write);
+        buffer.append(&event, completion(&ledger, &event));
+        assert_eq!(take(), Order::Sync(1));
+        buffer.synced(1);
+        assert_eq!((take(), take()), (Order::Write, Order::Due));
     }
 
     #[test]

@@ -9,12 +9,25 @@
 //!   back to the watches through the bounded batch.
 
 mod batch;
-mod file;
+mod events_file;
 mod output;
+mod positions;
 mod record;
+mod recover;
+mod rescue;
+mod told_line;
 mod writer;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod recover_tests;
+#[cfg(test)]
+mod rotation_tests;
+#[cfg(test)]
 mod tests;
 
+pub use positions::Position;
+pub use recover::recover;
+pub use told_line::ToldLine;
 pub use writer::{SinkError, SinkSettings, Writer};

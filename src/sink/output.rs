@@ -1,23 +1,25 @@
 //! One place lines go to, and how much of the current batch it has already: what failed goes on where it stopped.
 //!
-//! Pure of time and threads: each call is one attempt, and the writer decides when there is another.
+//! Free of threads and waiting: each call is one attempt, and the writer decides when there is another.
 
-use super::file::{Layer, OutputFile, create_events_file};
-use jiff::Timestamp;
-use std::io;
-use std::path::{Path, PathBuf};
+use super::events_file::EventsFile;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Instant;
 
-/// A file in a folder, or standard output.
-pub(super) struct Output {
-    file: Box<dyn OutputFile>,
-    kind: Kind,
-    /// How many bytes of the current batch were written.
-    written: usize,
+/// Files in a folder, or standard output.
+pub(super) enum Output {
+    Files(Box<EventsFile>),
+    StandardOutput(Pipe),
 }
 
-enum Kind {
-    File { layer: Box<dyn Layer>, folder: PathBuf, path: PathBuf, is_lost: bool },
-    StandardOutput,
+/// Standard output, unbuffered: nothing to sync, nothing to cut.
+pub(super) struct Pipe {
+    pipe: Box<dyn Write + Send>,
+    /// How many bytes of the current batch were written.
+    written: usize,
 }
 
 /// Why an attempt failed.
@@ -27,24 +29,20 @@ pub(super) enum Fault {
     Passing(io::Error),
     /// Nobody reads standard output any more.
     Broken(io::Error),
+    /// Lines that were written are neither on the disk for sure nor can they be read back.
+    Lost(io::Error),
 }
 
 impl Output {
-    /// Makes a new events file in `folder`.
-    pub(super) fn file(mut layer: Box<dyn Layer>, folder: &Path) -> io::Result<Self> {
-        let (path, file) = create_events_file(layer.as_mut(), folder, Timestamp::now())?;
-        Ok(Self { file, kind: Kind::File { layer, folder: folder.to_owned(), path, is_lost: false }, written: 0 })
-    }
-
-    pub(super) fn standard_output(file: Box<dyn OutputFile>) -> Self {
-        Self { file, kind: Kind::StandardOutput, written: 0 }
+    pub(super) fn pipe(pipe: Box<dyn Write + Send>) -> Self {
+        Self::StandardOutput(Pipe { pipe, written: 0 })
     }
 
     /// The file; `None` for standard output.
     pub(super) fn path(&self) -> Option<&Path> {
-        match &self.kind {
-            Kind::File { path, .. } => Some(path),
-            Kind::StandardOutput => None,
+        match self {
+            Self::Files(files) => Some(files.path()),
+            Self::StandardOutput(_) => None,
         }
     }
 
@@ -53,67 +51,76 @@ impl Output {
         self.path().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string())
     }
 
-    /// Writes what of the batch `bytes` was not written yet.
-    pub(super) fn write_rest(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.replace_lost_file().map_err(Fault::Passing)?;
-        while self.written < bytes.len() {
-            match self.file.write(&bytes[self.written..]) {
-                Ok(0) => return Err(Fault::Passing(io::ErrorKind::WriteZero.into())),
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.fault(error)),
-            }
+    /// When [`rotate_old`](Self::rotate_old) has something to do.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Files(files) => files.due(),
+            Self::StandardOutput(_) => None,
         }
-        self.check_linked().map_err(Fault::Passing)
     }
 
     /// The next batch begins.
     pub(super) fn next_batch(&mut self) {
-        self.written = 0;
+        match self {
+            Self::Files(files) => files.next_batch(),
+            Self::StandardOutput(pipe) => pipe.written = 0,
+        }
     }
 
-    /// Gives the current batch up: what of it is a whole line stays, the rest is cut off. Returns the number of whole lines.
-    pub(super) fn give_up(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = &bytes[..std::mem::take(&mut self.written)];
-        let whole = memchr::memrchr(b'\n', written).map_or(0, |newline| newline + 1);
-        if whole < written.len() {
-            self.file.cut((written.len() - whole) as u64)?;
+    /// Writes what of the batch `bytes` was not written yet.
+    pub(super) fn write_rest(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        match self {
+            Self::Files(files) => files.write_rest(bytes),
+            Self::StandardOutput(pipe) => pipe.write_rest(bytes),
         }
-        Ok(memchr::memchr_iter(b'\n', &written[..whole]).count())
+    }
+
+    /// Gives the current batch up: what of it is a whole line stays, the rest is cut off where that is possible. Returns the
+    /// number of whole lines.
+    pub(super) fn give_up(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Files(files) => files.give_up(bytes),
+            Self::StandardOutput(pipe) => Ok(memchr::memchr_iter(b'\n', &bytes[..pipe.written]).count()),
+        }
     }
 
     /// Waits until the disk has everything.
     pub(super) fn sync(&mut self) -> Result<(), Fault> {
-        self.replace_lost_file().map_err(Fault::Passing)?;
-        self.file.sync().map_err(Fault::Passing)
-    }
-
-    fn fault(&self, error: io::Error) -> Fault {
-        match self.kind {
-            Kind::StandardOutput if error.kind() == io::ErrorKind::BrokenPipe => Fault::Broken(error),
-            Kind::StandardOutput | Kind::File { .. } => Fault::Passing(error),
+        match self {
+            Self::Files(files) => files.sync(),
+            Self::StandardOutput(_) => Ok(()),
         }
     }
 
-    /// A file without a name takes bytes and loses them: the batch is written again, whole, into a new one.
-    fn check_linked(&mut self) -> io::Result<()> {
-        if let Kind::File { is_lost, .. } = &mut self.kind
-            && !self.file.is_linked()
-        {
-            *is_lost = true;
-            self.written = 0;
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the file was deleted"));
+    /// Begins the next file when this one is too old.
+    pub(super) fn rotate_old(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Files(files) => files.rotate_old(),
+            Self::StandardOutput(_) => Ok(()),
         }
-        Ok(())
     }
+}
 
-    fn replace_lost_file(&mut self) -> io::Result<()> {
-        if let Kind::File { layer, folder, path, is_lost } = &mut self.kind
-            && *is_lost
-        {
-            (*path, self.file) = create_events_file(layer.as_mut(), folder, Timestamp::now())?;
-            *is_lost = false;
+impl Pipe {
+    fn write_rest(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        while self.written < bytes.len() {
+            match self.pipe.write(&bytes[self.written..]) {
+                Ok(0) => return Err(Fault::Passing(io::ErrorKind::WriteZero.into())),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Fault::Broken(error)),
+                Err(error) => return Err(Fault::Passing(error)),
+            }
         }
         Ok(())
     }
+}
+
+/// Standard output, without the buffer and the lock of the standard library.
+///
+/// # Errors
+///
+/// When standard output is closed.
+pub(super) fn open_standard_output() -> io::Result<Box<dyn Write + Send>> {
+    Ok(Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)))
 }

@@ -3,14 +3,18 @@
 //! Takes whole batches from the buffer, writes each to every output, and completes its events when all outputs have it.
 
 use super::batch::{Batch, Buffer, Order};
-use super::file::{Disk, Layer, OutputFile, StandardOutput};
-use super::output::{Fault, Output};
+use super::events_file::EventsFile;
+use super::output::{self, Fault, Output};
+use super::positions::{Position, Positions};
+use crate::api::FilePosition;
+use crate::config::RotateConfig;
 use crate::dispatch::{Completion, Export};
 use crate::event::MatchedEvent;
+use crate::files::{Disk, FileName, Keeper, Keeping, Layer};
 use crate::health::{Health, Pulse};
 use crate::lifecycle::{Joined, Stop};
 use crate::metrics::Metrics;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +26,13 @@ pub struct SinkSettings {
     pub folder: Option<PathBuf>,
     /// Whether the lines go to standard output, too. Defaults to no.
     pub stdout: bool,
+    /// When a file is closed and the next one begun. Defaults to 100 MiB or a day.
+    pub rotate: RotateConfig,
+    /// What is done with closed files. Defaults to removing the oldest beyond 1 GiB.
+    pub keep: Keeping,
+    /// Whether a closed file is compressed or removed only before the place that [`Writer::committed`] was told. Defaults to
+    /// no: all that is closed may be.
+    pub hold_until_committed: bool,
 }
 
 /// What a sink cannot do.
@@ -42,6 +53,22 @@ pub enum SinkError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// A disk failed to keep lines that it had taken.
+    #[error("cannot tell which lines of {} are on the disk, because it failed and they cannot be read back; start faro again: what its checkpoint does not hold is told again", path.display())]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// Why they cannot be read back.
+        source: io::Error,
+    },
+    /// What an earlier run wrote cannot be read back.
+    #[error("cannot go on from the events in {}; make them readable and writable for the user that runs faro", path.display())]
+    Recover {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// The writing thread cannot be started.
     #[error("cannot start the thread that writes events")]
     Thread {
@@ -57,9 +84,12 @@ pub struct Writer {
     thread: Mutex<Option<Joined>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     buffer: Buffer,
+    positions: Arc<Positions>,
+    /// Where there are files.
+    keeper: Option<Keeper>,
     path: Mutex<Option<PathBuf>>,
     failure: Mutex<Option<SinkError>>,
 }
@@ -76,8 +106,11 @@ const PACE: Pace = Pace { first: Duration::from_millis(50), max: Duration::from_
 
 /// Where lines go, opened.
 pub(super) struct Destination {
-    pub(super) folder: Option<(PathBuf, Box<dyn Layer>)>,
-    pub(super) stdout: Option<Box<dyn OutputFile>>,
+    pub(super) folder: Option<(PathBuf, Arc<dyn Layer>)>,
+    pub(super) rotate: RotateConfig,
+    pub(super) keep: Keeping,
+    pub(super) hold_until_committed: bool,
+    pub(super) stdout: Option<Box<dyn Write + Send>>,
 }
 
 impl Writer {
@@ -90,13 +123,13 @@ impl Writer {
     /// When the file cannot be made, standard output is closed, or no thread can be started.
     pub fn open(settings: SinkSettings, metrics: Metrics, health: Health, stop: Stop) -> Result<Arc<Self>, SinkError> {
         let stdout = if settings.stdout {
-            let stdout = StandardOutput::open().map_err(|source| SinkError::StandardOutput { source })?;
-            Some(Box::new(stdout) as Box<dyn OutputFile>)
+            Some(output::open_standard_output().map_err(|source| SinkError::StandardOutput { source })?)
         } else {
             None
         };
-        let folder = settings.folder.map(|folder| (folder, Box::new(Disk) as Box<dyn Layer>));
-        Self::open_on(Destination { folder, stdout }, PACE, metrics, health, stop)
+        let folder = settings.folder.map(|folder| (folder, Arc::new(Disk) as Arc<dyn Layer>));
+        let SinkSettings { rotate, keep, hold_until_committed, .. } = settings;
+        Self::open_on(Destination { folder, rotate, keep, hold_until_committed, stdout }, PACE, metrics, health, stop)
     }
 
     pub(super) fn open_on(
@@ -107,13 +140,22 @@ impl Writer {
         stop: Stop,
     ) -> Result<Arc<Self>, SinkError> {
         let mut outputs = Vec::new();
+        let positions = Arc::new(Positions::new(destination.hold_until_committed));
+        let mut keeper = None;
         if let Some((folder, layer)) = destination.folder {
-            outputs.push(Output::file(layer, &folder).map_err(|source| SinkError::Create { folder, source })?);
+            let files = EventsFile::create(Arc::clone(&layer), &folder, destination.rotate, Arc::clone(&positions));
+            let files = files.map_err(|source| SinkError::Create { folder: folder.clone(), source })?;
+            outputs.push(Output::Files(Box::new(files)));
+            let pulse = health.add_thread(KEEPER_NAME);
+            let held = destination.hold_until_committed;
+            let started = Keeper::start_holding(layer, KEEPER_NAME, &folder, destination.keep, pulse, held);
+            keeper = Some(started.map_err(|source| SinkError::Thread { source })?);
         }
-        outputs.extend(destination.stdout.map(Output::standard_output));
-        let shared = Arc::new(Shared::default());
+        let (buffer, path, failure) = Default::default();
+        let shared = Arc::new(Shared { buffer, positions, keeper, path, failure });
+        outputs.extend(destination.stdout.map(Output::pipe));
         let pulse = health.add_thread(THREAD_NAME);
-        let writing = Writing { shared: Arc::clone(&shared), outputs, pace, metrics, health, stop, pulse };
+        let writing = Writing { shared: Arc::clone(&shared), outputs, position: 0, pace, metrics, health, stop, pulse };
         writing.tell_path();
         let thread = Joined::spawn(THREAD_NAME, move || writing.run()).map_err(|source| SinkError::Thread { source })?;
         Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }))
@@ -129,7 +171,30 @@ impl Writer {
         lock(&self.shared.failure).take()
     }
 
+    /// How far the writing is: every line before it is written, and its event completed.
+    pub fn position(&self) -> Position {
+        self.shared.positions.written()
+    }
+
+    /// Where the lines of a [`position`](Self::position) are; `None` where lines go to standard output alone.
+    ///
+    /// Ask after the [`sync`](Self::sync) of what was written there: what a disk fails to take is moved to another file.
+    pub fn locate(&self, position: Position) -> Option<FilePosition> {
+        self.shared.positions.locate(position)
+    }
+
+    /// Says that all lines before `place` are remembered elsewhere: nobody asks for a position before it any more, and closed
+    /// files before it may be compressed and removed.
+    pub fn committed(&self, place: &FilePosition) {
+        if let Some(first) = FileName::parse(&place.file) {
+            self.shared.positions.forget_before(&first);
+            self.shared.keeper.iter().for_each(|keeper| keeper.may_touch(first));
+        }
+    }
+
     /// Writes and syncs everything taken so far. Returns whether that was done.
+    ///
+    /// What is taken meanwhile does not put it off.
     ///
     /// # Blocking
     ///
@@ -152,11 +217,13 @@ impl Writer {
         if !ended {
             log::warn!("{THREAD_NAME}: a write does not return, left alone");
         }
+        self.shared.keeper.iter().for_each(Keeper::stop);
         ended && self.shared.buffer.ended_clean()
     }
 }
 
 const THREAD_NAME: &str = "json-writer";
+const KEEPER_NAME: &str = "json-keeper";
 
 /// How long the thread gets to make its last attempt.
 const END_LIMIT: Duration = Duration::from_millis(500);
@@ -177,10 +244,21 @@ impl Drop for Writer {
     }
 }
 
+/// Why something was not done, and will not be.
+enum Failure {
+    TimeIsUp,
+    /// Standard output.
+    Broken(io::Error),
+    /// A file.
+    Lost(PathBuf, io::Error),
+}
+
 /// The writing thread.
 struct Writing {
     shared: Arc<Shared>,
     outputs: Vec<Output>,
+    /// Where the next batch begins.
+    position: u64,
     pace: Pace,
     metrics: Metrics,
     health: Health,
@@ -192,7 +270,8 @@ impl Writing {
     fn run(mut self) {
         let mut batch = Batch::default();
         let is_clean = loop {
-            let written = match self.shared.buffer.take(&mut batch) {
+            let due = self.outputs.iter().find_map(Output::due);
+            let written = match self.shared.buffer.take(&mut batch, due) {
                 Order::Write => {
                     let written = self.write(&mut batch);
                     self.shared.buffer.gather();
@@ -204,6 +283,11 @@ impl Writing {
                         self.shared.buffer.synced(asked);
                     }
                     synced
+                }
+                Order::Due => {
+                    let rotated = self.persist(Output::rotate_old);
+                    self.tell_path();
+                    rotated
                 }
                 Order::End => break self.persist(Output::sync),
             };
@@ -223,7 +307,10 @@ impl Writing {
         let lines = if written { batch.completions.len() } else { self.give_up(&bytes) };
         let counted = if written { bytes.len() } else { 0 };
         self.metrics.written(lines as u64, counted as u64);
-        Completion::complete_all(batch.completions.drain(..lines));
+        Completion::complete_all(batch.completions.drain(..lines), Some(self.position));
+        self.position += counted as u64;
+        self.shared.positions.publish(self.position);
+        self.tell_path();
         batch.bytes = bytes;
         batch.clear();
         written
@@ -242,28 +329,29 @@ impl Writing {
         first
     }
 
-    /// Does `work` on each output until it succeeds. Returns false when time is up or no output is left.
+    /// Does `work` on each output until it succeeds. Returns false when time is up, or nothing more can be written.
     fn persist(&mut self, mut work: impl FnMut(&mut Output) -> Result<(), Fault>) -> bool {
         let mut index = 0;
         while index < self.outputs.len() {
             match self.persist_one(index, &mut work) {
                 Ok(()) => index += 1,
-                Err(None) => return false,
-                Err(Some(broken)) => {
+                Err(Failure::TimeIsUp) => return false,
+                Err(Failure::Broken(source)) => {
                     self.outputs.remove(index);
-                    self.fail(SinkError::StandardOutput { source: broken });
+                    self.fail(SinkError::StandardOutput { source });
+                }
+                Err(Failure::Lost(path, source)) => {
+                    // Without the files no line may count as written.
+                    self.outputs.clear();
+                    self.fail(SinkError::Lost { path, source });
                 }
             }
         }
         !self.outputs.is_empty()
     }
 
-    /// Tries until it works. The error is what broke the output for good; `None` when time is up.
-    fn persist_one(
-        &mut self,
-        index: usize,
-        work: &mut impl FnMut(&mut Output) -> Result<(), Fault>,
-    ) -> Result<(), Option<io::Error>> {
+    /// Tries until it works.
+    fn persist_one(&mut self, index: usize, work: &mut impl FnMut(&mut Output) -> Result<(), Fault>) -> Result<(), Failure> {
         let (mut pause, mut failing_since) = (self.pace.first, None);
         loop {
             let output = &mut self.outputs[index];
@@ -274,7 +362,10 @@ impl Writing {
                     }
                     return Ok(());
                 }
-                Err(Fault::Broken(error)) => return Err(Some(error)),
+                Err(Fault::Broken(error)) => return Err(Failure::Broken(error)),
+                Err(Fault::Lost(error)) => {
+                    return Err(Failure::Lost(output.path().map(ToOwned::to_owned).unwrap_or_default(), error));
+                }
                 Err(Fault::Passing(error)) if failing_since.is_none() => {
                     failing_since = Some(Instant::now());
                     self.health.sink_failed(format!("cannot write to {}: {error}", output.name()));
@@ -284,7 +375,7 @@ impl Writing {
             }
             if !self.shared.buffer.wait_to_retry(pause) {
                 log::error!("{}: time is up, what was not written stays unacknowledged", self.outputs[index].name());
-                return Err(None);
+                return Err(Failure::TimeIsUp);
             }
             pause = self.pace.max.min(pause * 2);
         }
@@ -304,7 +395,12 @@ impl Writing {
     }
 
     fn tell_path(&self) {
-        *lock(&self.shared.path) = self.outputs.iter().find_map(Output::path).map(ToOwned::to_owned);
+        let path = self.outputs.iter().find_map(Output::path);
+        let mut told = lock(&self.shared.path);
+        if told.as_deref() != path {
+            *told = path.map(ToOwned::to_owned);
+            self.shared.keeper.iter().for_each(Keeper::wake);
+        }
     }
 }
 

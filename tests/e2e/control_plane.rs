@@ -8,6 +8,7 @@ use crate::ports::free_port;
 use crate::process::Guarded;
 use crate::wait::{SOON, eventually};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -127,6 +128,19 @@ impl ControlPlane {
         copy_folder(backup.0.path(), &data);
         self.start_etcd();
         self.start_api_server();
+    }
+
+    /// Lets etcd forget every version before the one of now. What the API server keeps in memory stays.
+    pub(crate) fn compact(&self) {
+        let ask = |what: &str, body: &Value| -> Value {
+            let url = format!("http://127.0.0.1:{}/v3/kv/{what}", self.ports.etcd);
+            let mut response = ureq::post(url).send(body.to_string()).expect("etcd answers");
+            let text = response.body_mut().read_to_string().expect("etcd answers");
+            serde_json::from_str(&text).expect("etcd answers with JSON")
+        };
+        // Any key will do: each answer names the revision of now.
+        let revision = ask("range", &json!({"key": "AA=="}))["header"]["revision"].take();
+        ask("compaction", &json!({"revision": revision, "physical": true}));
     }
 
     fn write_files(&self) {

@@ -2,8 +2,9 @@
 //!
 //! Needs `kubectl`, and `$KUBEBUILDER_ASSETS` (a folder with etcd and kube-apiserver) or `$KUBECONFIG` (a cluster that may be
 //! used for tests). Missing either is a failure. A name, or part of one, runs only what it fits; the scenarios of
-//! `load` run only when they are named.
+//! `load` and `chaos` run only when they are named.
 
+mod chaos;
 mod cluster;
 mod control_plane;
 mod kubectl;
@@ -23,6 +24,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == chaos::simulator::SERVE) {
+        return chaos::simulator::serve();
+    }
     let names: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let all = scenarios::all();
     let chosen: Vec<Scenario> = all.iter().filter(|scenario| is_chosen(scenario.name, &names)).copied().collect();
@@ -41,5 +45,12 @@ fn main() -> ExitCode {
 }
 
 fn is_chosen(scenario: &str, names: &[&String]) -> bool {
-    if names.is_empty() { !scenario.starts_with("load::") } else { names.iter().any(|name| scenario.contains(name.as_str())) }
+    if names.is_empty() {
+        !ONLY_BY_NAME.iter().any(|group| scenario.starts_with(group))
+    } else {
+        names.iter().any(|name| scenario.contains(name.as_str()))
+    }
 }
+
+/// What takes long, or the whole machine.
+const ONLY_BY_NAME: [&str; 2] = ["chaos::", "load::"];

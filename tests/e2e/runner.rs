@@ -32,6 +32,8 @@ pub(crate) enum Needs {
     Quiet,
     /// A control plane of ours, whose credentials it knows; one of its own where it does harm.
     OwnControlPlane,
+    /// The same, and the machine for itself.
+    Alone,
 }
 
 /// Where scenarios get their cluster from.
@@ -105,9 +107,10 @@ impl Stage {
 pub(crate) fn run(scenarios: &[Scenario], filtered: usize, stage: &Stage) -> bool {
     let began = Instant::now();
     let external = matches!(stage.source, Source::Kubeconfig(_));
-    let can_run = |scenario: &&Scenario| !(external && scenario.needs == Needs::OwnControlPlane);
+    let can_run = |scenario: &&Scenario| !(external && matches!(scenario.needs, Needs::OwnControlPlane | Needs::Alone));
     let runnable: Vec<Scenario> = scenarios.iter().filter(can_run).copied().collect();
-    let (quiet, loud): (Vec<_>, Vec<_>) = runnable.iter().copied().partition(|scenario| scenario.needs == Needs::Quiet);
+    let (quiet, loud): (Vec<_>, Vec<_>) =
+        runnable.iter().copied().partition(|scenario| matches!(scenario.needs, Needs::Quiet | Needs::Alone));
     say(&format!("\nrunning {} tests\n", runnable.len()));
     let mut failed = side_by_side(&loud, SIDE_BY_SIDE, stage);
     failed.extend(side_by_side(&quiet, 1, stage));

@@ -15,18 +15,35 @@ pub(crate) struct Writer {
     agent: Agent,
 }
 
-/// What kind of objects it writes. Both kinds need nothing but metadata, and no controller touches them.
+/// What kind of objects it writes. These kinds need nothing but metadata, and no controller touches them.
 #[derive(Clone, Copy, Debug)]
-struct Kind {
+pub(crate) struct Kind {
     api_version: &'static str,
     name: &'static str,
     resource: &'static str,
     api: &'static str,
 }
 
-const CONFIG_MAPS: Kind = Kind { api_version: "v1", name: "ConfigMap", resource: "configmaps", api: "/api/v1" };
-const LEASES: Kind =
+/// What it writes where nothing else is said.
+pub(crate) const CONFIG_MAPS: Kind = Kind { api_version: "v1", name: "ConfigMap", resource: "configmaps", api: "/api/v1" };
+/// Of which the server keeps few events waiting.
+pub(crate) const LEASES: Kind =
     Kind { api_version: "coordination.k8s.io/v1", name: "Lease", resource: "leases", api: "/apis/coordination.k8s.io/v1" };
+/// A custom resource, defined by [`widgets_definition`].
+pub(crate) const WIDGETS: Kind =
+    Kind { api_version: "chaos.faro.test/v1", name: "Widget", resource: "widgets", api: "/apis/chaos.faro.test/v1" };
+
+/// What has to be created, once in a cluster, before [`WIDGETS`] are.
+pub(crate) fn widgets_definition() -> String {
+    let (group, version) = WIDGETS.api_version.split_once('/').expect("the constant has both");
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let versions = json!([{"name": version, "served": true, "storage": true, "schema": schema}]);
+    let names = json!({"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"});
+    let spec = json!({"group": group, "scope": "Namespaced", "names": names, "versions": versions});
+    let metadata = json!({"name": format!("widgets.{group}")});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": metadata, "spec": spec})
+        .to_string()
+}
 
 /// One change, as the server answered to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +72,9 @@ impl Writer {
         Self::at(format!("http://{address}"), CONFIG_MAPS)
     }
 
-    /// One that writes Leases.
-    pub(crate) fn leases(&self) -> Self {
-        Self::at(self.base.clone(), LEASES)
+    /// One that writes objects of `kind`.
+    pub(crate) fn of(&self, kind: Kind) -> Self {
+        Self::at(self.base.clone(), kind)
     }
 
     fn at(base: String, kind: Kind) -> Self {
@@ -166,8 +183,13 @@ fn refused<T>((code, body): Answer) -> Option<T> {
 }
 
 impl Kind {
+    /// As configurations and lines name it.
+    pub(crate) fn gvr(self) -> String {
+        format!("{}/{}", self.api_version, self.resource)
+    }
+
     /// What changes is an annotation: metadata is all that the daemon asks for.
-    fn object(self, namespace: &str, name: &str, labels: &Value, data: &str) -> String {
+    pub(crate) fn object(self, namespace: &str, name: &str, labels: &Value, data: &str) -> String {
         let metadata = json!({"name": name, "namespace": namespace, "labels": labels, "annotations": {"e2e": data}});
         json!({"apiVersion": self.api_version, "kind": self.name, "metadata": metadata}).to_string()
     }

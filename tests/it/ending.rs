@@ -74,7 +74,7 @@ fn reader_of_stdout_that_goes_away_ends_the_run_with_1_and_a_whole_file() {
 #[test]
 fn disk_that_takes_no_more_holds_events_until_it_does() {
     let api = api_with_many();
-    let mut daemon = setup(&api, "log_file: false").file_blocks_max(64).start();
+    let mut daemon = setup(&api, "log_file: false\nstate: {enabled: false}").file_blocks_max(64).start();
     // 64 blocks hold about 150 of the 2000 lines.
     daemon.wait_for_log(&["error", "cannot write to", "events-", "events wait"]);
     let (code, body) = daemon.http("/ready").unwrap();
@@ -96,7 +96,7 @@ fn disk_that_takes_no_more_holds_events_until_it_does() {
 #[test]
 fn disk_that_stays_full_ends_with_whole_lines_only() {
     let api = api_with_many();
-    let mut daemon = setup(&api, "shutdown_grace_sec: 1\nlog_file: false").file_blocks_max(64).start();
+    let mut daemon = setup(&api, "shutdown_grace_sec: 1\nlog_file: false\nstate: {enabled: false}").file_blocks_max(64).start();
     daemon.wait_for_log(&["cannot write to", "events-"]);
     // Opened now: its folder goes with the daemon.
     let file = File::open(daemon.events_files().pop().unwrap()).unwrap();

@@ -86,7 +86,7 @@ fn handler_gets_recorded_objects_whole_and_typed() {
     api.server.on(&token("0y"), [Answer::recorded("list-page-2")]);
     api.server.on(&token("01"), [Answer::json(200, last)]);
     api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list(), Answer::recorded("watch-from-rv").left_open()]);
-    let controller = controller(&api, &format!("json_export: false\n{WATCH_CONFIGMAPS}"));
+    let controller = controller(&api, &format!("json_export: false\nstate: {{enabled: false}}\n{WATCH_CONFIGMAPS}"));
     let (handler, typed) = collecting(|event| {
         let object: ConfigMap = serde_json::from_slice(event.raw()).unwrap();
         let data = object.data.unwrap_or_default();
@@ -105,7 +105,7 @@ fn handler_gets_recorded_objects_whole_and_typed() {
     for request in api.server.requests().iter().filter(|request| request.path == CONFIGMAPS) {
         assert_eq!(request.header("Accept"), Some("application/json"), "{}", request.what());
     }
-    assert!(!api.folder().join("out").exists(), "nothing is written where nothing is exported");
+    assert!(!api.folder().join("out").exists(), "nothing is written where nothing is exported and nothing kept");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn recorded_list_that_is_compressed_is_told_whole() {
     let api = Api::new(Release::V1_20);
     api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list()]);
     api.server.on(&format!("list {CONFIGMAPS}"), [Answer::recorded("list-gzip-large").in_pieces(100)]);
-    let controller = controller(&api, &format!("json_export: false\n{WATCH_CONFIGMAPS}"));
+    let controller = controller(&api, &format!("json_export: false\nstate: {{enabled: false}}\n{WATCH_CONFIGMAPS}"));
     let (handler, sizes) = collecting(|event| event.raw().len());
     controller.add_event_handler(handler);
     let run = Run::start(controller);

@@ -15,15 +15,15 @@ use std::time::Duration;
 use tempfile::TempDir;
 use ureq::Agent;
 
-/// How a daemon is to be run.
-#[derive(Debug)]
+/// How a daemon is to be run. Daemons of clones share one folder and one port, one after the other.
+#[derive(Clone, Debug)]
 pub(crate) struct Setup {
     config: Option<String>,
     kubeconfig: Option<PathBuf>,
     arguments: Vec<String>,
     port: u16,
     binary: PathBuf,
-    dir: TempDir,
+    dir: Arc<TempDir>,
     secrets: Vec<String>,
     environment: Vec<(String, String)>,
     file_blocks: Option<u32>,
@@ -75,7 +75,7 @@ impl Setup {
             arguments: Vec::new(),
             port: free_port(),
             binary,
-            dir,
+            dir: Arc::new(dir),
             secrets: Vec::new(),
             environment: Vec::new(),
             file_blocks: None,
@@ -292,12 +292,38 @@ impl Daemon {
 
     /// Waits for its end.
     pub(crate) fn wait_for_end(mut self, deadline: Duration) -> Ended {
+        let code = self.wait_for_code(deadline);
+        let ended = Ended { code, log: self.log(), stdout: self.stdout(), lines: self.lines() };
+        self.check_outputs();
+        ended
+    }
+
+    /// As [`stop`](Self::stop), for whoever reads its files by himself.
+    pub(crate) fn stop_unread(mut self) {
+        self.signal(Signal::TERM);
+        let code = self.wait_for_code(STOP_LIMIT);
+        assert_eq!(code, Some(0), "a daemon that is asked to stop exits 0:\n{}", self.log());
+        self.check_outputs();
+    }
+
+    /// Ends it as a crash would. Gives what it said.
+    pub(crate) fn kill(mut self) -> String {
+        self.signal(Signal::KILL);
+        self.process.child().wait().expect("a child of ours can be waited for");
+        self.reader = None;
+        self.log()
+    }
+
+    /// Its exit code, when it has ended by itself.
+    pub(crate) fn code(&mut self) -> Option<Option<i32>> {
+        self.process.ended().map(|status| status.code())
+    }
+
+    fn wait_for_code(&mut self, deadline: Duration) -> Option<i32> {
         let status = eventually_some(deadline, "the daemon ends", || self.process.ended());
         // Both pipes end with the process; what they held is complete after this.
         self.reader = None;
-        let ended = Ended { code: status.code(), log: self.log(), stdout: self.stdout(), lines: self.lines() };
-        self.check_outputs();
-        ended
+        status.code()
     }
 
     /// Nothing panics, and no credential is told.

@@ -1,7 +1,8 @@
 //! Which cluster is taken, and that nothing tells a secret.
 
 use super::{Client, ClientOptions, find};
-use crate::client::testing::{Authority, chain, get};
+use crate::chain::chain;
+use crate::client::testing::{Authority, get};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, KeyPair};

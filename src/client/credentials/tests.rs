@@ -1,10 +1,11 @@
 //! When a login is read again, and when it is not.
 
-use super::{LOOK_AGAIN, Session};
+use super::{LOOK_AGAIN, PACE, Pace, Session};
 use crate::client::SetupError;
-use crate::client::endpoint::{Identity, LoginSource, Pem, PemSource, Trust};
+use crate::client::endpoint::{Endpoint, Identity, LoginSource, Pem, PemSource, Trust};
 use crate::client::exec::ExecPlugin;
 use crate::client::interrupt::Ending;
+use crate::client::kubeconfig::Kubeconfig;
 use crate::client::kubeconfig::model::{Cluster, Exec};
 use crate::client::testing::{Authority, PATIENCE, endpoint, script};
 use crate::lifecycle::Joined;
@@ -18,7 +19,12 @@ fn eager(login: LoginSource, identity: Option<Identity>) -> Session {
     let mut endpoint = endpoint("https://api.test");
     endpoint.trust = Trust { insecure: true, ..Trust::default() };
     (endpoint.login, endpoint.identity) = (login, identity);
-    Session { look_again_after: Duration::ZERO, ..Session::new(endpoint) }
+    eagerly(endpoint)
+}
+
+fn eagerly(endpoint: Endpoint) -> Session {
+    let pace = Pace { look_again: Duration::ZERO, look_again_after_failure: Duration::ZERO, ..PACE };
+    Session { pace, ..Session::new(endpoint) }
 }
 
 fn authorization(session: &Session) -> String {
@@ -109,6 +115,21 @@ fn a_plugin_runs_once_until_its_credential_expires_or_is_refused() {
     assert_eq!(authorization(&session), "Bearer t2");
     assert!(session.refuse(&refused), "another transport was refused with the same old login");
     assert_eq!(authorization(&session), "Bearer t2", "which was renewed already");
+    let refused = session.login(&Ending::new()).unwrap();
+    assert!(!session.refuse(&refused), "what follows a refused credential and is refused too is not renewed at once");
+    assert_eq!(authorization(&session), "Bearer t2");
+}
+
+#[test]
+fn a_plugin_that_fails_is_not_run_for_every_watch() {
+    let home = tempfile::tempdir().unwrap();
+    let session = plugin(home.path(), "");
+    script(home.path(), "plugin", "echo run >> \"$(dirname \"$0\")/runs\"; echo 'no session' >&2; exit 3");
+    for _ in 0..3 {
+        let error = session.login(&Ending::new()).unwrap_err();
+        assert!(error.to_string().ends_with("no session"), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(home.path().join("runs")).unwrap(), "run\n");
 }
 
 #[test]
@@ -135,4 +156,59 @@ fn an_interrupt_ends_the_wait_for_another_transports_plugin() {
     ending.come();
     assert!(matches!(session.login(&ending), Err(SetupError::Interrupted)));
     assert!(!home.path().join("runs").exists());
+}
+
+/// A kubeconfig of two contexts, of which `current` is chosen; the user of `dev` has `token`.
+fn kubeconfig(path: &Path, current: &str, server: &str, token: &str) {
+    let text = format!(
+        "current-context: {current}\n\
+         contexts: [{{name: dev, context: {{cluster: c, user: dev}}}}, {{name: other, context: {{cluster: d, user: other}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: '{server}'}}}}, {{name: d, cluster: {{server: 'http://d.test'}}}}]\n\
+         users: [{{name: dev, user: {{token: {token}}}}}, {{name: other, user: {{token: of-other}}}}]\n"
+    );
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_token_that_changes_inside_the_kubeconfig_is_used_and_another_clusters_is_not() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("config");
+    kubeconfig(&path, "dev", "http://c.test", "one");
+    let session = eagerly(Kubeconfig::from_file(&path).unwrap().endpoint(None, &|_| None).unwrap());
+    assert_eq!(authorization(&session), "Bearer one");
+    let login = session.login(&Ending::new()).unwrap();
+    assert!(session.login(&Ending::new()).unwrap() == login, "an unchanged file makes no new login");
+    assert!(session.refuse(&login), "the file may have changed");
+    kubeconfig(&path, "other", "http://c.test", "two");
+    assert_eq!(authorization(&session), "Bearer two", "the context is that of the start");
+    kubeconfig(&path, "dev", "http://elsewhere.test", "three");
+    assert_eq!(authorization(&session), "Bearer two", "another server's token is not shown to this one");
+    assert!(session.lock().complaint.as_ref().unwrap().contains("restart Faro to follow it"));
+    std::fs::write(&path, "clusters: [{name: c, clus").unwrap();
+    assert_eq!(authorization(&session), "Bearer two", "it is being written");
+    kubeconfig(&path, "dev", "http://c.test", "four");
+    assert_eq!(authorization(&session), "Bearer four");
+    assert_eq!(session.lock().complaint, None);
+}
+
+#[test]
+fn an_authority_that_changes_makes_new_connections_also_beside_a_plugin_which_is_not_run_for_it() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("ca");
+    std::fs::write(&path, Authority::new().pem()).unwrap();
+    let mut endpoint = plugin(home.path(), "").endpoint;
+    let authority = Pem { what: "ca".to_owned(), source: PemSource::File(path.clone()) };
+    endpoint.trust = Trust { authority: Some(authority), ..Trust::default() };
+    let session = Session::new(endpoint);
+    let tls = || session.login(&Ending::new()).unwrap().tls.unwrap();
+    let first = tls();
+    let other = Authority::new().pem();
+    std::fs::write(&path, &other[..other.len() / 2]).unwrap();
+    assert!(Arc::ptr_eq(&first, &tls()), "nobody looks before the minute is over");
+    session.doubt();
+    assert!(Arc::ptr_eq(&first, &tls()), "half a file changes nothing");
+    std::fs::write(&path, other).unwrap();
+    session.doubt();
+    assert!(!Arc::ptr_eq(&first, &tls()));
+    assert_eq!(std::fs::read_to_string(home.path().join("runs")).unwrap(), "run\n");
 }

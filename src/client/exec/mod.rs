@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A command that prints a credential, ready to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExecPlugin {
     command: PathBuf,
     args: Vec<Secret>,
@@ -39,7 +39,7 @@ enum Interactive {
 }
 
 /// What the command printed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Credential {
     pub(crate) token: Option<Secret>,
     /// PEM texts of a certificate chain and its key.

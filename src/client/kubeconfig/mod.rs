@@ -3,8 +3,11 @@
 //! Takes paths; gives an [`Endpoint`]. Several files are merged as kubectl merges them: the first file that names a cluster,
 //! user or context, or sets the current context, decides it whole. Relative paths belong to the file that holds them.
 
+mod again;
 pub(crate) mod model;
 pub(crate) mod select;
+
+pub(crate) use again::Again;
 
 use super::SetupError;
 use super::endpoint::Endpoint;
@@ -12,6 +15,7 @@ use super::files::read_file;
 use super::secret::without_value;
 use model::{Cluster, Context, File, User};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +26,7 @@ pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 #[derive(Debug, Default)]
 pub(crate) struct Kubeconfig {
     files: Vec<PathBuf>,
+    source: Source,
     current_context: Option<String>,
     clusters: Entries<Cluster>,
     contexts: Entries<Context>,
@@ -37,28 +42,33 @@ struct Entry<T> {
     value: T,
 }
 
+/// Which files a kubeconfig is read from, and what they held.
+#[derive(Clone, Debug, Default)]
+struct Source {
+    paths: Vec<PathBuf>,
+    /// As in `$KUBECONFIG`, of whose files some may be missing.
+    is_list: bool,
+    /// Of all that was read, so that an unchanged kubeconfig is known without keeping or parsing it.
+    digest: u64,
+}
+
 impl Kubeconfig {
     /// Reads the one file that was named.
     pub(crate) fn from_file(path: &Path) -> Result<Self, SetupError> {
-        let mut merged = Self::default();
-        merged.add(path, read_file("the kubeconfig", path)?)?;
-        Ok(merged)
+        Self::read(Source { paths: vec![absolute(path)?], ..Source::default() })
     }
 
     /// Reads the files of a list as in `$KUBECONFIG`. Missing ones are passed over while there is one.
     pub(crate) fn from_list(list: &str) -> Result<Self, SetupError> {
-        let mut merged = Self::default();
-        let mut missing = Vec::new();
-        for path in std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()) {
-            match read_file("the kubeconfig", &path) {
-                Ok(bytes) => merged.add(&path, bytes)?,
-                Err(SetupError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => missing.push(path),
-                Err(error) => return Err(error),
-            }
-        }
-        if merged.files.is_empty() {
-            return Err(SetupError::kubeconfig("KUBECONFIG", format!("none of its files is there: {}", join(&missing))));
-        }
+        let paths = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty());
+        let paths = paths.map(|path| absolute(&path)).collect::<Result<_, _>>()?;
+        Self::read(Source { paths, is_list: true, digest: 0 })
+    }
+
+    fn read(mut source: Source) -> Result<Self, SetupError> {
+        let files = source.load()?;
+        let mut merged = Self { source, ..Self::default() };
+        files.into_iter().try_for_each(|(path, bytes)| merged.add(path, bytes))?;
         Ok(merged)
     }
 
@@ -72,8 +82,7 @@ impl Kubeconfig {
         join(&self.files)
     }
 
-    fn add(&mut self, path: &Path, bytes: Vec<u8>) -> Result<(), SetupError> {
-        let path = std::path::absolute(path).map_err(|source| SetupError::read("the kubeconfig", path, source))?;
+    fn add(&mut self, path: PathBuf, bytes: Vec<u8>) -> Result<(), SetupError> {
         let place = path.display().to_string();
         let file = parse(&place, bytes)?;
         if self.current_context.is_none() {
@@ -88,6 +97,33 @@ impl Kubeconfig {
         self.files.push(path);
         Ok(())
     }
+}
+
+impl Source {
+    /// The files that are there, and what they hold.
+    fn load(&mut self) -> Result<Vec<(PathBuf, Vec<u8>)>, SetupError> {
+        let (mut files, mut missing) = (Vec::new(), Vec::new());
+        for path in &self.paths {
+            match read_file("the kubeconfig", path) {
+                Ok(bytes) => files.push((path.clone(), bytes)),
+                Err(SetupError::Read { source, .. }) if self.is_list && source.kind() == io::ErrorKind::NotFound => {
+                    missing.push(path.clone());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if files.is_empty() {
+            return Err(SetupError::kubeconfig("KUBECONFIG", format!("none of its files is there: {}", join(&missing))));
+        }
+        let mut hasher = DefaultHasher::new();
+        files.hash(&mut hasher);
+        self.digest = hasher.finish();
+        Ok(files)
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, SetupError> {
+    std::path::absolute(path).map_err(|source| SetupError::read("the kubeconfig", path, source))
 }
 
 fn parse(place: &str, bytes: Vec<u8>) -> Result<File, SetupError> {

@@ -1,7 +1,7 @@
 //! Takes one context out of merged kubeconfigs and checks that it says all that is needed.
 
 use super::model::{AuthProvider, Cluster, User};
-use super::{Entry, Kubeconfig, SetupError, Variables};
+use super::{Again, Entry, Kubeconfig, SetupError, Variables};
 use crate::client::endpoint::{Endpoint, Identity, LoginSource, Pem, PemSource, Trust};
 use crate::client::exec::ExecPlugin;
 use crate::client::proxy::Proxy;
@@ -52,6 +52,7 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
         impersonation: impersonation(&user.value),
         proxy,
         origin: format!("context {name:?} of {}", config.place()),
+        again: Some(Again::new(config, name)),
     })
 }
 

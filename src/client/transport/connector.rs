@@ -34,8 +34,18 @@ pub(super) struct Connector {
 
 /// What stood in the way of a connection, in words for people.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Trouble(pub(super) String);
+#[error("{words}")]
+pub(super) struct Trouble {
+    words: String,
+    /// Client and server did not agree on TLS, as when a certificate or an authority was replaced.
+    pub(super) is_tls: bool,
+}
+
+impl Trouble {
+    pub(super) fn tls(words: String) -> Self {
+        Self { words, is_tls: true }
+    }
+}
 
 impl ureq::unversioned::transport::Connector<()> for Connector {
     type Out = Link;
@@ -127,20 +137,22 @@ fn unreachable_address(address: SocketAddr, error: &Error) -> String {
 }
 
 /// A failed handshake with `peer` in plain words.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open; the rest is told in the library's words")]
 fn told(error: &io::Error, peer: &str) -> Error {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    trouble(match (tls, error.kind()) {
-        (Some(tls), _) => explain(tls).replacen("the server", peer, 1),
-        (None, io::ErrorKind::TimedOut) => format!("{peer} did not answer the handshake within {HANDSHAKE_LIMIT:?}"),
-        (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return Error::Other(Box::new(Trouble::tls(explain(tls).replacen("the server", peer, 1))));
+    }
+    trouble(match error.kind() {
+        io::ErrorKind::TimedOut => format!("{peer} did not answer the handshake within {HANDSHAKE_LIMIT:?}"),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
             format!("{peer} closed the connection during the handshake")
         }
-        (None, _) => format!("{peer}: {error}"),
+        _ => format!("{peer}: {error}"),
     })
 }
 
-fn trouble(problem: String) -> Error {
-    Error::Other(Box::new(Trouble(problem)))
+fn trouble(words: String) -> Error {
+    Error::Other(Box::new(Trouble { words, is_tls: false }))
 }
 
 /// Names are looked up by [`Connector`], which knows the proxy and asks nothing where a connection is kept.

@@ -196,7 +196,7 @@ fn ureq_error(error: io::Error, reason: Timeout) -> Error {
         return Error::Timeout(reason);
     }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(tls) => Error::Other(Box::new(Trouble(explain(tls)))),
+        Some(tls) => Error::Other(Box::new(Trouble::tls(explain(tls)))),
         None => Error::Io(error),
     }
 }

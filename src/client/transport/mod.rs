@@ -17,7 +17,7 @@ use super::connect::Shared;
 use super::credentials::{Login, Tls};
 use super::interrupt::Ending;
 use super::{Error, SetupError};
-use connector::{Connector, NoLookup};
+use connector::{Connector, NoLookup, Trouble};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,10 +95,12 @@ impl Transport {
         let login = self.login(get)?;
         let mut answer = self.send(get, &login)?;
         if answer.status() == StatusCode::UNAUTHORIZED && self.shared.session.refuse(&login) {
-            // Read to its end, so that the connection can be used again.
-            response::read_error_body(&mut answer, get.head_limit);
-            let login = self.login(get)?;
-            answer = self.send(get, &login)?;
+            let renewed = self.login(get)?;
+            if renewed != login {
+                // Read to its end, so that the connection can be used again.
+                response::read_error_body(&mut answer, get.head_limit);
+                answer = self.send(get, &renewed)?;
+            }
         }
         response::judge(get, answer, self.shared.server(), &self.state.ending)
     }
@@ -135,7 +137,12 @@ impl Transport {
             }
             answer => answer,
         };
-        answer.map_err(|error| response::failure(get.request, self.shared.server(), &self.state.ending, error))
+        answer.map_err(|error| {
+            if is_tls_trouble(&error) {
+                self.shared.session.doubt();
+            }
+            response::failure(get.request, self.shared.server(), &self.state.ending, error)
+        })
     }
 
     fn request(&self, get: &Get<'_>, login: &Login) -> Result<Request<()>, Error> {
@@ -207,6 +214,15 @@ impl Interrupt {
         if let Some(Slot { agent, .. }) = slot.as_ref() {
             agent.clone().shutdown();
         }
+    }
+}
+
+/// Whether client and server could not agree on certificates, or anything else of TLS.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open; TLS trouble is always wrapped in our own type")]
+fn is_tls_trouble(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Other(inner) => inner.downcast_ref::<Trouble>().is_some_and(|trouble| trouble.is_tls),
+        _ => false,
     }
 }
 

@@ -31,10 +31,11 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// A machine that waits for [`Input::Start`]. `listed_before`: a first list ended in an earlier run.
-    pub(super) fn new(listed_before: bool) -> Self {
-        let first = !listed_before;
-        Self { state: State::Idle, streaming: Streaming::Usable, in_first_list: first, untold: first, ends_at_once: 0 }
+    /// A machine that waits for [`Input::Start`]. `listed_before`: a first list ended in an earlier run; `told_before`: some
+    /// of what it told is still known.
+    pub(super) fn new(listed_before: bool, told_before: bool) -> Self {
+        let (in_first_list, untold) = (!listed_before, !listed_before && !told_before);
+        Self { state: State::Idle, streaming: Streaming::Usable, in_first_list, untold, ends_at_once: 0 }
     }
 
     /// Whether no list has ended yet.

@@ -49,6 +49,7 @@ fn next(site: &Site, connection: &Connection, wire: &mut Wire, reader: &mut Read
     };
     let plan = site.injector.plan(&request);
     let reply = answer(site, wire, &mut request, &plan);
+    site.lists.pass(&request, &connection.stop);
     wire.socket().arm(&plan);
     let then = match reply {
         Reply::Document { code, headers, body } => {

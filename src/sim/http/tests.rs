@@ -51,6 +51,7 @@ fn start(with_tls: bool, faults: Faults) -> (Server, Client) {
         answer: Box::new(tiny),
         end_streams: Box::new(|| {}),
         authority,
+        lists: Lists::default(),
         injector: Arc::new(Injector::new(faults)),
     })
     .unwrap();

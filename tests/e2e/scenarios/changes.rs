@@ -5,7 +5,7 @@ use crate::daemon::Setup;
 use crate::law::{check_deletes, check_nothing_invented, check_one_by_one, check_stories};
 use crate::runner::{Stage, say};
 use crate::wait::pause;
-use crate::writer::{Change, Writer};
+use crate::writer::{Change, LEASES, Writer};
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub(super) fn three_hundred_changes_to_thirty_objects_one_by_one(stage: &Stage) 
 pub(super) fn nothing_is_lost_while_the_receiver_stands_still_for_60_s(stage: &Stage) {
     let cluster = stage.shared();
     let namespace = cluster.namespace("still");
-    let (writer, plain) = (cluster.writer.leases(), json!({}));
+    let (writer, plain) = (cluster.writer.of(LEASES), json!({}));
     let config = format!("resources: [{{gvr: coordination.k8s.io/v1/leases, namespace_names: [{namespace}]}}]");
     let mut daemon = Setup::new(cluster, &config).start_ready();
     let mut changes: Vec<Change> =

@@ -2,9 +2,11 @@
 
 mod access;
 mod changes;
+mod chaos;
 mod crds;
 mod faults;
 mod harness;
+mod judging;
 mod load;
 mod samples;
 mod stopping;
@@ -12,6 +14,7 @@ mod watches;
 mod wrong_input;
 
 use crate::runner::{Needs, Scenario};
+use chaos::kills;
 
 /// Lists functions as scenarios, under the names they have.
 macro_rules! scenarios {
@@ -27,6 +30,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         faults::every_delete_is_told_once_after_a_compaction,
         faults::nothing_is_lost_when_the_api_server_is_killed_and_restarted,
         faults::a_restore_from_a_backup_is_found_and_every_difference_told,
+        kills::nothing_is_lost_or_doubled_in_15_s_of_kills,
     ));
     all.extend(scenarios!(Cluster:
         changes::nothing_is_lost_while_the_receiver_stands_still_for_60_s,
@@ -64,10 +68,12 @@ pub(crate) fn all() -> Vec<Scenario> {
         harness::a_restored_server_forgets_what_was_written_since,
     ));
     all.extend(in_no_need_of_rights());
+    all.extend(of_the_judge());
     all.extend(scenarios!(Quiet:
         stopping::auto_shutdown_exits_after_5_s_with_everything_written,
         stopping::twenty_idle_watches_stop_within_a_second,
     ));
+    all.extend(of_chaos());
     all.extend(scenarios!(OwnControlPlane: load::twenty_thousand_pods_in_little_memory_and_time));
     all
 }
@@ -87,4 +93,35 @@ fn in_no_need_of_rights() -> [Scenario; 12] {
         wrong_input::an_unknown_key,
         wrong_input::no_configuration,
     )
+}
+
+fn of_the_judge() -> [Scenario; 8] {
+    scenarios!(Cluster:
+        judging::the_judge_finds_a_watch_that_changed_its_name,
+        judging::the_judge_finds_what_is_doubled,
+        judging::the_judge_finds_what_is_lost,
+        judging::the_judge_finds_what_is_out_of_order,
+        judging::the_judge_finds_what_is_torn,
+        judging::the_judge_finds_what_never_was,
+        judging::the_judge_lets_comparison_stand_in_for_what_was_forgotten,
+        judging::the_judge_passes_a_whole_story,
+    )
+}
+
+fn of_chaos() -> Vec<Scenario> {
+    scenarios!(Alone:
+        chaos::nothing_is_lost_or_doubled_in_a_minute_of_kills_and_cuts,
+        chaos::nothing_is_lost_or_doubled_on_a_simulated_server_with_faults,
+        chaos::what_happened_while_faro_was_down_is_told_change_by_change,
+        chaos::what_happened_while_faro_was_down_is_told_once_after_a_compaction,
+        chaos::fifty_thousand_known_objects_are_not_told_again_by_a_simulated_server,
+        chaos::fifty_thousand_known_objects_are_not_told_again_by_a_real_server,
+        chaos::nothing_is_lost_when_the_disk_is_full_for_10_s,
+        chaos::nothing_is_lost_when_it_is_killed_while_the_disk_is_full,
+        chaos::nothing_is_lost_when_the_output_folder_is_removed,
+        chaos::nothing_is_lost_when_the_disk_is_read_only,
+        chaos::the_state_costs_at_most_a_quarter_of_processor_time,
+        chaos::what_a_hundred_thousand_known_pods_take,
+    )
+    .into()
 }

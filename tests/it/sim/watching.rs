@@ -87,6 +87,7 @@ impl Watching {
             pulse: health.add_thread("test"),
             limits: hasty(),
             content_is_metadata: selection.content == Content::Metadata,
+            skip_initial: false,
         };
         let receiver = told.receiver(seed);
         let (source, outlet): (Box<dyn ListWatch>, Box<dyn Outlet>) = match mutation {

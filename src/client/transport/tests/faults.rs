@@ -1,6 +1,7 @@
 //! Servers that are silent, slow, gone, or break off.
 
-use crate::client::testing::{Authority, PATIENCE, Server, chain, client, endpoint, fetch, get, read_head, server_config, tls};
+use crate::chain::chain;
+use crate::client::testing::{Authority, PATIENCE, Server, client, endpoint, fetch, get, read_head, server_config, tls};
 use crate::client::transport::Get;
 use crate::client::{Client, Error};
 use crossbeam_channel::{Receiver, Sender, bounded};

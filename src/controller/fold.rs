@@ -1,0 +1,89 @@
+//! The lines that were written after the last checkpoint: taken into the state before anything else, so that nothing is told
+//! twice.
+//!
+//! Takes [`ToldLine`]s from the events files; gives the [`StateStore`] one commit, in which each watch knows what its lines
+//! say, and which of them a server may send again.
+
+use crate::api::{Change, FilePosition, ToldId, WatchId};
+use crate::checkpoint::{Commit, StateStore, StoredWatch, WatchCommit};
+use crate::controller::ControllerError;
+use crate::event::EventType;
+use crate::sink::{self, ToldLine};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Takes in what the events files in `folder` hold beyond the state. A new state takes in nothing: what is there was told
+/// before it began.
+pub(super) fn take_in(store: &mut StateStore, folder: &Path) -> Result<(), ControllerError> {
+    let since = match store.position()? {
+        Some(position) => Some(position),
+        None if store.is_new() => None,
+        // Lines were never written with this state, so that all there are came after it.
+        None => Some(before_all_files()),
+    };
+    let mut fold = Fold::new(store.watches()?);
+    let end = sink::recover(folder, since.as_ref(), &mut |line| fold.line(&line))?;
+    if fold.lines > 0 {
+        log::info!(lines = fold.lines; "taking in what was written after the last checkpoint");
+    }
+    let position = Some(end.unwrap_or_else(before_all_files));
+    Ok(store.commit(&fold.into_commit(position))?)
+}
+
+fn before_all_files() -> FilePosition {
+    FilePosition { file: String::new(), offset: 0 }
+}
+
+/// What the lines say, watch by watch.
+struct Fold {
+    watches: HashMap<WatchId, WatchCommit>,
+    lines: usize,
+}
+
+/// So many lines of one watch are remembered as told; where there are more, as with a state that was restored from an old
+/// copy, everything is listed and compared instead.
+const TOLD_MAX: usize = 100_000;
+
+impl Fold {
+    fn new(stored: Vec<StoredWatch>) -> Self {
+        Self { watches: stored.into_iter().map(|watch| (watch.id, commit_of(watch))).collect(), lines: 0 }
+    }
+
+    fn line(&mut self, line: &ToldLine) {
+        self.lines += 1;
+        let watch = self.watches.entry(line.watch).or_insert_with(|| unknown(line.watch));
+        // A list was under way: what it told is newer than the version, and nothing of it comes again.
+        watch.listing |= line.initial || line.inferred || watch.changes.len() >= 2 * TOLD_MAX;
+        let identity = &line.identity;
+        watch.changes.push(match line.event_type {
+            EventType::Added | EventType::Updated => Change::Known(identity.clone()),
+            EventType::Deleted => Change::Gone(identity.key().into()),
+        });
+        if !watch.listing {
+            let deleted = line.event_type == EventType::Deleted;
+            watch.changes.push(Change::Told(ToldId::new(identity.uid_json(), identity.version(), deleted)));
+        }
+    }
+
+    fn into_commit(self, position: Option<FilePosition>) -> Commit {
+        let touched = self.watches.into_values().filter(|watch| !watch.changes.is_empty());
+        let watches = touched.map(|mut watch| {
+            if watch.listing {
+                watch.clear_told = true;
+                watch.changes.retain(|change| !matches!(change, Change::Told(_)));
+            }
+            watch
+        });
+        Commit { cluster: None, position, watches: watches.collect() }
+    }
+}
+
+fn commit_of(watch: StoredWatch) -> WatchCommit {
+    let StoredWatch { id, target, version, listing, .. } = watch;
+    WatchCommit { id, target, version, listing, changes: Vec::new(), clear_told: false }
+}
+
+/// A watch of which there are lines and no checkpoint yet.
+fn unknown(id: WatchId) -> WatchCommit {
+    WatchCommit { id, target: String::new(), version: None, listing: true, changes: Vec::new(), clear_told: false }
+}

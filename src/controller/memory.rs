@@ -1,0 +1,125 @@
+//! What Faro remembers of earlier runs: opens the state, takes in the lines that were written after its last checkpoint, and
+//! says where each watch goes on.
+//!
+//! Takes the [`Config`], the events files and the cluster's identity; gives a [`StateStore`] that is ready for the keeper.
+
+use super::ControllerError;
+use crate::api::{Watch, WatchId};
+use crate::checkpoint::{ClusterIdentity, Commit, Progress, StateError, StateStore, StoredWatch, WatchCommit};
+use crate::config::Config;
+use crate::dispatch::Accepted;
+use crate::informer::Resume;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// The state of earlier runs, before any watch goes on from it.
+pub(super) struct Memory {
+    store: StateStore,
+    stored: Vec<StoredWatch>,
+}
+
+/// Why the state is not of this cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{server} is another cluster than the one that state and events files are of: its kube-system has the uid {found}, and \
+     was {known}; give this cluster its own output_dir, or start with --reset-state to begin anew with it"
+)]
+pub struct OtherCluster {
+    /// The URL, which is the same.
+    pub server: String,
+    /// The uid that was stored.
+    pub known: String,
+    /// The uid of now.
+    pub found: String,
+}
+
+/// What is stored of a watch that is no longer configured is kept so long, for whoever takes it back.
+const UNUSED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+impl Memory {
+    /// Opens the state, where one is to be kept.
+    pub(super) fn open(config: &Config) -> Result<Option<Self>, ControllerError> {
+        if !config.state.enabled {
+            return Ok(None);
+        }
+        let mut store = StateStore::open(&config.state.dir)?;
+        if config.json_export {
+            super::fold::take_in(&mut store, &config.output_dir)?;
+        }
+        let stored = store.watches()?;
+        Ok(Some(Self { store, stored }))
+    }
+
+    /// By what this cluster is known to the state, from now on: `uid` is that of kube-system, where it can be read.
+    pub(super) fn identify(&mut self, uid: Option<String>, server: &str) -> Result<String, ControllerError> {
+        let known = self.store.cluster()?;
+        let id = match (known.as_ref().filter(|known| known.server == server), uid) {
+            (Some(known), Some(found)) if known.id != found && known.id != known.server => {
+                return Err(OtherCluster { server: known.server.clone(), known: known.id.clone(), found }.into());
+            }
+            // Also where it was first known by its URL: its watches keep their names.
+            (Some(known), _) => known.id.clone(),
+            (None, Some(uid)) => uid,
+            (None, None) => server.to_owned(),
+        };
+        let cluster = ClusterIdentity { id: id.clone(), server: server.to_owned() };
+        if let Some(other) = known.filter(|known| known.id != id) {
+            log::warn!("the state is of the cluster at {}; for {server} everything is told anew", other.server);
+        }
+        self.store.commit(&Commit { cluster: Some(cluster), ..Commit::default() })?;
+        Ok(id)
+    }
+
+    /// Where each of `watches` goes on, and the state itself, in which each is now known.
+    pub(super) fn resume(
+        mut self,
+        watches: impl Iterator<Item = Arc<Watch>>,
+    ) -> Result<(StateStore, HashMap<WatchId, Progress>), ControllerError> {
+        let watches: Vec<_> = watches.collect();
+        let configured: HashSet<WatchId> = watches.iter().map(|watch| watch.id).collect();
+        self.forget_unused(&configured)?;
+        let progress = self.store.load_all()?;
+        for watch in watches.iter().filter(|watch| !progress.contains_key(&watch.id)) {
+            self.tell_changed_selectors(watch, &configured);
+        }
+        let watches = watches.iter().map(|watch| WatchCommit::unchanged(watch, progress.get(&watch.id))).collect();
+        self.store.commit(&Commit { watches, ..Commit::default() })?;
+        Ok((self.store, progress))
+    }
+
+    fn forget_unused(&mut self, configured: &HashSet<WatchId>) -> Result<(), StateError> {
+        let now = SystemTime::now();
+        for watch in self.stored.iter().filter(|watch| !configured.contains(&watch.id)) {
+            if now.duration_since(watch.seen).is_ok_and(|unused| unused > UNUSED_KEPT) {
+                log::info!("{}: not configured for a week, what is stored of it is removed", watch.target);
+                self.store.forget(watch.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A watch with other selectors is another watch: its objects may have come and gone unseen.
+    fn tell_changed_selectors(&self, watch: &Watch, configured: &HashSet<WatchId>) {
+        let (target, place) = (&watch.target, watch.target.place());
+        let is_before = |stored: &&StoredWatch| !configured.contains(&stored.id) && is_in(&stored.target, &place);
+        if let Some(before) = self.stored.iter().find(is_before) {
+            log::info!(before:% = before.target; "{target}: its selectors have changed, so it starts anew");
+        }
+    }
+}
+
+/// Whether the text of a target begins with this gvr and namespace, and names no other.
+fn is_in(target: &str, place: &str) -> bool {
+    target.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(" with "))
+}
+
+/// What was stored of a watch, as its informer and its ledger go on from it.
+pub(super) fn resume_of(progress: Option<Progress>) -> (Resume, Accepted) {
+    let Some(Progress { version, listing, known, told }) = progress else { return Default::default() };
+    let accepted = Accepted { version: version.clone(), listing };
+    let listed_before = version.is_some();
+    // While a list was under way the objects were ahead of the version: only a comparison finds what is missing.
+    let (version, told) = if listing || !listed_before { (None, Vec::new()) } else { (version, told) };
+    (Resume { known, version, told, listed_before }, accepted)
+}
