@@ -14,6 +14,7 @@ use crate::checkpoint::{Progress, StateError, StateStore};
 use crate::client::{self, Client, Content, Interrupt, RestListWatch, Transport};
 use crate::config::{Config, InitialEvents, MetricsConfig};
 use crate::dispatch::{self, Dispatcher, EventHandler, Export};
+use crate::files::Keeping;
 use crate::health::{Health, WatchStatus};
 use crate::http::{HttpError, HttpServer, HttpSettings};
 use crate::informer::{Context, Informer, Limits, ListGate};
@@ -198,7 +199,13 @@ impl Controller {
             return Ok(None);
         }
         let folder = config.json_export.then(|| config.output_dir.clone());
-        let settings = SinkSettings { folder, stdout: config.json_stdout, rotate: config.rotate };
+        let settings = SinkSettings {
+            folder,
+            stdout: config.json_stdout,
+            rotate: config.rotate,
+            keep: Keeping { compress: config.compress, retain: config.retain },
+            hold_until_committed: config.state.enabled,
+        };
         let writer = Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?;
         if let Some(path) = writer.path() {
             log::info!("writing events to {}", path.display());

@@ -8,7 +8,7 @@ use crate::dispatch::tests::{DEADLINE, completion, event, ledger, watch};
 use crate::dispatch::{Export, Ledger};
 use crate::event::MatchedEvent;
 use crate::files::memory::{MemoryDisk, Step, everything};
-use crate::files::{FileName, Layer};
+use crate::files::{FileName, Keeping, Layer};
 use crate::health::{Health, STUCK_AFTER, ThreadFailure};
 use crate::lifecycle::Stop;
 use crate::metrics::Metrics;
@@ -89,7 +89,13 @@ impl Bench {
         let folder = disk.map(|disk| (FOLDER.into(), Arc::new(disk.clone()) as Arc<dyn Layer>));
         Self::open(|metrics, health, stop| {
             let pace = Pace { first: Duration::ZERO, max: Duration::from_millis(1) };
-            Writer::open_on(Destination { folder, rotate, stdout }, pace, metrics, health, stop)
+            Writer::open_on(
+                Destination { folder, rotate, keep: Keeping::default(), hold_until_committed: true, stdout },
+                pace,
+                metrics,
+                health,
+                stop,
+            )
         })
     }
 

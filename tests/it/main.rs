@@ -19,6 +19,7 @@ mod login;
 mod many;
 mod messages;
 mod proxy;
+mod restart;
 mod rotation;
 mod server;
 mod sim;

@@ -118,7 +118,7 @@ fn of_chaos() -> Vec<Scenario> {
         chaos::fifty_thousand_known_objects_are_not_told_again_by_a_real_server,
         chaos::nothing_is_lost_when_the_disk_is_full_for_10_s,
         chaos::nothing_is_lost_when_it_is_killed_while_the_disk_is_full,
-        chaos::nothing_is_lost_when_the_output_folder_is_away,
+        chaos::nothing_is_lost_when_the_output_folder_is_removed,
         chaos::nothing_is_lost_when_the_disk_is_read_only,
         chaos::the_state_costs_at_most_a_quarter_of_processor_time,
         chaos::what_a_hundred_thousand_known_pods_take,

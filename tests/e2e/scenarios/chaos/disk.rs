@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 use crate::daemon::Setup;
 use crate::runner::{Stage, say};
 use crate::wait::{SOON, eventually, pause};
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -58,15 +58,16 @@ pub(crate) fn nothing_is_lost_when_it_is_killed_while_the_disk_is_full(stage: &S
     });
 }
 
-/// The folder is moved away, and another one is made after a while.
-pub(crate) fn nothing_is_lost_when_the_output_folder_is_away(stage: &Stage) {
+/// The folder is removed with all that is in it, and comes back after a while.
+pub(crate) fn nothing_is_lost_when_the_output_folder_is_removed(stage: &Stage) {
     let cluster = stage.shared();
     let field = Field::on(cluster);
     // The state lies elsewhere: it goes on while the folder of the events is away.
     run(cluster, &field, setup(cluster, &field, "state: {dir: state}\n"), |trial| {
-        let (output, moved) = (trial.setup.output(), trial.setup.folder().join("moved"));
+        let (output, kept) = (trial.setup.output(), trial.setup.folder().join("kept"));
+        let open: Vec<(PathBuf, File)> = fs::read_dir(&output).into_iter().flatten().flatten().filter_map(opened).collect();
         let away = Instant::now();
-        fs::rename(&output, &moved).expect("the daemon's folder is ours");
+        fs::remove_dir_all(&output).expect("the daemon's folder is ours");
         // A file is where the folder was, so that it cannot be made again.
         fs::write(&output, "").expect("the daemon's folder is ours");
         let (noticed, body) = trial.doctor.wait_for_ready(503, away, SOON);
@@ -75,8 +76,19 @@ pub(crate) fn nothing_is_lost_when_the_output_folder_is_away(stage: &Stage) {
         fs::create_dir(&output).expect("the daemon's folder is ours");
         let (recovered, _) = trial.doctor.wait_for_ready(200, Instant::now(), SOON);
         say(&format!("    unready after {noticed:.1?} ({}), ready again after {recovered:.1?}\n", body.trim()));
-        Expected { ready: vec![200, 503, 200], moved: vec![moved] }
+        // What was removed was told, to whoever had it open.
+        fs::create_dir(&kept).expect("the daemon's folder is ours");
+        for (name, mut file) in open {
+            let mut copy = File::create(kept.join(name)).expect("the daemon's folder is ours");
+            std::io::copy(&mut file, &mut copy).expect("an open file can be read");
+        }
+        Expected { ready: vec![200, 503, 200], moved: vec![kept] }
     });
+}
+
+fn opened(entry: fs::DirEntry) -> Option<(PathBuf, File)> {
+    let is_file = entry.path().is_file();
+    is_file.then(|| (entry.file_name().into(), File::open(entry.path()).expect("the daemon's files can be read")))
 }
 
 /// Remounted read-only; where that is refused while a file is open for writing, it is while Faro is down.

@@ -11,7 +11,7 @@ mod simulated;
 pub(super) use cost::{the_state_costs_at_most_a_quarter_of_processor_time, what_a_hundred_thousand_known_pods_take};
 pub(super) use disk::{
     nothing_is_lost_when_it_is_killed_while_the_disk_is_full, nothing_is_lost_when_the_disk_is_full_for_10_s,
-    nothing_is_lost_when_the_disk_is_read_only, nothing_is_lost_when_the_output_folder_is_away,
+    nothing_is_lost_when_the_disk_is_read_only, nothing_is_lost_when_the_output_folder_is_removed,
 };
 pub(super) use downtime::{
     what_happened_while_faro_was_down_is_told_change_by_change, what_happened_while_faro_was_down_is_told_once_after_a_compaction,
