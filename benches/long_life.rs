@@ -284,8 +284,24 @@ impl Drop for Faro {
     }
 }
 
-/// Files are deleted as they pile up: millions of lines would fill a disk, and the files' own upkeep is measured too.
-const STORAGE: &str = "";
+/// Files come and go: their upkeep is measured too.
+const STORAGE: &str = "rotate: {max_bytes: 16777216}\nretain: {total_bytes: 67108864}";
+
+/// Millions of lines would fill a disk.
+fn delete_old_files(folder: &Path) -> Result<(), Failure> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files.pop();
+    // Retention may have been faster.
+    files.iter().for_each(|path| drop(std::fs::remove_file(path)));
+    Ok(())
+}
 
 #[expect(clippy::print_stdout)]
 fn measure(events: u64, reconnects: u64) -> Result<(), Failure> {
@@ -299,15 +315,15 @@ fn measure(events: u64, reconnects: u64) -> Result<(), Failure> {
     println!("{WATCHES} watches of {OBJECTS} objects each, {} events, {} reconnects", batches * BATCH, cuts * WATCHES);
     let begin = Instant::now();
     for batch in 1..=batches {
-        let cuts = batch * cuts / batches != (batch - 1) * cuts / batches;
-        if cuts {
+        let is_cut = batch * cuts / batches != (batch - 1) * cuts / batches;
+        if is_cut {
             // Every watch is connected again.
             server.wait(0)?;
             faro.wait(expected)?;
         }
         server.order("change")?;
         expected += BATCH;
-        if cuts {
+        if is_cut {
             // Falls into the changes that are on their way.
             server.order("cut")?;
         }
@@ -319,6 +335,7 @@ fn measure(events: u64, reconnects: u64) -> Result<(), Failure> {
         if batch * SAMPLES / batches != (batch - 1) * SAMPLES / batches {
             server.wait(0)?;
             faro.wait(expected)?;
+            delete_old_files(folder.path())?;
             last = faro.metric("process_resident_memory_bytes", "")?;
             let reconnected = faro.metric("faro_watch_restarts_total", r#"reason="connection""#)?;
             let ended = faro.metric("faro_watch_restarts_total", r#"reason="ended""#)?;

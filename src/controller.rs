@@ -6,13 +6,15 @@
 mod fold;
 mod keeper;
 mod memory;
+mod namespaces;
 mod plan;
 
-use crate::api::{Scope, Watch, WatchTarget};
+use crate::api::{Scope, Watch};
 use crate::checkpoint::{Progress, StateError, StateStore};
 use crate::client::{self, Client, Content, Interrupt, RestListWatch, Transport};
 use crate::config::{Config, InitialEvents, MetricsConfig};
 use crate::dispatch::{self, Dispatcher, EventHandler, Export};
+use crate::files::Keeping;
 use crate::health::{Health, WatchStatus};
 use crate::http::{HttpError, HttpServer, HttpSettings};
 use crate::informer::{Context, Informer, Limits, ListGate};
@@ -89,6 +91,7 @@ pub enum ControllerError {
 
 /// What runs, in the order in which it stops.
 struct Running {
+    /// Every thread that asks the server.
     informers: Vec<(Interrupt, Joined)>,
     dispatcher: Dispatcher,
     keeper: Option<Keeper>,
@@ -196,7 +199,13 @@ impl Controller {
             return Ok(None);
         }
         let folder = config.json_export.then(|| config.output_dir.clone());
-        let settings = SinkSettings { folder, stdout: config.json_stdout, rotate: config.rotate };
+        let settings = SinkSettings {
+            folder,
+            stdout: config.json_stdout,
+            rotate: config.rotate,
+            keep: Keeping { compress: config.compress, retain: config.retain },
+            hold_until_committed: config.state.enabled,
+        };
         let writer = Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?;
         if let Some(path) = writer.path() {
             log::info!("writing events to {}", path.display());
@@ -224,6 +233,7 @@ impl Controller {
             None => uid.unwrap_or_else(|| server.to_owned()),
         };
         // All are known before the first is synced: ready means all of them.
+        let names: BTreeSet<_> = plan.keys().filter_map(|target| target.namespace.clone()).collect();
         let known = plan.into_iter().map(|(target, scope)| {
             let watch = Arc::new(Watch::new(target, &cluster, self.0.config.cluster_name.clone()));
             (shared.health.add_watch(Arc::clone(&watch)), watch, scope)
@@ -239,6 +249,7 @@ impl Controller {
             running.informers.push(self.start_informer(status, watch, scope, stored, running, shared)?);
         }
         log::info!(watches = running.informers.len(); "watching");
+        running.informers.extend(namespaces::look_up(self.0.client.transport(), names)?);
         Ok(())
     }
 
@@ -252,7 +263,6 @@ impl Controller {
         let discovery = transport.discover().map_err(failed)?;
         let plan = plan::plan(self.0.config.watches(), &discovery)?;
         let cluster = transport.cluster_uid().map_err(failed)?;
-        tell_missing_namespaces(&transport, plan.keys()).map_err(failed)?;
         Ok((cluster, plan))
     }
 
@@ -341,28 +351,3 @@ impl Controller {
         Ok(Summary { unfinished: dispatcher.unfinished() })
     }
 }
-
-/// Says which namespaces are not there: a mistyped one looks like one in which nothing happens.
-fn tell_missing_namespaces<'a>(
-    transport: &Transport,
-    targets: impl Iterator<Item = &'a WatchTarget>,
-) -> Result<(), client::Error> {
-    let names: BTreeSet<&str> = targets.filter_map(|target| target.namespace.as_deref()).collect();
-    for name in names.into_iter().take(NAMESPACES_LOOKED_UP_MAX) {
-        match transport.has_namespace(name) {
-            Ok(Some(true)) => {}
-            Ok(Some(false)) => log::warn!("namespace {name}: not there; what is watched in it stays empty until it is created"),
-            // Who may not read one may not read the others; the watches need no such right.
-            Ok(None) => break,
-            Err(error @ client::Error::Stopped { .. }) => return Err(error),
-            Err(error) => {
-                log::debug!("namespace {name}: cannot tell whether it is there: {error}");
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// So many namespaces are looked up before the watches start: at a few milliseconds each, under a second.
-const NAMESPACES_LOOKED_UP_MAX: usize = 100;

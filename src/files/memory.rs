@@ -2,7 +2,7 @@
 
 use super::layer::{Entry, Layer, LayerFile};
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -82,14 +82,15 @@ impl MemoryDisk {
         self.state().plan = Box::new(plan);
     }
 
-    /// From this step on nothing is done; of a write, half of it.
-    pub(crate) fn kill_at(&self, step: usize) {
-        self.state().last = Some(step);
+    /// After so many more steps nothing is done any more; of a write, half of it.
+    pub(crate) fn set_last_step(&self, last: Option<usize>) {
+        self.state().last = last;
     }
 
-    /// Steps that changed something.
-    pub(crate) fn steps(&self) -> usize {
-        self.state().steps
+    /// The last step was reached.
+    pub(crate) fn is_dead(&self) -> bool {
+        let state = self.state();
+        state.last.is_some_and(|last| state.steps > last)
     }
 
     /// The disk as the next process finds it: nothing is lost that the operating system has.
@@ -155,6 +156,19 @@ impl MemoryDisk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
+}
+
+/// What is in a file called `name`, whether it is compressed or not.
+pub(crate) fn decompress(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    if name.ends_with(".gz") {
+        flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
+    } else if name.ends_with(".zst") {
+        ruzstd::decoding::StreamingDecoder::new(bytes).unwrap().read_to_end(&mut plain).unwrap();
+    } else {
+        plain.extend_from_slice(bytes);
+    }
+    plain
 }
 
 /// Does every step.

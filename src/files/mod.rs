@@ -1,15 +1,20 @@
 //! Files that follow each other in a folder: their names, and what becomes of those that are closed.
 //!
 //! Events files and log files are named, rotated, compressed and removed in the same way. A [`FileName`] sorts by age. Whoever
-//! writes begins the next file with [`create`]; a closed file is never written again.
+//! writes begins the next file with [`create`]; a closed file is never written again, and a [`Keeper`] compresses and removes it.
 
+mod compress;
+mod keeper;
 mod layer;
 #[cfg(test)]
 pub(crate) mod memory;
 mod name;
+mod tidy;
 
+pub use keeper::Keeper;
 pub(crate) use layer::{Disk, Entry, Layer, LayerFile};
 pub use name::{FileKind, FileName};
+pub use tidy::Keeping;
 
 use jiff::Timestamp;
 use std::fs::File;
@@ -72,4 +77,18 @@ pub(crate) fn names(layer: &dyn Layer, folder: &Path, kind: FileKind) -> io::Res
     names.retain(|(name, _)| name.kind() == kind);
     names.sort_unstable_by_key(|(name, _)| *name);
     Ok(names)
+}
+
+/// One pass of a [`Keeper`], here and now, over the events files before `first`.
+#[cfg(test)]
+pub(crate) fn tidy_before(layer: &dyn Layer, path: &Path, keeping: &Keeping, first: FileName) -> io::Result<()> {
+    let work = compress::Work { pulse: crate::health::Pulse::default(), go_on: &|| true };
+    let folder = tidy::Folder { layer, path, kind: FileKind::Events };
+    folder.tidy(keeping, tidy::Touch::Before(first), std::time::SystemTime::UNIX_EPOCH, &work)
+}
+
+/// What a [`Keeper`] of events files does first.
+#[cfg(test)]
+pub(crate) fn remove_leftovers(layer: &dyn Layer, path: &Path) -> io::Result<()> {
+    tidy::Folder { layer, path, kind: FileKind::Events }.remove_leftovers()
 }

@@ -125,10 +125,10 @@ impl UnsyncedWatch {
     fn of(status: &WatchStatus, now: Instant) -> Option<Self> {
         let (condition, reason) = status.get();
         let standing = status.standing(now);
-        let condition = match (condition, standing) {
+        let (condition, reason) = match (condition, standing) {
             (super::Condition::Synced, Standing::Healthy) => return None,
-            (super::Condition::Synced, _) => "silent",
-            (other, _) => other.as_str(),
+            (super::Condition::Synced, _) => ("silent", SILENT.to_owned()),
+            (other, _) => (other.as_str(), reason),
         };
         Some(Self {
             watch: status.watch().id.to_string(),
@@ -141,6 +141,8 @@ impl UnsyncedWatch {
         })
     }
 }
+
+const SILENT: &str = "neither byte nor end came in time; opened again, and not relied on until something comes";
 
 /// To the millisecond: enough for people, and short in JSON.
 fn seconds(duration: Duration) -> f64 {

@@ -14,6 +14,8 @@ pub struct WatchStatus {
     state: Mutex<State>,
     ever_synced: AtomicBool,
     heard_millis: AtomicU64,
+    /// Its stream was given up because nothing came, and nothing has come since.
+    silent: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +66,7 @@ impl WatchStatus {
             state: Mutex::new(state),
             ever_synced: AtomicBool::new(false),
             heard_millis: AtomicU64::new(clock.millis()),
+            silent: AtomicBool::new(false),
         }
     }
 
@@ -76,7 +79,7 @@ impl WatchStatus {
     pub fn set(&self, condition: Condition, reason: impl Into<String>) {
         if condition == Condition::Synced {
             self.ever_synced.store(true, Ordering::Relaxed);
-            self.heard();
+            self.answered();
         }
         let mut state = lock(&self.state);
         if state.condition != condition {
@@ -92,9 +95,20 @@ impl WatchStatus {
         (state.condition, state.reason)
     }
 
-    /// Notes that the server was heard just now: bytes of this watch, or the head of an answer that opens it.
+    /// Notes that the watch was heard just now: its bytes, or the end that the server gave it.
     pub fn heard(&self) {
         self.heard_millis.store(self.clock.millis(), Ordering::Relaxed);
+        self.silent.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes that the server answers just now. Of a watch that fell silent that says nothing: it may answer, and stay silent again.
+    pub fn answered(&self) {
+        self.heard_millis.store(self.clock.millis(), Ordering::Relaxed);
+    }
+
+    /// Notes that neither bytes nor an end came for as long as a watch may last. It is not relied on until it is heard again.
+    pub fn fell_silent(&self) {
+        self.silent.store(true, Ordering::Relaxed);
     }
 
     /// When what holds now began.
@@ -120,7 +134,8 @@ impl WatchStatus {
     /// What the watch is worth at `now`.
     pub fn standing(&self, now: Instant) -> Standing {
         let condition = lock(&self.state).condition;
-        let silent = now.saturating_duration_since(self.last_heard()) > SILENT_AFTER;
+        let unheard = now.saturating_duration_since(self.last_heard()) > SILENT_AFTER;
+        let silent = unheard || self.silent.load(Ordering::Relaxed);
         match (condition, self.ever_synced()) {
             (Condition::Forbidden | Condition::Absent | Condition::VersionGone, _) => Standing::Failed,
             (Condition::Retrying, false) => Standing::Failed,
@@ -205,6 +220,18 @@ mod tests {
         status.heard();
         // The clock of the hot path counts whole milliseconds.
         assert!(status.last_heard() + Duration::from_millis(1) > before);
+    }
+
+    #[test]
+    fn a_watch_that_was_given_up_as_silent_is_relied_on_again_once_it_is_heard_and_not_by_a_mere_answer() {
+        let status = watch_status("v1/pods");
+        status.set(Condition::Synced, "");
+        status.fell_silent();
+        status.answered();
+        status.set(Condition::Synced, "");
+        assert_eq!(status.standing(Instant::now()), Standing::Stale);
+        status.heard();
+        assert_eq!(status.standing(Instant::now()), Standing::Healthy);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{Context, Informer, Limits, ListGate, Resume};
 use crate::api::{Identity, ObjectRef, ResourceVersion, Status, ToldId};
 use crate::client::{Error, Line, ListWatch, PageRequest, READ_TICK, Served, WatchLines, WatchStart};
 use crate::event::EventType;
-use crate::health::{Condition, WatchStatus};
+use crate::health::{Condition, Standing, WatchStatus};
 use crate::lifecycle::{Joined, Stop};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -244,6 +244,21 @@ fn a_silent_watch_is_probed_and_reopened() {
     check(vec![streamed(&[], "10", vec![Read::Quiet(surely)])], &["stream", "probe 10"], &[]);
     let not_yet = ticks(limits.watch_timeout_min + limits.silence_margin) - 1;
     check(vec![streamed(&[], "10", vec![Read::Quiet(not_yet)])], &["stream"], &[]);
+}
+
+#[test]
+fn a_watch_that_fell_silent_is_not_relied_on_until_it_is_heard_again() {
+    let standing_after = |reads: Vec<Read>| {
+        let surely = ticks(Limits::default().watch_timeout_max + Limits::default().silence_margin);
+        let silent = streamed(&["a@7"], "10", vec![Read::Quiet(surely)]);
+        let answers = vec![silent, Answer::Body(Vec::new()), Answer::Watch(reads)];
+        let Stage { informer, status, .. } = Stage::new("v1/configmaps", answers, testing::hasty());
+        informer.run();
+        status.standing(Instant::now())
+    };
+    assert_eq!(standing_after(vec![Read::Quiet(1)]), Standing::Stale, "the server answers, and that is all");
+    assert_eq!(standing_after(vec![Read::Line(bookmark("11", false))]), Standing::Healthy);
+    assert_eq!(standing_after(vec![Read::End]), Standing::Healthy, "nothing happened, and the server says so");
 }
 
 #[test]

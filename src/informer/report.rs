@@ -87,8 +87,13 @@ impl Report {
                     log::warn!(unlogged; "{target}: receivers are busy, connection closed until they have room");
                 }
             }
+            Note::Restart(RestartReason::Silent) => {
+                self.metrics.restart(RestartReason::Silent);
+                self.status.fell_silent();
+                log::warn!(cause:% = cause; "{target}: watch is silent, watching again");
+            }
             // The pause or the probe that follows says more, or all is well again before anyone could act.
-            Note::Restart(reason @ (RestartReason::Connection | RestartReason::Silent | RestartReason::Error)) => {
+            Note::Restart(reason @ (RestartReason::Connection | RestartReason::Error)) => {
                 self.metrics.restart(reason);
                 log::debug!(cause:% = cause; "{target}: watch lost, watching again");
             }
@@ -151,7 +156,7 @@ impl Report {
 
     /// The server answered as it should.
     pub(super) fn answered(&mut self) {
-        self.status.heard();
+        self.status.answered();
         self.is_said = false;
         if let Some((_, cause)) = self.trouble.take() {
             log::info!(after:% = cause; "{}: the server answers again", self.watch.target);

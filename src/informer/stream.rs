@@ -152,6 +152,7 @@ impl<'a> Stream<'a> {
             Ok(Line::Quiet) => self.heard_nothing(),
             Ok(Line::End) => {
                 self.report.ended("the server ended the watch");
+                context.status.heard();
                 // A busy stream may last its whole time without a quiet moment.
                 let at_once = !self.waited && self.opened.elapsed() < READ_TICK;
                 Some(Input::Close(Close::Ended { at_once }))

@@ -21,7 +21,8 @@ pub(super) type Identity = (String, Vec<String>);
 /// What the cluster knows of its users, and the folder where their kubeconfigs lie.
 pub(super) struct Authority {
     folder: Folder,
-    tls: Option<Tls>,
+    /// Replaced as a whole when the authority is renewed.
+    tls: Mutex<Option<Arc<Tls>>>,
     logins: Mutex<Logins>,
 }
 
@@ -64,13 +65,61 @@ impl Authority {
     pub(super) fn new(with_tls: bool) -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("faro-sim-{}-{:016x}", std::process::id(), fastrand::u64(..)));
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        let tls = if with_tls { Some(Tls::new().map_err(io::Error::other)?) } else { None };
-        Ok(Self { folder: Folder(folder), tls, logins: Mutex::default() })
+        let tls = if with_tls { Some(Arc::new(Tls::new().map_err(io::Error::other)?)) } else { None };
+        Ok(Self { folder: Folder(folder), tls: Mutex::new(tls), logins: Mutex::default() })
     }
 
     /// How to speak TLS; `None` where HTTP is plain.
     pub(super) fn server_config(&self) -> Option<Arc<ServerConfig>> {
-        self.tls.as_ref().map(|tls| Arc::clone(&tls.server))
+        self.tls().map(|tls| Arc::clone(&tls.server))
+    }
+
+    /// The authority's certificate as PEM; `None` where HTTP is plain.
+    pub(super) fn certificate(&self) -> Option<String> {
+        self.tls().map(|tls| tls.pem.clone())
+    }
+
+    /// Another authority signs from now on what the server shows and what it takes, for connections made from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random numbers.
+    pub(super) fn renew(&self) -> io::Result<()> {
+        let mut tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if tls.is_some() {
+            *tls = Some(Arc::new(Tls::new().map_err(io::Error::other)?));
+        }
+        Ok(())
+    }
+
+    /// A new token of `name`.
+    pub(super) fn issue_token(&self, name: &str, groups: &[&str]) -> String {
+        let token = format!("{:032x}", fastrand::u128(..));
+        self.lock().tokens.insert(token.clone(), Token { who: identity(name, groups), file: PathBuf::new() });
+        token
+    }
+
+    /// A new certificate of `name` and its key, as PEM; `None` where HTTP is plain.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random numbers.
+    pub(super) fn issue_certificate(&self, name: &str, groups: &[&str]) -> io::Result<Option<(String, String)>> {
+        let Some(tls) = self.tls() else { return Ok(None) };
+        let (certificate, key) = tls.sign_client(name, groups).map_err(io::Error::other)?;
+        self.lock().certificates.insert(certificate.der().to_vec(), identity(name, groups));
+        Ok(Some((certificate.pem(), key.serialize_pem())))
+    }
+
+    /// No token or certificate that `name` has so far is taken any longer.
+    pub(super) fn revoke(&self, name: &str) {
+        let mut logins = self.lock();
+        logins.certificates.retain(|_, who| who.0 != name);
+        logins.tokens.retain(|_, token| token.who.0 != name);
+    }
+
+    fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Who asks. `Err` for a login that is not known, which a server answers with 401.
@@ -91,18 +140,11 @@ impl Authority {
     ///
     /// When a file cannot be written.
     pub(super) fn kubeconfig(&self, url: &str, name: &str, groups: &[&str]) -> io::Result<PathBuf> {
-        let who = (name.to_owned(), groups.iter().map(|&group| group.to_owned()).collect::<Vec<_>>());
-        let user = match &self.tls {
-            Some(tls) => {
-                let (certificate, key) = tls.sign_client(name, groups).map_err(io::Error::other)?;
-                self.lock().certificates.insert(certificate.der().to_vec(), who);
-                format!(
-                    r#""client-certificate-data":"{}","client-key-data":"{}""#,
-                    base64(&certificate.pem()),
-                    base64(&key.serialize_pem())
-                )
+        let user = match self.issue_certificate(name, groups)? {
+            Some((certificate, key)) => {
+                format!(r#""client-certificate-data":"{}","client-key-data":"{}""#, base64(&certificate), base64(&key))
             }
-            None => format!(r#""tokenFile":{:?}"#, self.token(who)?),
+            None => format!(r#""tokenFile":{:?}"#, self.token(identity(name, groups))?),
         };
         self.write_kubeconfig(url, name, &user)
     }
@@ -113,8 +155,7 @@ impl Authority {
     ///
     /// When a file cannot be written.
     pub(super) fn kubeconfig_with_token(&self, url: &str, name: &str, groups: &[&str]) -> io::Result<PathBuf> {
-        let who = (name.to_owned(), groups.iter().map(|&group| group.to_owned()).collect::<Vec<_>>());
-        let user = format!(r#""tokenFile":{:?}"#, self.token(who)?);
+        let user = format!(r#""tokenFile":{:?}"#, self.token(identity(name, groups))?);
         self.write_kubeconfig(url, name, &user)
     }
 
@@ -141,7 +182,7 @@ impl Authority {
 
     fn write_kubeconfig(&self, url: &str, name: &str, user: &str) -> io::Result<PathBuf> {
         let authority =
-            self.tls.as_ref().map(|tls| format!(r#","certificate-authority-data":"{}""#, base64(&tls.pem))).unwrap_or_default();
+            self.tls().map(|tls| format!(r#","certificate-authority-data":"{}""#, base64(&tls.pem))).unwrap_or_default();
         // JSON is YAML too, and needs no care with its blanks.
         let text = format!(
             r#"{{"apiVersion":"v1","kind":"Config","current-context":"sim",
@@ -158,6 +199,10 @@ impl Authority {
     fn lock(&self) -> MutexGuard<'_, Logins> {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn identity(name: &str, groups: &[&str]) -> Identity {
+    (name.to_owned(), groups.iter().map(|&group| group.to_owned()).collect())
 }
 
 fn bearer(request: &Request) -> Option<&str> {

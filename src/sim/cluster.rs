@@ -3,6 +3,7 @@
 //! Takes what a test wants to happen in a cluster: objects that come, change and go, faults, a restart, a restore. Gives a URL,
 //! a kubeconfig and a client. Promises that everything it started has ended when it is dropped.
 
+mod logins;
 mod objects;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ pub use objects::Refused;
 use super::api::{Reply, Request, answer};
 use super::authority::Authority;
 use super::faults::{Fault, Faults, Injector};
-use super::http::{Server, Site};
+use super::http::{Lists, Server, Site};
 use super::state::{Snapshot, State};
 use crate::client::Client;
 use bytes::Bytes;
@@ -71,6 +72,7 @@ pub struct Builder {
     release: Release,
     seed: u64,
     bookmark_interval: Duration,
+    list_time: Duration,
 }
 
 /// Everything that a cluster stored, at one moment. Made by [`Cluster::snapshot`].
@@ -106,6 +108,13 @@ impl Builder {
         self
     }
 
+    /// How long a list takes, streaming or not, before its first byte. Defaults to no time.
+    #[must_use]
+    pub fn list_time(mut self, time: Duration) -> Self {
+        self.list_time = time;
+        self
+    }
+
     /// Starts the cluster.
     ///
     /// # Errors
@@ -120,6 +129,8 @@ impl Builder {
             end_streams: Box::new(move || ending.restart()),
             authority,
             injector: Arc::new(Injector::new(Faults::none())),
+            lists: Lists::taking(self.list_time),
+            slow_limit: SLOW_LIMIT,
         })?;
         state.set(|settings| {
             settings.release = self.release;
@@ -144,7 +155,7 @@ impl Cluster {
 
     /// A cluster that is to be set up.
     pub fn builder() -> Builder {
-        Builder { tls: true, release: Release::V1_36, seed: 0, bookmark_interval: BOOKMARK_INTERVAL }
+        Builder { tls: true, release: Release::V1_36, seed: 0, bookmark_interval: BOOKMARK_INTERVAL, list_time: Duration::ZERO }
     }
 
     /// Where it listens.
@@ -233,7 +244,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// When something else took the port meanwhile.
+    /// When the system has no more threads or descriptors.
     pub fn up(&self) -> io::Result<()> {
         self.server.up()
     }
@@ -296,6 +307,9 @@ impl std::fmt::Debug for Backup {
 
 /// As a real server has it.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A real server ends a watch sooner the more there is to tell; Faro itself leaves after five seconds.
+const SLOW_LIMIT: Duration = Duration::from_secs(10);
 
 const ADMIN: &str = "admin";
 

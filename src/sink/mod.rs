@@ -19,6 +19,8 @@ mod told_line;
 mod writer;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod recover_tests;
 #[cfg(test)]
 mod rotation_tests;

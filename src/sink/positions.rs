@@ -14,8 +14,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Position(pub u64);
 
 /// This run's files, from the oldest that is still asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Positions {
+    /// Somebody asks for places, and says what they will not ask for any more.
+    is_asked: bool,
     /// Each with the position of its first byte.
     files: Mutex<VecDeque<(FileName, u64)>>,
     /// Everything before it is written and completed.
@@ -23,9 +25,17 @@ pub(super) struct Positions {
 }
 
 impl Positions {
+    pub(super) fn new(is_asked: bool) -> Self {
+        Self { is_asked, files: Mutex::default(), written: AtomicU64::new(0) }
+    }
+
     /// A file begins, whose first byte is at `start`. What was to lie in the file before from there on does not.
     pub(super) fn begin(&self, name: FileName, start: u64) {
-        self.files().push_back((name, start));
+        let mut files = self.files();
+        if !self.is_asked {
+            files.clear();
+        }
+        files.push_back((name, start));
     }
 
     pub(super) fn publish(&self, written: u64) {
@@ -62,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_position_is_found_in_its_file_until_it_is_forgotten() {
-        let positions = Positions::default();
+        let positions = Positions::new(true);
         assert_eq!(positions.locate(Position(0)), None);
         let names = [0, 1, 2].map(|second| FileName::parse(&format!("events-20251110-14330{second}.json")).unwrap());
         // The second is begun anew, as after a sync that failed, at a place that the first had reached.
@@ -82,5 +92,8 @@ mod tests {
         check(120, 1, 20);
         positions.forget_before(&FileName::parse("events-29990101-000000.json").unwrap());
         check(260, 2, 10);
+        let unasked = Positions::new(false);
+        names.iter().for_each(|name| unasked.begin(*name, 0));
+        assert_eq!(unasked.files().len(), 1);
     }
 }

@@ -57,6 +57,8 @@ pub(super) fn recover_on(
         let Some(mut open) = Open::at(layer, folder, name)? else { continue };
         end = FilePosition { file: name.to_string(), offset: open.read(if is_committed { since.offset } else { 0 }, told)? };
     }
+    // The names of files may be in memory alone, too.
+    layer.sync_folder(folder).map_err(|source| SinkError::Recover { path: folder.to_owned(), source })?;
     Ok(Some(end))
 }
 
@@ -110,9 +112,15 @@ impl Open {
                 buffer.copy_within(whole.bytes..whole.bytes + held, 0);
             }
             if count == 0 || !whole.all_ours || held > LINE_BYTES_MAX {
-                return self.cut_to(end, bytes);
+                self.cut_to(end, bytes)?;
+                break;
             }
         }
+        if end > offset {
+            // After a kill the lines may be in memory alone. Whoever is told them takes them for written.
+            self.file.sync().map_err(|source| self.failed(source))?;
+        }
+        Ok(end)
     }
 
     /// Cuts off what comes after the last newline, and returns where the file ends.

@@ -10,7 +10,7 @@ use crate::api::FilePosition;
 use crate::config::RotateConfig;
 use crate::dispatch::{Completion, Export};
 use crate::event::MatchedEvent;
-use crate::files::{Disk, FileName, Layer};
+use crate::files::{Disk, FileName, Keeper, Keeping, Layer};
 use crate::health::{Health, Pulse};
 use crate::lifecycle::{Joined, Stop};
 use crate::metrics::Metrics;
@@ -28,6 +28,11 @@ pub struct SinkSettings {
     pub stdout: bool,
     /// When a file is closed and the next one begun. Defaults to 100 MiB or a day.
     pub rotate: RotateConfig,
+    /// What is done with closed files. Defaults to removing the oldest beyond 1 GiB.
+    pub keep: Keeping,
+    /// Whether a closed file is compressed or removed only before the place that [`Writer::committed`] was told. Defaults to
+    /// no: all that is closed may be.
+    pub hold_until_committed: bool,
 }
 
 /// What a sink cannot do.
@@ -79,10 +84,12 @@ pub struct Writer {
     thread: Mutex<Option<Joined>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     buffer: Buffer,
     positions: Arc<Positions>,
+    /// Where there are files.
+    keeper: Option<Keeper>,
     path: Mutex<Option<PathBuf>>,
     failure: Mutex<Option<SinkError>>,
 }
@@ -101,6 +108,8 @@ const PACE: Pace = Pace { first: Duration::from_millis(50), max: Duration::from_
 pub(super) struct Destination {
     pub(super) folder: Option<(PathBuf, Arc<dyn Layer>)>,
     pub(super) rotate: RotateConfig,
+    pub(super) keep: Keeping,
+    pub(super) hold_until_committed: bool,
     pub(super) stdout: Option<Box<dyn Write + Send>>,
 }
 
@@ -119,7 +128,8 @@ impl Writer {
             None
         };
         let folder = settings.folder.map(|folder| (folder, Arc::new(Disk) as Arc<dyn Layer>));
-        Self::open_on(Destination { folder, rotate: settings.rotate, stdout }, PACE, metrics, health, stop)
+        let SinkSettings { rotate, keep, hold_until_committed, .. } = settings;
+        Self::open_on(Destination { folder, rotate, keep, hold_until_committed, stdout }, PACE, metrics, health, stop)
     }
 
     pub(super) fn open_on(
@@ -130,12 +140,19 @@ impl Writer {
         stop: Stop,
     ) -> Result<Arc<Self>, SinkError> {
         let mut outputs = Vec::new();
-        let shared = Arc::new(Shared::default());
+        let positions = Arc::new(Positions::new(destination.hold_until_committed));
+        let mut keeper = None;
         if let Some((folder, layer)) = destination.folder {
-            let files = EventsFile::create(layer, &folder, destination.rotate, Arc::clone(&shared.positions));
-            let files = files.map_err(|source| SinkError::Create { folder, source })?;
+            let files = EventsFile::create(Arc::clone(&layer), &folder, destination.rotate, Arc::clone(&positions));
+            let files = files.map_err(|source| SinkError::Create { folder: folder.clone(), source })?;
             outputs.push(Output::Files(Box::new(files)));
+            let pulse = health.add_thread(KEEPER_NAME);
+            let held = destination.hold_until_committed;
+            let started = Keeper::start_holding(layer, KEEPER_NAME, &folder, destination.keep, pulse, held);
+            keeper = Some(started.map_err(|source| SinkError::Thread { source })?);
         }
+        let (buffer, path, failure) = Default::default();
+        let shared = Arc::new(Shared { buffer, positions, keeper, path, failure });
         outputs.extend(destination.stdout.map(Output::pipe));
         let pulse = health.add_thread(THREAD_NAME);
         let writing = Writing { shared: Arc::clone(&shared), outputs, position: 0, pace, metrics, health, stop, pulse };
@@ -166,10 +183,12 @@ impl Writer {
         self.shared.positions.locate(position)
     }
 
-    /// Says that all lines before `place` are remembered elsewhere: nobody asks for a position before it any more.
+    /// Says that all lines before `place` are remembered elsewhere: nobody asks for a position before it any more, and closed
+    /// files before it may be compressed and removed.
     pub fn committed(&self, place: &FilePosition) {
         if let Some(first) = FileName::parse(&place.file) {
             self.shared.positions.forget_before(&first);
+            self.shared.keeper.iter().for_each(|keeper| keeper.may_touch(first));
         }
     }
 
@@ -198,11 +217,13 @@ impl Writer {
         if !ended {
             log::warn!("{THREAD_NAME}: a write does not return, left alone");
         }
+        self.shared.keeper.iter().for_each(Keeper::stop);
         ended && self.shared.buffer.ended_clean()
     }
 }
 
 const THREAD_NAME: &str = "json-writer";
+const KEEPER_NAME: &str = "json-keeper";
 
 /// How long the thread gets to make its last attempt.
 const END_LIMIT: Duration = Duration::from_millis(500);
@@ -250,7 +271,10 @@ impl Writing {
         let mut batch = Batch::default();
         let is_clean = loop {
             let due = self.outputs.iter().find_map(Output::due);
-            let written = match self.shared.buffer.take(&mut batch, due) {
+            self.pulse.waiting();
+            let order = self.shared.buffer.take(&mut batch, due);
+            self.pulse.working();
+            let written = match order {
                 Order::Write => {
                     let written = self.write(&mut batch);
                     self.shared.buffer.gather();
@@ -308,8 +332,16 @@ impl Writing {
         first
     }
 
-    /// Does `work` on each output until it succeeds. Returns false when time is up, or nothing more can be written.
-    fn persist(&mut self, mut work: impl FnMut(&mut Output) -> Result<(), Fault>) -> bool {
+    /// Does `work` on each output until it succeeds. Returns false when time is up, or nothing more can be written. Meanwhile the
+    /// thread waits for the disk.
+    fn persist(&mut self, work: impl FnMut(&mut Output) -> Result<(), Fault>) -> bool {
+        self.pulse.waiting();
+        let persisted = self.persist_all(work);
+        self.pulse.working();
+        persisted
+    }
+
+    fn persist_all(&mut self, mut work: impl FnMut(&mut Output) -> Result<(), Fault>) -> bool {
         let mut index = 0;
         while index < self.outputs.len() {
             match self.persist_one(index, &mut work) {
@@ -378,6 +410,7 @@ impl Writing {
         let mut told = lock(&self.shared.path);
         if told.as_deref() != path {
             *told = path.map(ToOwned::to_owned);
+            self.shared.keeper.iter().for_each(Keeper::wake);
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Flags {
     pub(crate) overrides: Overrides,
     pub(crate) kubeconfig: Option<PathBuf>,
     pub(crate) context: Option<String>,
+    /// Forget what earlier runs have told.
+    pub(crate) reset_state: bool,
 }
 
 /// A command line that cannot be followed.
@@ -54,7 +56,7 @@ enum Action {
     Version,
 }
 
-const FLAGS: [Flag; 9] = [
+const FLAGS: [Flag; 10] = [
     Flag { name: "config", value: "FILE", help: "the configuration (YAML); required", action: Action::Set(set_config) },
     Flag {
         name: "output-dir",
@@ -77,6 +79,12 @@ const FLAGS: [Flag; 9] = [
     },
     Flag { name: "context", value: "NAME", help: "the context of the kubeconfig", action: Action::Set(set_context) },
     Flag { name: "stdout", value: "", help: "write events to stdout, too", action: Action::Set(set_stdout) },
+    Flag {
+        name: "reset-state",
+        value: "",
+        help: "forget what was told, and tell everything anew",
+        action: Action::Set(set_reset_state),
+    },
     Flag { name: "version", value: "", help: "print version, commit and build date", action: Action::Version },
     Flag { name: "help", value: "", help: "print this", action: Action::Help },
 ];
@@ -207,6 +215,11 @@ fn set_stdout(flags: &mut Flags, _: OsString) -> Result<(), String> {
     Ok(())
 }
 
+fn set_reset_state(flags: &mut Flags, _: OsString) -> Result<(), String> {
+    flags.reset_state = true;
+    Ok(())
+}
+
 fn path(value: OsString) -> Result<PathBuf, String> {
     if value.is_empty() { Err("expected a path, found \"\"".to_owned()) } else { Ok(PathBuf::from(value)) }
 }
@@ -235,14 +248,13 @@ mod tests {
 
     #[test]
     fn every_flag_is_taken_in_both_forms() {
-        let spaced =
-            "--config c.yaml --output-dir out --log-level error --auto-shutdown 7 --kubeconfig k --context prod --stdout";
-        let joined =
-            "--config=c.yaml --output-dir=out --log-level=error --auto-shutdown=7 --kubeconfig=k --context=prod --stdout";
+        let spaced = "--config c.yaml --output-dir out --log-level error --auto-shutdown 7 --kubeconfig k --context prod --stdout --reset-state";
+        let joined = "--config=c.yaml --output-dir=out --log-level=error --auto-shutdown=7 --kubeconfig=k --context=prod --stdout --reset-state";
         for line in [spaced, joined] {
             let Ok(Command::Run(flags)) = parse(line.split(' ').map(OsString::from)) else { panic!("{line}") };
             assert_eq!((flags.config, flags.kubeconfig), (PathBuf::from("c.yaml"), Some(PathBuf::from("k"))));
             assert_eq!(flags.context.as_deref(), Some("prod"));
+            assert!(flags.reset_state);
             let overrides = flags.overrides;
             assert_eq!((overrides.output_dir, overrides.json_stdout), (Some(PathBuf::from("out")), true));
             assert_eq!((overrides.log_level, overrides.auto_shutdown), (Some(LogLevel::Error), Some(Duration::from_secs(7))));

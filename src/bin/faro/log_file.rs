@@ -1,21 +1,16 @@
-//! The log file: bounded in size and number, and never in the way.
+//! The log file: bounded in size and age, and never in the way.
 //!
-//! Takes whole lines; writes them to `faro-YYYYMMDD-HHMMSS.log`, begins a new file when one is full and removes the oldest. When the disk
-//! is full or gone, lines are counted instead, stderr is told once, and the file is tried again later.
+//! Takes whole lines; writes them to `faro-YYYYMMDD-HHMMSS.log` and begins a new file when one is full or old; those that are
+//! closed are compressed and removed as events files are, by a thread of their own. When the disk is full or gone, lines are
+//! counted instead, stderr is told once, and the file is tried again later.
 
-use std::fs::{self, File, OpenOptions};
+use faro::config::RotateConfig;
+use faro::files::{self, FileKind, Keeper, Keeping};
+use faro::health::Pulse;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// A file is closed before it grows beyond this: 10 MiB open in any editor.
-const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
-
-/// Files kept in the folder, with the one being written: together at most 50 MiB.
-const FILES_KEPT: usize = 5;
-
-/// Files that may begin in the same second, which the number of three digits after it tells apart.
-const SAME_SECOND_MAX: u32 = 999;
 
 /// How long a file that cannot be written is left alone, so that a broken disk does not slow every log line down.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
@@ -26,32 +21,37 @@ pub(crate) struct LogFile {
     path: PathBuf,
     file: Option<File>,
     bytes: u64,
-    bytes_max: u64,
+    /// When its first line was written.
+    begun: Option<Instant>,
+    rotate: RotateConfig,
     /// Lines that did not get into the file since it last took one.
     lost_lines: u64,
     failed_at: Option<Instant>,
     retry_pause: Duration,
+    keeper: Keeper,
 }
 
 impl LogFile {
-    /// Creates the folder and the first file.
+    /// Creates the folder and the first file, and tidies the folder from now on.
     ///
     /// # Errors
     ///
     /// When either cannot be created.
-    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let (path, file) = open_new(folder)?;
-        remove_oldest(folder);
+    pub(crate) fn create(folder: &Path, rotate: RotateConfig, keeping: Keeping) -> io::Result<Self> {
+        let (name, file) = files::create(folder, FileKind::Log)?;
+        // Nobody serves health before there is a log.
+        let keeper = Keeper::start("log-keeper", folder, FileKind::Log, keeping, Pulse::default())?;
         Ok(Self {
             folder: folder.to_owned(),
-            path,
+            path: folder.join(name.to_string()),
             file: Some(file),
             bytes: 0,
-            bytes_max: FILE_BYTES_MAX,
+            begun: None,
+            rotate,
             lost_lines: 0,
             failed_at: None,
             retry_pause: RETRY_PAUSE,
+            keeper,
         })
     }
 
@@ -73,25 +73,33 @@ impl LogFile {
     }
 
     fn try_write(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.file.is_none() || self.bytes + line.len() as u64 > self.bytes_max {
+        let is_full = self.bytes > 0 && self.bytes + line.len() as u64 > self.rotate.max_bytes;
+        let age = self.begun.map(|begun| begun.elapsed());
+        let is_old = age.zip(self.rotate.max_age).is_some_and(|(age, max_age)| age >= max_age);
+        if self.file.is_none() || is_full || is_old {
             self.begin_next()?;
         }
-        let file = self.file.as_mut().expect("a file was begun where there was none");
         if self.lost_lines > 0 {
             let note = format!("({} log lines are missing here: the file could not be written)\n", self.lost_lines);
-            file.write_all(note.as_bytes())?;
-            self.bytes += note.len() as u64;
+            self.append(note.as_bytes())?;
             self.lost_lines = 0;
         }
+        self.append(line)
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        let file = self.file.as_mut().expect("a file was begun where there was none");
         file.write_all(line)?;
+        self.begun.get_or_insert_with(Instant::now);
         self.bytes += line.len() as u64;
         Ok(())
     }
 
     fn begin_next(&mut self) -> io::Result<()> {
-        let (path, file) = open_new(&self.folder)?;
-        (self.path, self.file, self.bytes) = (path, Some(file), 0);
-        remove_oldest(&self.folder);
+        let (name, file) = files::create(&self.folder, FileKind::Log)?;
+        (self.path, self.file) = (self.folder.join(name.to_string()), Some(file));
+        (self.bytes, self.begun) = (0, None);
+        self.keeper.wake();
         Ok(())
     }
 
@@ -111,51 +119,17 @@ impl LogFile {
     }
 }
 
-/// Creates a file that sorts after every other, also within one second and after the clock was set back.
-fn open_new(folder: &Path) -> io::Result<(PathBuf, File)> {
-    let mut stem = jiff::Timestamp::now().strftime("faro-%Y%m%d-%H%M%S").to_string();
-    if let Some(newest) = stems(folder)?.pop().filter(|newest| *newest >= stem) {
-        let (second, number) = newest.split_at(stem.len());
-        let number: u32 = number.trim_start_matches('-').parse().unwrap_or(0);
-        if number >= SAME_SECOND_MAX {
-            return Err(io::Error::other(format!("there is a newer {newest}.log; was the clock set back?")));
-        }
-        stem = format!("{second}-{:03}", number + 1);
-    }
-    let path = folder.join(format!("{stem}.log"));
-    let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
-    Ok((path, file))
-}
-
-/// Removes our oldest files. Failing to is no reason not to log.
-fn remove_oldest(folder: &Path) {
-    let Ok(stems) = stems(folder) else { return };
-    for stem in stems.iter().take(stems.len().saturating_sub(FILES_KEPT)) {
-        let _ = fs::remove_file(folder.join(format!("{stem}.log")));
-    }
-}
-
-/// The names of our files, oldest first, without `.log`.
-fn stems(folder: &Path) -> io::Result<Vec<String>> {
-    let mut stems = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        stems.extend(stem(&entry?.file_name().to_string_lossy()));
-    }
-    stems.sort();
-    Ok(stems)
-}
-
-/// The name without `.log`, if it is one of ours: these sort by age.
-fn stem(name: &str) -> Option<String> {
-    let stem = name.strip_suffix(".log")?;
-    let digits: String = stem.strip_prefix("faro-")?.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-    matches!(digits.as_str(), "00000000-000000" | "00000000-000000-000").then(|| stem.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use faro::config::{Compression, RetainConfig};
+    use std::fs::{self, OpenOptions};
 
+    fn log_file(folder: &Path) -> LogFile {
+        LogFile::create(folder, RotateConfig::default(), Keeping::default()).unwrap()
+    }
+
+    /// The names in a folder, oldest first.
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> =
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
@@ -164,34 +138,61 @@ mod tests {
     }
 
     fn contents(folder: &Path) -> String {
-        stems(folder).unwrap().iter().map(|stem| fs::read_to_string(folder.join(format!("{stem}.log"))).unwrap()).collect()
+        names(folder).iter().map(|name| fs::read_to_string(folder.join(name)).unwrap()).collect()
+    }
+
+    /// Long enough for any machine; reached only by a failing test.
+    fn wait_until(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !condition() {
+            assert!(Instant::now() < deadline, "not in time");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
-    fn a_full_file_is_followed_by_another_and_the_oldest_goes() {
+    fn a_full_or_old_file_is_followed_by_another_and_a_longer_line_has_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let logs = folder.path().join("a/logs");
-        fs::create_dir_all(&logs).unwrap();
-        for other in ["events.json", "faro-notes.log", "faro-20200101-000000.log"] {
-            fs::write(logs.join(other), "old\n").unwrap();
+        let mut log = log_file(&logs);
+        log.rotate.max_bytes = 16;
+        for line in ["line 1\n", "line 2\n", "line 3\n", "a line that is longer than that\n", "line 4\n"] {
+            log.write_line(line.as_bytes());
         }
-        let mut log = LogFile::create(&logs).unwrap();
-        log.bytes_max = 10;
-        for number in 0..20 {
-            log.write_line(format!("line {number:02}\n").as_bytes());
-        }
-        let names = names(&logs);
-        assert_eq!(names.len(), FILES_KEPT + 2, "{names:?}");
-        assert!(names.contains(&"events.json".to_owned()) && names.contains(&"faro-notes.log".to_owned()), "{names:?}");
-        assert!(names.contains(&log.path().file_name().unwrap().to_string_lossy().into_owned()), "{names:?}");
-        assert_eq!(contents(&logs), "line 15\nline 16\nline 17\nline 18\nline 19\n");
+        assert_eq!(names(&logs).len(), 4);
+        log.rotate.max_age = Some(Duration::ZERO);
+        log.write_line(b"line 5\n");
+        assert_eq!(names(&logs).len(), 5);
+        assert_eq!(contents(&logs), "line 1\nline 2\nline 3\na line that is longer than that\nline 4\nline 5\n");
+        assert_eq!(fs::read_to_string(log.path()).unwrap(), "line 5\n");
+    }
+
+    #[test]
+    fn closed_files_are_compressed_and_the_oldest_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut retain = RetainConfig::default();
+        retain.total_bytes = Some(200);
+        let keeping = Keeping { compress: Compression::Gzip, retain };
+        let mut log = LogFile::create(folder.path(), RotateConfig::default(), keeping).unwrap();
+        fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+        log.rotate.max_bytes = 1;
+        (0..50).for_each(|number| log.write_line(format!("line {number}\n").as_bytes()));
+        // A file may go between its name and its length.
+        let bytes = |name: &String| folder.path().join(name).metadata().map_or(0, |metadata| metadata.len());
+        let is_packed = |name: &String| name.ends_with(".log.gz") || name == "notes.txt";
+        wait_until(|| {
+            let names = names(folder.path());
+            let is_small = names.iter().map(bytes).sum::<u64>() <= 200 + "mine".len() as u64;
+            is_small && names.iter().filter(|name| !is_packed(name)).count() == 1
+        });
+        assert_eq!(fs::read_to_string(log.path()).unwrap(), "line 49\n");
     }
 
     #[test]
     fn what_cannot_be_written_is_counted_and_told_in_the_next_file() {
         let folder = tempfile::tempdir().unwrap();
         let logs = folder.path().join("logs");
-        let mut log = LogFile::create(&logs).unwrap();
+        let mut log = log_file(&logs);
         log.write_line(b"one\n");
         // A device that takes nothing, as a full disk does.
         log.file = Some(OpenOptions::new().append(true).open("/dev/full").unwrap());
@@ -205,19 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_sorts_after_those_of_a_clock_that_was_ahead() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("faro-29990101-000000.log"), "").unwrap();
-        for expected in ["faro-29990101-000000-001.log", "faro-29990101-000000-002.log"] {
-            let log = LogFile::create(folder.path()).unwrap();
-            assert_eq!(log.path().file_name().unwrap(), expected);
-        }
-    }
-
-    #[test]
     fn a_folder_that_cannot_be_made_is_an_error_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
-        assert!(LogFile::create(&folder.path().join("file/logs")).is_err());
+        assert!(LogFile::create(&folder.path().join("file/logs"), RotateConfig::default(), Keeping::default()).is_err());
     }
 }

@@ -6,6 +6,7 @@
 use crate::log_file::LogFile;
 use env_logger::{Builder, Target};
 use faro::config::{Config, LogLevel};
+use faro::files::Keeping;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Record};
 use std::fmt::{self, Write as _};
@@ -27,7 +28,8 @@ impl Log {
         let mut log = Self(None);
         if config.log_file {
             let folder = config.output_dir.join("logs");
-            let file = LogFile::create(&folder).map_err(|source| LogFileError { folder, source })?;
+            let keeping = Keeping { compress: config.compress, retain: config.retain };
+            let file = LogFile::create(&folder, config.rotate, keeping).map_err(|source| LogFileError { folder, source })?;
             log.0 = Some(Arc::new(Mutex::new(file)));
         }
         let mut builder = Builder::new();

@@ -51,6 +51,10 @@ fn run(flags: &Flags) -> Result<(), Failure> {
 }
 
 fn serve(flags: &Flags, config: Config) -> Result<(), Failure> {
+    if flags.reset_state && config.state.enabled {
+        faro::checkpoint::reset(&config.state.dir).map_err(failed)?;
+        log::info!("forgot what was told: {} begins anew", config.state.dir.display());
+    }
     let options = ClientOptions { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
     let client = Client::from_options(&options).map_err(usage)?;
     let controller = Controller::new(client, config);

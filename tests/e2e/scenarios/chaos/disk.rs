@@ -67,7 +67,8 @@ pub(crate) fn nothing_is_lost_when_the_output_folder_is_removed(stage: &Stage) {
     // The state lies elsewhere: it goes on while the folder of the events is away.
     run(cluster, &field, setup(cluster, &field, "state: {dir: state}\n"), |trial| {
         let (output, kept) = (trial.setup.output(), trial.setup.folder().join("kept"));
-        let open: Vec<(PathBuf, File)> = fs::read_dir(&output).into_iter().flatten().flatten().filter_map(opened).collect();
+        let open: Vec<(PathBuf, File)> =
+            fs::read_dir(&output).into_iter().flatten().flatten().filter_map(|entry| opened(&entry)).collect();
         let away = Instant::now();
         fs::remove_dir_all(&output).expect("the daemon's folder is ours");
         // A file is where the folder was, so that it cannot be made again.
@@ -97,7 +98,7 @@ fn lines_of(folder: &Path) -> HashSet<String> {
     texts.iter().flat_map(|text| text.split_inclusive('\n').map(str::to_owned)).collect()
 }
 
-fn opened(entry: fs::DirEntry) -> Option<(PathBuf, File)> {
+fn opened(entry: &fs::DirEntry) -> Option<(PathBuf, File)> {
     let is_file = entry.path().is_file();
     is_file.then(|| (entry.file_name().into(), File::open(entry.path()).expect("the daemon's files can be read")))
 }
