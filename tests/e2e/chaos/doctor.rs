@@ -10,7 +10,7 @@ use ureq::Agent;
 #[derive(Debug)]
 pub(crate) struct Doctor {
     // Dropped first: it ends the thread.
-    over: EndOnDrop,
+    _over: EndOnDrop,
     answers: Arc<Mutex<Vec<Answer>>>,
     _thread: Joined,
 }
@@ -38,7 +38,7 @@ impl Doctor {
         let (over, answers) = (Stop::new(), Arc::default());
         let (asked, kept) = (over.clone(), Arc::clone(&answers));
         let thread = Joined::spawn("doctor", move || ask(port, &asked, &kept)).expect("a thread for the doctor");
-        Self { over: EndOnDrop(over), answers, _thread: thread }
+        Self { _over: EndOnDrop(over), answers, _thread: thread }
     }
 
     /// Asks no more. Gives how often `/health` was asked, how often it answered other than 200, and the codes of `/ready`, each
