@@ -21,6 +21,8 @@ pub(super) struct Book {
     changes: Vec<Change>,
     /// A list was under way somewhere in the prefix since then.
     listed: bool,
+    /// The prefix has come over the end of a list since this was last asked.
+    list_ended: bool,
     /// Registered and not complete.
     pub(super) unfinished: u64,
     /// Of those, dropped: they never will be.
@@ -134,6 +136,11 @@ impl Book {
         &self.tickets
     }
 
+    /// Whether the prefix has come over the end of a list since this was last asked.
+    pub(super) fn has_list_ended(&mut self) -> bool {
+        mem::take(&mut self.list_ended)
+    }
+
     /// How many changes wait for [`progress`](Self::progress).
     pub(super) fn changes(&self) -> usize {
         self.changes.len()
@@ -154,6 +161,7 @@ impl Book {
             }
             let ticket = self.tickets.pop_front().expect("it was looked at");
             self.first += 1;
+            self.list_ended |= ticket.listed && !ticket.listing || self.accepted.listing && !ticket.listing;
             self.accepted.listing = ticket.listing;
             self.listed |= ticket.listed;
             self.accepted.version = ticket.version.or(self.accepted.version.take());

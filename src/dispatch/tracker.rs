@@ -174,6 +174,10 @@ impl Ledger {
         if let Some(backlog) = self.backlog.as_ref().filter(|_| taken_in > 0) {
             backlog.wait(taken_in);
         }
+        // Until the end of a list is stored, a crash would have all of it compared again.
+        if let Some(backlog) = self.backlog.as_ref().filter(|_| book.has_list_ended()) {
+            backlog.ring();
+        }
         credits
     }
 
@@ -482,5 +486,16 @@ mod tests {
         let progress = ledger.progress();
         assert!(progress.listed && !progress.accepted.listing);
         assert!(!ledger.progress().listed);
+    }
+
+    #[test]
+    fn a_checkpoint_is_due_at_once_when_a_list_has_ended_and_all_of_it_was_accepted() {
+        let (ledger, backlog) = keeping(10);
+        ledger.mark(Mark::Listing);
+        let open = event(&ledger, 7);
+        ledger.mark(Mark::Listed(version(9)));
+        assert!(backlog.due().try_recv().is_err());
+        open.complete();
+        assert!(backlog.due().try_recv().is_ok());
     }
 }
