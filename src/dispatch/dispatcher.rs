@@ -212,7 +212,8 @@ impl Dispatcher {
     /// Ends a watch at run time: from now on no handler is called for an event of it, nor the export; what is on its way is
     /// dropped, unacknowledged, and no longer counted as [`unfinished`](Self::unfinished). With the last watch of a gvr its lanes
     /// and their threads end. Returns whether every call that was under way has returned; where one has not, a warning says so,
-    /// and what it is given next is nothing of this watch.
+    /// and what it is given next is nothing of this watch. A watch of the same that is added later is another one: it does not
+    /// wait for that call.
     ///
     /// May be called from inside a handler, also of this watch: its own call is not waited for, and its event not accepted. A
     /// handler must not hold what another one needs to return, as that is waited for.
