@@ -2,7 +2,6 @@
 
 use super::Identity;
 use std::borrow::Borrow;
-use std::fmt::Write;
 
 /// One step from what was remembered of a watch to what is; steps of the same key or id replace each other, in order.
 #[derive(Clone, Debug)]
@@ -35,9 +34,11 @@ impl ToldId {
     /// Writes into `text` what [`as_text`](Self::as_text) of that id would be, in the place of what it held.
     pub fn write(text: &mut String, uid_json: &str, version: &str, deleted: bool) {
         text.clear();
-        let kind = if deleted { 'D' } else { 'P' };
+        text.push(if deleted { 'D' } else { 'P' });
+        text.push_str(uid_json);
         // JSON text holds no control character unescaped, so that no uid can reach into the version.
-        write!(text, "{kind}{uid_json}\0{version}").expect("writing to a string does not fail");
+        text.push('\0');
+        text.push_str(version);
     }
 
     /// The whole id as one text, for storing.

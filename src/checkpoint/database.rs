@@ -2,6 +2,7 @@
 //!
 //! Takes any storage that redb does, so that tests can give one that fails. Knows no files and no locks.
 
+use super::StateError;
 use super::commit::{Commit, Progress};
 use super::log::{LOG, Log};
 use super::rows::{self, Format, STATE};
@@ -9,6 +10,7 @@ use crate::api::WatchId;
 use redb::{Builder, ReadableDatabase, StorageBackend};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::SystemTime;
 
 /// The database of one state file, open.
@@ -32,7 +34,7 @@ pub(super) enum OpenError {
 
 /// What redb may keep of the file in memory. A commit touches the same few pages at the ends of its trees; what is read at the
 /// start is read once.
-const CACHE_BYTES: usize = 1024 * 1024;
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 impl Database {
     /// Makes the database in empty storage; [`open`](Self::open) opens it.
@@ -47,14 +49,15 @@ impl Database {
         Ok(())
     }
 
-    /// Opens what [`create`](Self::create) made, and checks all of it.
-    pub(super) fn open(storage: impl StorageBackend) -> Result<Self, OpenError> {
+    /// Opens what [`create`](Self::create) made, and checks all of it. Of the log so many bytes may be out of date as are in
+    /// date, or `slack_bytes`.
+    pub(super) fn open(storage: impl StorageBackend, slack_bytes: u64) -> Result<Self, OpenError> {
         // redb asserts a few things of a file's head that a damaged one does not keep.
-        catch_unwind(AssertUnwindSafe(|| Self::open_unguarded(storage)))
+        catch_unwind(AssertUnwindSafe(|| Self::open_unguarded(storage, slack_bytes)))
             .unwrap_or_else(|_| Err(OpenError::Damaged("reading it ended in a panic".to_owned())))
     }
 
-    fn open_unguarded(storage: impl StorageBackend) -> Result<Self, OpenError> {
+    fn open_unguarded(storage: impl StorageBackend, slack_bytes: u64) -> Result<Self, OpenError> {
         // Checked whole: all of it is read at a start anyway, and unchecked bytes can end in a panic at any later time.
         let redb = Builder::new()
             .set_cache_size(CACHE_BYTES)
@@ -69,7 +72,7 @@ impl Database {
             Format::Foreign => return Err(OpenError::Damaged("it is not faro's".to_owned())),
         }
         let is_new = rows::is_new(&state)?;
-        let log = Log::read(&transaction.open_table(LOG).map_err(redb::Error::from)?)?;
+        let log = Log::read(&transaction.open_table(LOG).map_err(redb::Error::from)?, slack_bytes)?;
         drop((state, transaction));
         Ok(Self { redb, log, is_new })
     }
@@ -101,13 +104,17 @@ impl Database {
 
     /// Writes `commit`. After an error the database must be opened again, to find the transaction done or not.
     pub(super) fn commit(&mut self, commit: &Commit, now: SystemTime) -> Result<(), redb::Error> {
-        self.write(|log, transaction| {
-            rows::write(&mut transaction.open_table(STATE)?, commit, now)?;
-            if !commit.watches.iter().all(|watch| watch.changes.is_empty() && !watch.clear_told) {
-                log.append(&mut transaction.open_table(LOG)?, &commit.watches)?;
-            }
-            Ok(())
-        })?;
+        // The file holds two transactions, and one bit says which of them is the last: none may be from before the first commit.
+        let times = if self.is_new { 2 } else { 1 };
+        for _ in 0..times {
+            self.write(|log, transaction| {
+                rows::write(&mut transaction.open_table(STATE)?, commit, now)?;
+                if commit.watches.iter().any(|watch| watch.clear_told || !watch.changes.is_empty()) {
+                    log.append(&mut transaction.open_table(LOG)?, &commit.watches)?;
+                }
+                Ok(())
+            })?;
+        }
         self.is_new = false;
         Ok(())
     }
@@ -137,15 +144,23 @@ impl Database {
 /// The rows as a reader sees them.
 pub(super) type StateRows = redb::ReadOnlyTable<&'static str, &'static str>;
 
+impl OpenError {
+    /// The same, of the file `path`.
+    pub(super) fn of(self, path: &Path) -> StateError {
+        let path = path.to_owned();
+        match self {
+            Self::Damaged(reason) => StateError::Damaged { path, reason },
+            Self::Format(found) => StateError::Format { path, found, known: rows::FORMAT },
+            Self::Storage(source) => StateError::Open { path, source: source.into() },
+        }
+    }
+}
+
 impl From<redb::Error> for OpenError {
     fn from(error: redb::Error) -> Self {
-        match error {
-            redb::Error::Io(io) if is_of_the_bytes(&io) => Self::Damaged(io.to_string()),
-            redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseAlreadyOpen | redb::Error::DatabaseClosed => {
-                Self::Storage(error)
-            }
-            other => Self::Damaged(other.to_string()),
-        }
+        let is_of_the_storage = matches!(&error, redb::Error::Io(error) if !is_of_the_bytes(error))
+            || matches!(error, redb::Error::PreviousIo | redb::Error::DatabaseAlreadyOpen | redb::Error::DatabaseClosed);
+        if is_of_the_storage { Self::Storage(error) } else { Self::Damaged(error.to_string()) }
     }
 }
 

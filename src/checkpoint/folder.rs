@@ -1,13 +1,13 @@
 //! The state's files: where they are, how the database comes into being whole, and how it is removed.
 
 use super::StateError;
-use super::database::{Database, OpenError};
+use super::database::Database;
 use super::lock::Lock;
 use redb::backends::FileBackend;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The database's file in its folder.
 pub(super) const STATE_FILE: &str = "state.redb";
@@ -17,6 +17,10 @@ const NEW_FILE: &str = "state.redb.new";
 /// Labels and annotations are in the state: nobody else's business.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+
+/// What may lie unused in the file, whatever its size: an inventory of a thousand objects is then cleaned up every minute or so,
+/// not every second.
+const SLACK_BYTES: u64 = 1024 * 1024;
 
 /// Makes `folder` where it is not there.
 pub(super) fn make(folder: &Path) -> Result<(), StateError> {
@@ -37,11 +41,7 @@ pub(super) fn open(folder: &Path) -> Result<Database, StateError> {
         return Err(StateError::Damaged { path, reason: "it is empty".to_owned() });
     }
     let storage = FileBackend::new(file).map_err(|error| cannot_open(&path, error))?;
-    Database::open(storage).map_err(|error| match error {
-        OpenError::Damaged(reason) => StateError::Damaged { path, reason },
-        OpenError::Format(found) => StateError::Format { path, found, known: super::rows::FORMAT },
-        OpenError::Storage(source) => cannot_open(&path, source),
-    })
+    Database::open(storage, SLACK_BYTES).map_err(|error| error.of(&path))
 }
 
 /// Removes the state that `folder` holds, if any: what was told is forgotten. Files that are not of the state stay.
@@ -90,5 +90,5 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 fn cannot_open(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StateError {
-    StateError::Open { path: PathBuf::from(path), source: source.into() }
+    StateError::Open { path: path.to_owned(), source: source.into() }
 }

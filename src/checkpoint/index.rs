@@ -1,7 +1,8 @@
 //! Which entries of the log still count, and how much of it that is.
 //!
 //! Takes every entry in the order of the log; knows for each subject the row that holds its last one. Subjects are kept as
-//! 128 bits of hash, keyed anew in each process, so that an object costs about 40 bytes and no chosen names can collide.
+//! 128 bits of hash, keyed anew in each process, so that an object costs 40 to 75 bytes, as
+//! full as the table is, and no chosen names can collide.
 
 use super::entry::{Entry, Kind};
 use crate::api::WatchId;
@@ -31,8 +32,7 @@ struct Subjects {
 /// Where a subject's last entry is.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// The row's number, its lower half: rows of one log are never 2^32 apart.
-    row: u32,
+    row: u64,
     bytes: u32,
 }
 
@@ -50,12 +50,14 @@ impl Index {
     /// The hash of what `entry` is about.
     pub(super) fn key(&self, entry: &Entry<'_>) -> Key {
         let subject = entry.subject();
-        [self.keyer.first.hash_one(subject), self.keyer.second.hash_one(subject)]
+        // An object and a told event are subjects apart, though their texts be the same.
+        let space = u64::from(matches!(entry.kind, Kind::Told | Kind::Replayed));
+        [self.keyer.first.hash_one(subject) ^ space, self.keyer.second.hash_one(subject)]
     }
 
     /// Takes the next entry, which stands in row `row`.
     pub(super) fn put(&mut self, entry: &Entry<'_>, key: Key, row: u64) {
-        let place = Place { row: lower_half(row), bytes: u32::try_from(entry.bytes()).unwrap_or(u32::MAX) };
+        let place = Place { row, bytes: u32::try_from(entry.bytes()).unwrap_or(u32::MAX) };
         let replaced = match entry.kind {
             Kind::Known | Kind::Told => {
                 self.live_bytes += u64::from(place.bytes);
@@ -80,15 +82,15 @@ impl Index {
         self.live_bytes -= replaced.map_or(0, |place| u64::from(place.bytes));
     }
 
-    /// Whether anything is known of what `entry` is about.
-    pub(super) fn holds(&self, entry: &Entry<'_>, key: &Key) -> bool {
-        self.place(entry, key).is_some()
+    /// The row of the last entry of what `entry` is about, if that says that there is something.
+    pub(super) fn row(&self, entry: &Entry<'_>, key: &Key) -> Option<u64> {
+        self.place(entry, key).map(|place| place.row)
     }
 
     /// Whether `entry`, which stands in row `row`, is the last one of its subject, and says that there is something.
     pub(super) fn counts(&self, entry: &Entry<'_>, key: &Key, row: u64) -> bool {
         match entry.kind {
-            Kind::Known | Kind::Told => self.place(entry, key).is_some_and(|place| place.row == lower_half(row)),
+            Kind::Known | Kind::Told => self.place(entry, key).is_some_and(|place| place.row == row),
             Kind::Gone | Kind::Replayed | Kind::ClearTold | Kind::Forget => false,
         }
     }
@@ -119,10 +121,6 @@ impl Subjects {
 
 fn bytes_of(subjects: &KeyMap) -> u64 {
     subjects.values().map(|place| u64::from(place.bytes)).sum()
-}
-
-fn lower_half(row: u64) -> u32 {
-    row as u32
 }
 
 impl Hasher for Hashed {

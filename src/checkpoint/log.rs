@@ -1,11 +1,11 @@
 //! The log of all watches' changes: appended to at its end, cleaned at its begin.
 //!
 //! Takes a commit's changes, of each subject the last one; gives back what is known of each watch. Promises that the log is
-//! not longer than what counts in it, and [`SLACK_BYTES_MIN`], and what [`CLEANED_PER_APPENDED`] needs time for.
+//! not longer than what counts in it, and a little slack, and what [`CLEANED_PER_APPENDED`] needs time for.
 
 use super::commit::WatchCommit;
 use super::entry::{Entry, Kind, entries};
-use super::index::{Index, KeySet};
+use super::index::{Index, Key, KeySet};
 use crate::api::{Identity, ToldId, WatchId};
 use redb::{ReadableTable, StorageError, Table, TableDefinition};
 use std::collections::{HashMap, HashSet};
@@ -20,8 +20,10 @@ pub(super) struct Log {
     /// The number of the next row.
     next: u64,
     bytes: u64,
-    /// The subjects of one watch's changes in one commit; kept for its room.
-    seen: KeySet,
+    /// How much may be out of date before the begin is cleaned, though it be more than what counts.
+    slack_bytes: u64,
+    /// What one commit ended of one watch; kept for its room.
+    ended: KeySet,
 }
 
 /// The objects and the told events of one watch.
@@ -29,8 +31,6 @@ pub(super) type Inventory = (Vec<Identity>, Vec<ToldId>);
 
 /// A row's size. redb gives a long value pages of its own, a power of two of 4 KiB together, whose own head takes some bytes.
 const ROW_BYTES: usize = 16 * 1024 - 64;
-/// How much of the log may be out of date before its begin is cleaned, though it be more than what counts.
-const SLACK_BYTES_MIN: u64 = 1024 * 1024;
 /// Cleaning reads at most so many bytes for each that a commit appends, so that no commit takes long: with as much out of date
 /// as counts, cleaning all of the log once frees half of it, for which 2 would do.
 const CLEANED_PER_APPENDED: u64 = 4;
@@ -47,8 +47,8 @@ struct Appender<'a, 'txn> {
 
 impl Log {
     /// Reads the log that there is.
-    pub(super) fn read(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<Self, StorageError> {
-        let mut log = Self::default();
+    pub(super) fn read(table: &impl ReadableTable<u64, &'static [u8]>, slack_bytes: u64) -> Result<Self, StorageError> {
+        let mut log = Self { slack_bytes, ..Self::default() };
         for row in table.iter()? {
             let (number, bytes) = row?;
             log.bytes += bytes.value().len() as u64;
@@ -103,7 +103,8 @@ impl Log {
                 // A subject comes once in a row, so that the row tells which entry counts.
                 appender.end_row()?;
             }
-            appender.changes(watch)?;
+            let first = appender.log.next;
+            appender.changes(watch, first)?;
         }
         appender.end_row()?;
         let appended = appender.appended;
@@ -114,7 +115,7 @@ impl Log {
     pub(super) fn forget(&mut self, table: &mut Table<'_, u64, &'static [u8]>, watch: WatchId) -> Result<(), StorageError> {
         let first = self.next;
         let mut appender = Appender::new(table, self);
-        appender.put(&Entry { watch, kind: Kind::Forget, text: "" })?;
+        appender.put(&Entry { watch, kind: Kind::Forget, text: "" }, Key::default())?;
         appender.end_row()?;
         let appended = appender.appended;
         self.clean(table, first, appended)
@@ -132,7 +133,7 @@ impl Log {
                 let entry = entry.ok_or_else(no_entries)?;
                 let key = appender.log.index.key(&entry);
                 if appender.log.index.counts(&entry, &key, number) {
-                    appender.put(&entry)?;
+                    appender.put(&entry, key)?;
                 }
             }
         }
@@ -141,7 +142,7 @@ impl Log {
 
     fn is_too_long(&self) -> bool {
         let live = self.index.live_bytes();
-        self.bytes > live + live.max(SLACK_BYTES_MIN)
+        self.bytes > live + live.max(self.slack_bytes)
     }
 }
 
@@ -151,34 +152,38 @@ impl<'a, 'txn> Appender<'a, 'txn> {
     }
 
     /// Appends the last change of each subject.
-    fn changes(&mut self, watch: &WatchCommit) -> Result<(), StorageError> {
+    fn changes(&mut self, watch: &WatchCommit, first: u64) -> Result<(), StorageError> {
         if watch.clear_told {
-            self.put(&Entry { watch: watch.id, kind: Kind::ClearTold, text: "" })?;
+            self.put(&Entry { watch: watch.id, kind: Kind::ClearTold, text: "" }, Key::default())?;
         }
-        let mut seen = std::mem::take(&mut self.log.seen);
-        seen.clear();
+        let mut ended = std::mem::take(&mut self.log.ended);
+        ended.clear();
         for change in watch.changes.iter().rev() {
             let entry = Entry::of(watch.id, change);
-            let mut key = self.log.index.key(&entry);
-            let is_end = matches!(entry.kind, Kind::Gone | Kind::Replayed);
-            let says_nothing = is_end && !self.log.index.holds(&entry, &key);
-            // Objects and told events are subjects apart.
-            let is_told = matches!(entry.kind, Kind::Told | Kind::Replayed);
-            key[0] ^= u64::from(is_told);
-            if seen.insert(key) && !says_nothing {
-                self.put(&entry)?;
+            let key = self.log.index.key(&entry);
+            let row = self.log.index.row(&entry, &key);
+            if row.is_some_and(|row| row >= first) || ended.contains(&key) {
+                continue;
+            }
+            match entry.kind {
+                Kind::Known | Kind::Told | Kind::ClearTold | Kind::Forget => self.put(&entry, key)?,
+                Kind::Gone | Kind::Replayed => {
+                    ended.insert(key);
+                    if row.is_some() {
+                        self.put(&entry, key)?;
+                    }
+                }
             }
         }
-        self.log.seen = seen;
+        self.log.ended = ended;
         Ok(())
     }
 
-    fn put(&mut self, entry: &Entry<'_>) -> Result<(), StorageError> {
+    fn put(&mut self, entry: &Entry<'_>, key: Key) -> Result<(), StorageError> {
         if !self.row.is_empty() && self.row.len() + entry.bytes() > ROW_BYTES {
             self.end_row()?;
         }
         entry.write(&mut self.row);
-        let key = self.log.index.key(entry);
         self.log.index.put(entry, key, self.log.next);
         Ok(())
     }

@@ -20,6 +20,12 @@ mod rows;
 mod store;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod sim_disk;
+#[cfg(test)]
 mod store_tests;
 #[cfg(test)]
 mod testing;

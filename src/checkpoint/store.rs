@@ -17,7 +17,7 @@ pub struct StateStore {
     open: Box<dyn Fn() -> Result<Database, StateError> + Send>,
     /// For errors.
     path: PathBuf,
-    // Dropped after the database: nobody else may open that before it is closed.
+    // Dropped after the database: nobody else may open that before it is closed. Tests without a folder have none.
     _lock: Option<Lock>,
 }
 
@@ -37,6 +37,14 @@ impl StateStore {
         let owned = folder.to_owned();
         let open = Box::new(move || folder::open(&owned));
         Ok(Self { database: Some(open()?), open, path: folder.join(folder::STATE_FILE), _lock: Some(lock) })
+    }
+
+    /// The state that is on `disk`.
+    #[cfg(test)]
+    pub(super) fn on(disk: &super::sim_disk::SimDisk, slack_bytes: u64) -> Result<Self, StateError> {
+        let (disk, path) = (disk.clone(), PathBuf::from(folder::STATE_FILE));
+        let open = move || Database::open(disk.clone(), slack_bytes).map_err(|error| error.of(folder::STATE_FILE.as_ref()));
+        Ok(Self { database: Some(open()?), open: Box::new(open), path, _lock: None })
     }
 
     /// Whether nothing was ever committed.

@@ -1,26 +1,13 @@
 //! The state as its user sees it: folders, locks, files, and what is read back.
 
-use super::testing::{Model, ModelWatch, identity, random_commit};
+use super::testing::{Model, held, identity};
 use super::*;
 use crate::api::{Change, FilePosition, ResourceVersion, ToldId, WatchId};
-use fastrand::Rng;
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
-
-pub(super) fn held(store: &StateStore) -> Model {
-    let all = store.load_all().unwrap();
-    let ids: BTreeSet<_> = store.watches().unwrap().iter().map(|watch| watch.id).collect();
-    assert_eq!(ids, all.keys().copied().collect());
-    Model {
-        cluster: store.cluster().unwrap().map(|cluster| cluster.id),
-        position: store.position().unwrap(),
-        watches: all.iter().map(|(id, progress)| (*id, ModelWatch::of(progress))).collect(),
-    }
-}
 
 fn watch(id: u32, changes: Vec<Change>) -> WatchCommit {
     let version = ResourceVersion::new("7");
@@ -29,40 +16,6 @@ fn watch(id: u32, changes: Vec<Change>) -> WatchCommit {
 
 fn commit(watches: Vec<WatchCommit>) -> Commit {
     Commit { cluster: None, position: None, watches }
-}
-
-#[test]
-fn a_state_holds_what_was_committed_however_often_it_is_opened() {
-    for seed in 0..4 {
-        let (mut rng, folder, mut model) = (Rng::with_seed(seed), TempDir::new().unwrap(), Model::default());
-        let mut store = StateStore::open(folder.path()).unwrap();
-        for n in 0..150 {
-            let commit = random_commit(&mut rng, 100);
-            store.commit(&commit).unwrap();
-            model.apply(&commit);
-            match rng.u8(..) {
-                0..8 => {
-                    drop(store);
-                    store = StateStore::open(folder.path()).unwrap();
-                }
-                8..16 => store.commit(&commit).unwrap(),
-                16..24 => {
-                    let id = WatchId::from_bits(rng.u32(0..4));
-                    store.forget(id).unwrap();
-                    model.watches.remove(&id);
-                }
-                24..64 => {
-                    let id = WatchId::from_bits(rng.u32(0..4));
-                    let loaded = store.load(id).unwrap();
-                    assert_eq!(loaded.map(|progress| ModelWatch::of(&progress)).as_ref(), model.watches.get(&id), "seed {seed}");
-                }
-                64.. => continue,
-            }
-            assert_eq!(held(&store), model, "seed {seed}, commit {n}");
-        }
-        drop(store);
-        assert_eq!(held(&StateStore::open(folder.path()).unwrap()), model, "seed {seed}");
-    }
 }
 
 #[test]

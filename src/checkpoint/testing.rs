@@ -1,5 +1,6 @@
 //! What the tests of this station share: random commits, and a model that is too simple to be wrong.
 
+use super::StateStore;
 use super::commit::{ClusterIdentity, Commit, Progress, WatchCommit};
 use crate::api::{Change, FilePosition, Identity, ResourceVersion, ToldId, WatchId};
 use fastrand::Rng;
@@ -74,6 +75,18 @@ impl ModelWatch {
     }
 }
 
+/// What `store` holds.
+pub(super) fn held(store: &StateStore) -> Model {
+    let all = store.load_all().unwrap();
+    let ids: BTreeSet<_> = store.watches().unwrap().iter().map(|watch| watch.id).collect();
+    assert_eq!(ids, all.keys().copied().collect());
+    Model {
+        cluster: store.cluster().unwrap().map(|cluster| cluster.id),
+        position: store.position().unwrap(),
+        watches: all.iter().map(|(id, progress)| (*id, ModelWatch::of(progress))).collect(),
+    }
+}
+
 /// A commit of at most `changes` changes in a few watches, over few enough names that they meet again.
 pub(super) fn random_commit(rng: &mut Rng, changes: usize) -> Commit {
     let watches = (0..rng.usize(0..=3)).map(|_| random_watch(rng, changes)).collect();
@@ -86,7 +99,7 @@ fn random_watch(rng: &mut Rng, changes: usize) -> WatchCommit {
     WatchCommit {
         id: WatchId::from_bits(rng.u32(0..4)),
         target: "v1/pods in default".to_owned(),
-        version: ResourceVersion::new(&["", "7", "18446744073709551615"][rng.usize(0..3)]),
+        version: ResourceVersion::new(["", "7", "18446744073709551615"][rng.usize(0..3)]),
         listing: rng.bool(),
         changes: (0..rng.usize(0..=changes)).map(|_| random_change(rng)).collect(),
         clear_told: rng.u8(..) < 16,

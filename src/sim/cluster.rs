@@ -130,6 +130,7 @@ impl Builder {
             authority,
             injector: Arc::new(Injector::new(Faults::none())),
             lists: Lists::taking(self.list_time),
+            slow_limit: SLOW_LIMIT,
         })?;
         state.set(|settings| {
             settings.release = self.release;
@@ -243,7 +244,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// When something else took the port meanwhile.
+    /// When the system has no more threads or descriptors.
     pub fn up(&self) -> io::Result<()> {
         self.server.up()
     }
@@ -306,6 +307,9 @@ impl std::fmt::Debug for Backup {
 
 /// As a real server has it.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A real server ends a watch sooner the more there is to tell; Faro itself leaves after five seconds.
+const SLOW_LIMIT: Duration = Duration::from_secs(10);
 
 const ADMIN: &str = "admin";
 

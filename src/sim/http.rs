@@ -32,12 +32,17 @@ pub(super) struct Site {
     pub(super) authority: Authority,
     pub(super) injector: Arc<Injector>,
     pub(super) lists: Lists,
+    /// How long a client may leave a full connection unread. After that a document is cut off, and a watch ends without a
+    /// word: cleanly, once there is room for the end.
+    pub(super) slow_limit: Duration,
 }
 
 /// The port.
 pub(super) struct Server {
     address: SocketAddr,
     site: Arc<Site>,
+    /// Bound as long as the server lives, so that nobody else gets the port while it does not listen.
+    listener: TcpListener,
     listening: Mutex<Option<Listening>>,
 }
 
@@ -74,8 +79,8 @@ impl Server {
     pub(super) fn start(site: Site) -> io::Result<Self> {
         let listener = bind()?;
         let address = listener.local_addr()?;
-        let server = Self { address, site: Arc::new(site), listening: Mutex::new(None) };
-        *server.lock() = Some(server.listen(listener)?);
+        let server = Self { address, site: Arc::new(site), listener, listening: Mutex::new(None) };
+        *server.lock() = Some(server.listen()?);
         Ok(server)
     }
 
@@ -94,6 +99,8 @@ impl Server {
         // Wakes the acceptor, which sees the stop.
         drop(TcpStream::connect(self.address));
         drop(listening.acceptor);
+        // Linux stops listening and keeps the port (`inet_shutdown`, `tcp_disconnect`).
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         let deadline = Instant::now() + CLOSE_LIMIT;
         let open: Vec<_> = lock(&listening.connections).open.drain().collect();
         for (_, open) in &open {
@@ -109,11 +116,12 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When something else took the port meanwhile.
+    /// When the system has no more threads or descriptors.
     pub(super) fn up(&self) -> io::Result<()> {
         let mut listening = self.lock();
         if listening.is_none() {
-            *listening = Some(self.listen(TcpListener::bind(self.address)?)?);
+            rustix::net::listen(&self.listener, BACKLOG)?;
+            *listening = Some(self.listen()?);
         }
         Ok(())
     }
@@ -132,7 +140,8 @@ impl Server {
         self.lock().as_ref().map_or(0, |listening| lock(&listening.connections).open.len())
     }
 
-    fn listen(&self, listener: TcpListener) -> io::Result<Listening> {
+    fn listen(&self) -> io::Result<Listening> {
+        let listener = self.listener.try_clone()?;
         let (stop, connections) = (Stop::new(), Arc::default());
         let (site, stopped, accepted) = (Arc::clone(&self.site), stop.clone(), Arc::clone(&connections));
         let acceptor = Joined::spawn("sim-accept", move || accept(&listener, &site, &stopped, &accepted))?;
@@ -174,7 +183,7 @@ fn accept(listener: &TcpListener, site: &Arc<Site>, stop: &Stop, connections: &A
         }
         // A client that is gone already is noticed at its first read.
         let _ = stream.set_nodelay(true);
-        let _ = stream.set_write_timeout(Some(SLOW_LIMIT));
+        let _ = stream.set_write_timeout(Some(site.slow_limit));
         begin(Arc::new(stream), site, stop, connections);
     }
 }
@@ -204,11 +213,11 @@ fn begin(stream: Arc<TcpStream>, site: &Arc<Site>, stop: &Stop, connections: &Ar
 /// More than any test opens, fewer than the descriptors that a process usually has.
 const CONNECTIONS_MAX: usize = 4096;
 
-/// How long a client may leave a full connection unread before it is ended without a word.
-const SLOW_LIMIT: Duration = Duration::from_secs(10);
-
 /// How long closing waits for threads that still work on an answer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// As the standard library has it.
+const BACKLOG: i32 = 128;
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 

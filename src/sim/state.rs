@@ -12,6 +12,7 @@ pub(crate) mod direct;
 pub(crate) mod json;
 pub(crate) mod managed;
 pub(crate) mod object;
+pub(crate) mod place;
 pub(crate) mod refusal;
 pub(crate) mod storage;
 
@@ -112,7 +113,7 @@ impl State {
         let mut inner = self.lock();
         change(&mut inner.settings);
         inner.rebuild_catalog();
-        inner.wake_all();
+        inner.stir_all();
     }
 
     /// Changes users and rules.
@@ -125,14 +126,14 @@ impl State {
         let mut inner = self.lock();
         inner.compacted = inner.version;
         inner.storages.values_mut().for_each(|storage| storage.forget(0));
-        inner.wake_all();
+        inner.stir_all();
     }
 
     /// Ends every watch without a word, as a restart does. The objects stay.
     pub(crate) fn restart(&self) {
         let mut inner = self.lock();
         inner.epoch += 1;
-        inner.wake_all();
+        inner.stir_all();
     }
 
     /// Takes a backup.
@@ -146,12 +147,12 @@ impl State {
     pub(crate) fn restore(&self, snapshot: &Snapshot) {
         let mut inner = self.lock();
         inner.epoch += 1;
-        inner.wake_all();
+        inner.stir_all();
         inner.version = snapshot.version;
         inner.compacted = snapshot.version;
         inner.storages.clear();
         for (name, objects) in &snapshot.objects {
-            inner.storages.insert(name.clone(), Storage { objects: objects.clone(), ..Storage::default() });
+            inner.storages.insert(name.clone(), Storage::of(objects.clone()));
         }
         inner.rebuild_catalog();
     }
@@ -160,7 +161,7 @@ impl State {
     pub(crate) fn advance(&self, by: Duration) {
         let mut inner = self.lock();
         inner.skew += by;
-        inner.wake_all();
+        inner.stir_all();
     }
 }
 
@@ -193,8 +194,8 @@ impl Inner {
     }
 
     /// Makes every watch look again.
-    pub(crate) fn wake_all(&self) {
-        self.storages.values().for_each(|storage| storage.wake.notify_all());
+    pub(crate) fn stir_all(&self) {
+        self.storages.values().for_each(Storage::stir);
     }
 
     /// Works out anew what is served.

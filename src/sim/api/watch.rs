@@ -2,6 +2,7 @@
 
 use super::super::state::catalog::{Release, Resource};
 use super::super::state::object::{Form, Object};
+use super::super::state::place::{Look, Place};
 use super::super::state::refusal::Refusal;
 use super::super::state::storage::{Event, Seen, bookmark, line};
 use super::super::state::{Inner, State};
@@ -27,7 +28,7 @@ struct Watch {
     /// Whether a bookmark ends the initial objects.
     ends_initial: bool,
     /// Events that were taken from the state and are still to be told.
-    taken: VecDeque<Arc<Event>>,
+    taken: VecDeque<(Seen, Arc<Event>)>,
     /// Everything through this version was taken.
     position: u64,
     /// The version from which the watch started.
@@ -36,6 +37,11 @@ struct Watch {
     deadline: Instant,
     /// When the next bookmark is due; none for a watch without.
     next_bookmark: Option<Instant>,
+    place: Arc<Place>,
+    /// What of the place's stirs was seen.
+    stirs: u64,
+    /// When the state is to be asked again, by the machine's clock.
+    due: Instant,
 }
 
 /// What a watch does next.
@@ -89,6 +95,10 @@ pub(super) fn answer(state: &Arc<State>, request: &Request, resource: &Arc<Resou
         epoch: inner.epoch,
         deadline: now + Duration::from_secs(timeout),
         next_bookmark: allows_bookmarks.then(|| now + inner.settings.bookmark_interval),
+        place: inner.storage(&resource.storage()).place(target.namespace.as_deref().unwrap_or_default()),
+        stirs: 0,
+        // The first look asks, and finds out.
+        due: Instant::now(),
     };
     drop(inner);
     Ok(reply::stream(Box::new(watch)))
@@ -132,11 +142,12 @@ impl Lines for Watch {
             self.stage = Stage::Closing;
             return Next::Line(self.expired(oldest));
         }
-        let give_up = Instant::now() + wait;
+        let mut give_up = None;
         loop {
             if let Some(line) = self.ready() {
                 return Next::Line(line);
             }
+            let give_up = *give_up.get_or_insert_with(|| Instant::now() + wait);
             if self.stage != Stage::Open {
                 return Next::End;
             }
@@ -150,62 +161,70 @@ impl Lines for Watch {
 impl Watch {
     /// The next line of what was taken already.
     fn ready(&mut self) -> Option<Bytes> {
+        let Some(form) = self.form else {
+            self.initial.clear();
+            self.taken.clear();
+            return None;
+        };
         if let Some(object) = self.initial.pop_front() {
-            let Some(form) = self.form else { return self.ready() };
             return Some(line(Seen::Added, &object, &self.resource, form));
         }
         if self.ends_initial {
             self.ends_initial = false;
             let with_null_time = self.state.lock().settings.release == Release::V1_20;
-            if let Some(form) = self.form {
-                return Some(bookmark(self.started, true, &self.resource, form, with_null_time));
-            }
+            return Some(bookmark(self.started, true, &self.resource, form, with_null_time));
         }
-        while let Some(event) = self.taken.pop_front() {
-            let seen = event.seen(|object| self.selection.matches(object));
-            if let (Some(seen), Some(form)) = (seen, self.form) {
-                return Some(event.line(seen, &self.resource, form));
-            }
-        }
-        None
+        let (seen, event) = self.taken.pop_front()?;
+        Some(event.line(seen, &self.resource, form))
     }
 
     /// Takes more events, or says what else there is; nothing when there is something to look at again.
     fn advance(&mut self, give_up: Instant) -> Option<Next> {
+        let place = Arc::clone(&self.place);
+        let Self { position, taken, selection, due, stirs, .. } = self;
+        let is_everything = selection.is_everything();
+        let look = place.look(*position, *stirs, give_up.min(*due), |event| {
+            // The place is the namespace's own.
+            if let Some(seen) = event.seen(|object| is_everything || selection.matches(object)) {
+                taken.push_back((seen, Arc::clone(event)));
+            }
+            *position = event.version;
+            taken.len() < TAKEN_MAX
+        });
+        match look {
+            Look::Taken => None,
+            // A slow receiver is ended without a word.
+            Look::Missed => Some(Next::End),
+            Look::Stirred(stirs) => self.ask(stirs),
+            Look::Nothing if Instant::now() >= self.due => self.ask(self.stirs),
+            Look::Nothing => Some(Next::Quiet),
+        }
+    }
+
+    /// Asks the state what the place does not know: the end, and bookmarks that are due.
+    fn ask(&mut self, stirs: u64) -> Option<Next> {
         let state = Arc::clone(&self.state);
         let mut inner = state.lock();
-        let name = self.resource.storage();
         if inner.epoch != self.epoch {
             return Some(Next::End);
         }
-        let storage = inner.storage(&name);
-        // What this watch did not take in time is forgotten: a slow receiver is ended without a word.
-        if self.position < storage.forgotten {
-            return Some(Next::End);
-        }
-        self.taken.extend(storage.since(self.position, TAKEN_MAX).cloned());
-        if let Some(last) = self.taken.back() {
-            self.position = last.version;
+        // Neither a bookmark nor an end may overtake an event that came since the last look.
+        if self.place.is_past(self.position) {
             return None;
         }
-        if storage.ended > self.started {
+        self.stirs = stirs;
+        if inner.storage(&self.resource.storage()).ended > self.started {
             return Some(Next::End);
         }
-        let wake = Arc::clone(&storage.wake);
         let now = inner.now();
-        if let Some(line) = self.bookmark(&inner, now) {
-            return Some(Next::Line(line));
+        let bookmark = self.bookmark(&inner, now);
+        let next = self.next_bookmark.map_or(self.deadline, |due| due.min(self.deadline));
+        self.due = Instant::now() + next.saturating_duration_since(now);
+        match bookmark {
+            Some(line) => Some(Next::Line(line)),
+            None if now >= self.deadline => Some(Next::End),
+            None => None,
         }
-        if now >= self.deadline {
-            return Some(Next::End);
-        }
-        let until_due = self.next_bookmark.map_or(self.deadline, |due| due.min(self.deadline)) - now;
-        let until_quiet = give_up.saturating_duration_since(Instant::now());
-        if until_quiet.is_zero() {
-            return Some(Next::Quiet);
-        }
-        drop(wake.wait_timeout(inner, until_due.min(until_quiet)));
-        None
     }
 
     /// The bookmark that is due: one an interval once the version has moved, and one at the end.

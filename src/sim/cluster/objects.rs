@@ -41,7 +41,7 @@ impl Cluster {
     /// As a server refuses it: no such kind, no such namespace, a name that is taken.
     pub fn create(&self, object: &str) -> Result<Object, Refused> {
         let (gvr, object) = self.place(object)?;
-        stored(&self.state.create(&gvr, &object)?)
+        read(&self.state.create(&gvr, &object)?)
     }
 
     /// Replaces the object of this YAML or JSON, status included. It names no version or the one that is stored.
@@ -51,7 +51,7 @@ impl Cluster {
     /// As a server refuses it: no such object, or another version of it.
     pub fn update(&self, object: &str) -> Result<Object, Refused> {
         let (gvr, object) = self.place(object)?;
-        stored(&self.state.update(&gvr, &object)?)
+        read(&self.state.update(&gvr, &object)?)
     }
 
     /// Changes an object, status included, by a merge patch in YAML or JSON. `name` is `namespace/name`, or the name alone where there are no
@@ -62,7 +62,7 @@ impl Cluster {
     /// As a server refuses it. Also when `gvr` is none.
     pub fn patch(&self, gvr: &str, name: &str, patch: &str) -> Result<Object, Refused> {
         let (namespace, name) = split(name);
-        stored(&self.state.patch(&resource(gvr)?, namespace.unwrap_or_default(), name, &parse(patch)?)?)
+        read(&self.state.patch(&resource(gvr)?, namespace.unwrap_or_default(), name, &parse(patch)?)?)
     }
 
     /// Sets labels of an object; `None` takes one away.
@@ -131,15 +131,15 @@ impl Cluster {
 }
 
 fn parse(text: &str) -> Result<Value, Refused> {
+    // What programs write is JSON, which YAML reads ten times as slowly.
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok(value);
+    }
     serde_yaml::from_str(text).map_err(|error| Refused::unreadable(&error))
 }
 
 fn resource(gvr: &str) -> Result<GroupVersionResource, Refused> {
     gvr.parse().map_err(|error| Refused::unreadable(&error))
-}
-
-fn stored(object: &Value) -> Result<Object, Refused> {
-    read(object.to_string().as_bytes())
 }
 
 fn read(body: &[u8]) -> Result<Object, Refused> {

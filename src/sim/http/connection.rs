@@ -60,7 +60,9 @@ fn next(site: &Site, connection: &Connection, wire: &mut Wire, reader: &mut Read
         Reply::Stream { headers, lines } => {
             wire.write_all(&reply::stream_head(&headers))?;
             wire.flush()?;
-            Stream { site, connection, wire, plan: &plan, sent: 0, batch: Vec::new(), owes_end: false }.send(lines)?
+            wire.socket().be_patient();
+            let is_listing = request.flag("sendInitialEvents");
+            Stream { site, connection, wire, plan: &plan, sent: 0, batch: Vec::new(), owes_end: false, is_listing }.send(lines)?
         }
     };
     wire.socket().disarm();
@@ -146,6 +148,8 @@ struct Stream<'a> {
     batch: Vec<u8>,
     /// The end of the initial events was withheld: nobody would say it when the faults end.
     owes_end: bool,
+    /// A streaming list that has not ended: it cannot end cleanly either.
+    is_listing: bool,
 }
 
 /// What follows a line.
@@ -159,26 +163,33 @@ enum Go {
 
 impl Stream<'_> {
     fn send(mut self, mut lines: Box<dyn Lines>) -> io::Result<Then> {
+        let mut quiet = QUIET_MIN;
         loop {
-            let wait = if self.batch.is_empty() { QUIET } else { Duration::ZERO };
+            let wait = if self.batch.is_empty() { quiet } else { Duration::ZERO };
             let go = match lines.next(wait) {
-                Next::Line(line) => self.push(&line),
+                Next::Line(line) => {
+                    quiet = QUIET_MIN;
+                    self.push(&line)
+                }
                 Next::End => Go::End,
                 Next::Quiet if self.batch.is_empty() => {
                     let owes_end = self.owes_end && self.plan.over.is_requested();
                     if owes_end || self.connection.stop.is_requested() || self.wire.socket().has_input() {
                         return Ok(Then::Close);
                     }
+                    quiet = (quiet * 2).min(QUIET_MAX);
+                    self.batch.shrink_to(BATCH_BYTES_KEPT);
                     continue;
                 }
-                Next::Quiet => {
-                    self.flush()?;
-                    continue;
-                }
+                Next::Quiet => self.flush()?,
+            };
+            let go = match go {
+                Go::On if self.batch.len() < BATCH_BYTES => continue,
+                Go::On => self.flush()?,
+                Go::End | Go::Break => go,
             };
             match go {
-                Go::On if self.batch.len() < BATCH_BYTES => {}
-                Go::On => self.flush()?,
+                Go::On => {}
                 Go::End => {
                     self.batch.extend_from_slice(LAST_CHUNK);
                     self.flush()?;
@@ -192,15 +203,20 @@ impl Stream<'_> {
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// A client that was too slow for this much gets no more.
+    fn flush(&mut self) -> io::Result<Go> {
         self.wire.write_all(&self.batch)?;
         self.wire.flush()?;
         self.batch.clear();
-        self.batch.shrink_to(BATCH_BYTES_KEPT);
-        Ok(())
+        Ok(match (self.wire.socket().is_slow(), self.is_listing) {
+            (false, _) => Go::On,
+            (true, false) => Go::End,
+            (true, true) => Go::Break,
+        })
     }
 
     fn push(&mut self, line: &Bytes) -> Go {
+        self.is_listing &= !(line.starts_with(BOOKMARK) && memchr::memmem::find(line, INITIAL_EVENTS_END).is_some());
         if self.plan.over.is_requested() {
             reply::push_chunk(&mut self.batch, line);
             return Go::On;
@@ -286,13 +302,16 @@ impl Stream<'_> {
     }
 }
 
-/// How often a quiet watch looks whether its client is still there. Five hundred watches cost a few thousand looks a second.
-const QUIET: Duration = Duration::from_millis(200);
+/// How long a watch is quiet before it looks whether its client is still there.
+const QUIET_MIN: Duration = Duration::from_millis(200);
+
+/// The longer it is quiet the less often it looks. Five hundred watches cost a few hundred looks a second.
+const QUIET_MAX: Duration = Duration::from_secs(2);
 
 /// Lines that are ready go out together, so many bytes at once.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// What a watch keeps between its lines.
+/// What a watch keeps when it is quiet.
 const BATCH_BYTES_KEPT: usize = 1024;
 
 const BOOKMARK: &[u8] = br#"{"type":"BOOKMARK""#;

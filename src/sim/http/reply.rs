@@ -57,7 +57,7 @@ pub(super) fn push_chunk(bytes: &mut Vec<u8>, data: &[u8]) {
 
 /// Says that a chunk of `size` bytes follows.
 pub(super) fn push_chunk_size(bytes: &mut Vec<u8>, size: usize) {
-    bytes.extend_from_slice(format!("{size:x}\r\n").as_bytes());
+    write!(bytes, "{size:x}\r\n").expect("memory takes every write");
 }
 
 /// A short answer in plain words, for what never reaches the API.

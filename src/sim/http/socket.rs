@@ -91,6 +91,9 @@ pub(super) struct Socket {
     armed: Option<Armed>,
     /// A fault ended it: rustls writes on after an error.
     is_broken: bool,
+    /// A client that does not read is waited for.
+    is_patient: bool,
+    is_slow: bool,
 }
 
 /// A fault that waits for its byte.
@@ -104,7 +107,7 @@ struct Armed {
 
 impl Socket {
     pub(super) fn new(stream: Arc<TcpStream>, injector: Arc<Injector>) -> Self {
-        Self { stream, injector, armed: None, is_broken: false }
+        Self { stream, injector, armed: None, is_broken: false, is_patient: false, is_slow: false }
     }
 
     /// What the plan does to bytes happens to those that are written from here on.
@@ -136,6 +139,17 @@ impl Socket {
     /// The next answer is let alone.
     pub(super) fn disarm(&mut self) {
         self.armed = None;
+        self.is_patient = false;
+    }
+
+    /// From here on a client that does not read is waited for, and [`is_slow`](Self::is_slow) after the time that a write has.
+    pub(super) fn be_patient(&mut self) {
+        (self.is_patient, self.is_slow) = (true, false);
+    }
+
+    /// Whether the client left a full connection unread for too long.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow
     }
 
     /// Whether bytes came, or the end did. During an answer both mean that the client has no more use for it.
@@ -148,6 +162,15 @@ impl Socket {
     pub(super) fn reset_on_close(&self) {
         // Only a socket that is broken already refuses this.
         let _ = rustix::net::sockopt::set_socket_linger(&*self.stream, Some(Duration::ZERO));
+    }
+
+    fn put(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        loop {
+            match (&*self.stream).write(buffer) {
+                Err(error) if self.is_patient && error.kind() == io::ErrorKind::WouldBlock => self.is_slow = true,
+                written => return written,
+            }
+        }
     }
 
     /// Its moment has come. Goes on only after a stall.
@@ -177,18 +200,18 @@ impl Write for Socket {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         let Some(mut armed) = self.armed.take_if(|armed| !armed.over.is_requested()) else {
-            return (&*self.stream).write(buffer);
+            return self.put(buffer);
         };
         if armed.left == 0 && armed.fault != Fault::Drip {
             self.strike(&armed)?;
-            return (&*self.stream).write(buffer);
+            return self.put(buffer);
         }
         if armed.left == 0 {
             self.injector.struck(Fault::Drip);
-            return (&*self.stream).write(buffer);
+            return self.put(buffer);
         }
         let piece = if armed.fault == Fault::Drip { 1 } else { armed.left };
-        let written = (&*self.stream).write(&buffer[..piece.min(buffer.len())])?;
+        let written = self.put(&buffer[..piece.min(buffer.len())])?;
         armed.left -= written;
         self.armed = Some(armed);
         Ok(written)

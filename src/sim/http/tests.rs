@@ -18,6 +18,7 @@ fn tiny(request: &Request) -> Reply {
         "/echo" => document(201, String::from_utf8_lossy(&request.body).into_owned()),
         "/watch" => Reply::Stream { headers: vec![], lines: Box::new(Ten { told: 0, stays: true }) },
         "/lines" => Reply::Stream { headers: vec![], lines: Box::new(Ten { told: 0, stays: false }) },
+        "/endless" => Reply::Stream { headers: vec![], lines: Box::new(Endless) },
         path => document(404, format!("{path} not found")),
     }
 }
@@ -46,6 +47,10 @@ fn ten() -> String {
 }
 
 fn start(with_tls: bool, faults: Faults) -> (Server, Client) {
+    start_with(with_tls, faults, Duration::from_secs(20))
+}
+
+fn start_with(with_tls: bool, faults: Faults, slow_limit: Duration) -> (Server, Client) {
     let authority = Authority::new(with_tls).unwrap();
     let server = Server::start(Site {
         answer: Box::new(tiny),
@@ -53,6 +58,7 @@ fn start(with_tls: bool, faults: Faults) -> (Server, Client) {
         authority,
         lists: Lists::default(),
         injector: Arc::new(Injector::new(faults)),
+        slow_limit,
     })
     .unwrap();
     let url = format!("{}://{}", if with_tls { "https" } else { "http" }, server.address());
@@ -69,6 +75,50 @@ fn get(client: &Client, path: &str, gzip: bool) -> Result<String, String> {
     let mut text = String::new();
     response.read_to_string(&mut text).map_err(|error| error.to_string())?;
     Ok(text)
+}
+
+/// Lines without end.
+struct Endless;
+
+impl Lines for Endless {
+    fn next(&mut self, _: Duration) -> Next {
+        Next::Line(Bytes::from(vec![b'\n'; 16 * 1024]))
+    }
+}
+
+/// How a stream ends for a client that stops reading again and again.
+fn end_of_a_slow_read(server: &Server, path: &str) -> &'static str {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+    let (mut buffer, mut last, mut left) = (vec![0; 64 * 1024], Vec::new(), 0);
+    loop {
+        if left == 0 {
+            // Once it was long enough: the server filled what is between in time, and was kept waiting.
+            Stop::new().wait(SLOW_LIMIT * 2);
+            left = MORE_THAN_BUFFERED;
+        }
+        let read = stream.read(&mut buffer).unwrap_or(0);
+        left = left.saturating_sub(read);
+        last.extend_from_slice(&buffer[..read]);
+        last.drain(..last.len().saturating_sub(reply::LAST_CHUNK.len() + 1));
+        match read {
+            _ if last.ends_with(reply::LAST_CHUNK) => return "ended",
+            0 => return "cut",
+            _ => {}
+        }
+    }
+}
+
+/// More than the system keeps for a connection in both directions.
+const MORE_THAN_BUFFERED: usize = 32 * 1024 * 1024;
+
+const SLOW_LIMIT: Duration = Duration::from_millis(50);
+
+#[test]
+fn a_client_that_stops_reading_is_ended_cleanly_and_in_a_streaming_list_is_cut() {
+    let (server, _) = start_with(false, Faults::none(), SLOW_LIMIT);
+    assert_eq!(end_of_a_slow_read(&server, "/endless"), "ended");
+    assert_eq!(end_of_a_slow_read(&server, "/endless?sendInitialEvents=true"), "cut");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Inner {
         let ended = self.storage(&storage);
         ended.objects.clear();
         ended.ended = version;
-        ended.wake.notify_all();
+        ended.stir();
         self.initializing.remove(&storage);
         self.rebuild_catalog();
     }

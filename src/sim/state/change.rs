@@ -267,9 +267,8 @@ impl Inner {
             Some(object) => storage.objects.insert(object.key.clone(), Arc::clone(object)),
             None => event.before.as_ref().and_then(|before| storage.objects.remove(&before.key)),
         };
-        storage.events.push_back(Arc::new(event));
+        storage.record(event);
         storage.forget(most);
-        storage.wake.notify_all();
     }
 
     /// What the server itself writes into objects of some kinds.
@@ -327,20 +326,19 @@ fn keep_metadata(old: &Json, json: &mut Json, namespace: &str, name: &str) {
 
 /// Whether nothing changed but what the server writes itself.
 fn is_same(old: &Json, new: &Json) -> bool {
-    let strip = |json: &Json| {
-        let mut json = json.clone();
-        json.remove("kind");
-        json.remove("apiVersion");
-        let metadata = json.entry("metadata");
-        metadata.remove("resourceVersion");
-        metadata.remove("managedFields");
-        for key in ["labels", "annotations"] {
-            if metadata.get(key).is_some_and(|map| map.entries().is_empty()) {
-                metadata.remove(key);
-            }
-        }
-        json.sort();
-        json
+    let [old_metadata, new_metadata] = [old, new].map(|json| json.get("metadata").unwrap_or(&Json::Null));
+    let is_written = |key: &str, value: &Json| match key {
+        "resourceVersion" | "managedFields" => true,
+        "labels" | "annotations" => value.entries().is_empty(),
+        _ => false,
     };
-    strip(old) == strip(new)
+    is_alike(old, new, |key, _| matches!(key, "kind" | "apiVersion" | "metadata"))
+        && is_alike(old_metadata, new_metadata, is_written)
+}
+
+/// Whether two objects have the same entries in any order, but for some.
+fn is_alike(old: &Json, new: &Json, but: impl Fn(&str, &Json) -> bool) -> bool {
+    let rest = |json: &Json| json.entries().iter().filter(|(key, value)| !but(key, value)).count();
+    let mut minded = old.entries().iter().filter(|(key, value)| !but(key, value));
+    rest(old) == rest(new) && minded.all(|(key, value)| new.get(key).is_some_and(|new| value.is_like(new)))
 }

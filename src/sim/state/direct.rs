@@ -19,12 +19,12 @@ impl State {
     /// # Errors
     ///
     /// What the server would answer.
-    pub(crate) fn create(&self, gvr: &GroupVersionResource, object: &Value) -> Result<Value, Refusal> {
+    pub(crate) fn create(&self, gvr: &GroupVersionResource, object: &Value) -> Result<Vec<u8>, Refusal> {
         let mut inner = self.lock();
         let resource = inner.resource(gvr)?;
         let json = Json::from(object);
         let namespace = json.text_at("metadata.namespace").to_owned();
-        inner.create(&resource, &namespace, json, MANAGER).map(|object| value(&object, &resource))
+        inner.create(&resource, &namespace, json, MANAGER).map(|object| text(&object, &resource))
     }
 
     /// Replaces an object, with its status. A `resourceVersion` in it must be the current one.
@@ -32,12 +32,12 @@ impl State {
     /// # Errors
     ///
     /// What the server would answer.
-    pub(crate) fn update(&self, gvr: &GroupVersionResource, object: &Value) -> Result<Value, Refusal> {
+    pub(crate) fn update(&self, gvr: &GroupVersionResource, object: &Value) -> Result<Vec<u8>, Refusal> {
         let mut inner = self.lock();
         let resource = inner.resource(gvr)?;
         let json = Json::from(object);
         let (namespace, name) = (json.text_at("metadata.namespace").to_owned(), json.text_at("metadata.name").to_owned());
-        inner.update(&resource, &namespace, &name, json, Part::All, MANAGER).map(|object| value(&object, &resource))
+        inner.update(&resource, &namespace, &name, json, Part::All, MANAGER).map(|object| text(&object, &resource))
     }
 
     /// Merges `patch` into an object, with its status; `null` takes a key out.
@@ -45,12 +45,18 @@ impl State {
     /// # Errors
     ///
     /// What the server would answer.
-    pub(crate) fn patch(&self, gvr: &GroupVersionResource, namespace: &str, name: &str, patch: &Value) -> Result<Value, Refusal> {
+    pub(crate) fn patch(
+        &self,
+        gvr: &GroupVersionResource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Vec<u8>, Refusal> {
         let mut inner = self.lock();
         let resource = inner.resource(gvr)?;
         let mut json = inner.find(&resource, namespace, name)?.json();
         crate::sim::api::patch::merge(&mut json, &Json::from(patch));
-        inner.update(&resource, namespace, name, json, Part::All, MANAGER).map(|object| value(&object, &resource))
+        inner.update(&resource, namespace, name, json, Part::All, MANAGER).map(|object| text(&object, &resource))
     }
 
     /// Deletes an object, or marks it when finalizers hold it. An empty `namespace` is that of resources without.
@@ -73,8 +79,8 @@ impl Inner {
     }
 }
 
-fn value(object: &Object, resource: &Resource) -> Value {
+fn text(object: &Object, resource: &Resource) -> Vec<u8> {
     let mut text = Vec::new();
     object.write(resource, Form::Full, &mut text);
-    serde_json::from_slice(&text).expect("objects are written as JSON")
+    text
 }

@@ -104,6 +104,20 @@ impl Json {
         }
     }
 
+    /// Whether both say the same, in whatever order their keys are.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Object(entries), Self::Object(others)) => {
+                entries.len() == others.len()
+                    && entries.iter().all(|(key, value)| other.get(key).is_some_and(|other| value.is_like(other)))
+            }
+            (Self::Array(items), Self::Array(others)) => {
+                items.len() == others.len() && items.iter().zip(others).all(|(item, other)| item.is_like(other))
+            }
+            _ => self == other,
+        }
+    }
+
     /// Appends the value as compact JSON.
     pub(crate) fn write(&self, to: &mut Vec<u8>) {
         serde_json::to_writer(to, self).expect("a value with text keys always serializes");

@@ -14,8 +14,11 @@ pub(crate) struct Manager<'a> {
     pub(crate) now: &'a str,
 }
 
-/// A field by the keys that lead to it, as in `["f:metadata", "f:labels", "f:app"]`.
-type Path = Vec<String>;
+/// A field by the keys that lead to it, each behind a [`MARK`], as in `f:metadata`, `f:labels`, `f:app`.
+type Path = String;
+
+/// Stands before each key of a path. JSON escapes it, so no key of an object in use has it; it sorts before all that they have.
+const MARK: char = '\u{1}';
 
 /// Metadata that nobody owns.
 const UNOWNED: [&str; 10] = [
@@ -31,7 +34,7 @@ const UNOWNED: [&str; 10] = [
     "managedFields",
 ];
 /// Objects of built-in types that Go holds by value, so that nobody owns their being there.
-const BY_VALUE: [&str; 4] = ["f:spec", "f:status", "f:source", "f:template"];
+const BY_VALUE: [&str; 4] = ["spec", "status", "source", "template"];
 /// Objects of built-in types that only change as a whole.
 const ATOMIC: [&str; 2] = ["involvedObject", "selector"];
 
@@ -52,7 +55,7 @@ pub(crate) fn note(old: Option<&Json>, new: &mut Json, manager: Manager<'_>) {
     for entry in known {
         let is_own = is_of(entry, manager);
         let mut owned = BTreeSet::new();
-        collect(entry.get("fieldsV1").unwrap_or(&Json::Null), &mut Vec::new(), &mut owned);
+        collect(entry.get("fieldsV1").unwrap_or(&Json::Null), &mut Path::new(), &mut owned);
         owned.retain(|path| after.contains_key(path) && (is_own || is_presence(path) || !changed.contains(path)));
         if is_own {
             is_known = true;
@@ -74,7 +77,7 @@ fn is_of(entry: &Json, manager: Manager<'_>) -> bool {
 
 /// Whether the path says only that an object is there.
 fn is_presence(path: &Path) -> bool {
-    path.last().is_some_and(|key| key == ".")
+    path.ends_with("\u{1}.")
 }
 
 fn entry_of(owned: &BTreeSet<Path>, manager: Manager<'_>) -> Json {
@@ -98,7 +101,7 @@ fn with_fields(entry: &Json, owned: &BTreeSet<Path>) -> Json {
 fn tree(paths: &BTreeSet<Path>) -> Json {
     let mut tree = Json::object([]);
     for path in paths {
-        let leaf = path.iter().fold(&mut tree, |at, key| {
+        let leaf = path.split(MARK).skip(1).fold(&mut tree, |at, key| {
             at.entries_mut();
             at.entry(key)
         });
@@ -110,12 +113,14 @@ fn tree(paths: &BTreeSet<Path>) -> Json {
 /// The paths of nested objects.
 fn collect(tree: &Json, path: &mut Path, to: &mut BTreeSet<Path>) {
     for (key, value) in tree.entries() {
-        path.push(key.clone());
+        let length = path.len();
+        path.extend([MARK]);
+        path.push_str(key);
         if value.entries().is_empty() {
             to.insert(path.clone());
         }
         collect(value, path, to);
-        path.pop();
+        path.truncate(length);
     }
 }
 
@@ -127,33 +132,39 @@ fn leaves(json: &Json, custom: bool) -> BTreeMap<Path, Option<&Json>> {
             "kind" | "apiVersion" => {}
             "metadata" => {
                 let owned = value.entries().iter().filter(|(key, _)| !UNOWNED.contains(&key.as_str()));
-                owned.for_each(|(key, value)| walk(value, key, &mut vec!["f:metadata".to_owned()], custom, &mut found));
+                owned.for_each(|(key, value)| walk(value, key, &mut METADATA.to_owned(), custom, &mut found));
             }
-            _ => walk(value, key, &mut Vec::new(), custom, &mut found),
+            _ => walk(value, key, &mut Path::new(), custom, &mut found),
         }
     }
     found
 }
 
 fn walk<'a>(value: &'a Json, key: &str, path: &mut Path, custom: bool, to: &mut BTreeMap<Path, Option<&'a Json>>) {
-    path.push(format!("f:{key}"));
+    let length = path.len();
+    path.extend([MARK]);
+    path.push_str("f:");
+    path.push_str(key);
     let is_atomic = !custom && ATOMIC.contains(&key);
-    let is_finalizers = key == "finalizers" && path[0] == "f:metadata";
+    let is_finalizers = key == "finalizers" && path.starts_with(METADATA);
     if is_atomic || (value.entries().is_empty() && !is_finalizers) {
         to.insert(path.clone(), Some(value));
     } else {
-        if custom || !BY_VALUE.contains(&path[path.len() - 1].as_str()) {
-            to.insert([path.as_slice(), &[".".to_owned()]].concat(), None);
+        if custom || !BY_VALUE.contains(&key) {
+            to.insert(format!("{path}{MARK}."), None);
         }
         for (key, value) in value.entries() {
             walk(value, key, path, custom, to);
         }
         for value in value.items().iter().filter_map(Json::as_text) {
-            to.insert([path.as_slice(), &[format!("v:{value:?}")]].concat(), None);
+            to.insert(format!("{path}{MARK}v:{value:?}"), None);
         }
     }
-    path.pop();
+    path.truncate(length);
 }
+
+/// The path of all metadata.
+const METADATA: &str = "\u{1}f:metadata";
 
 #[cfg(test)]
 mod tests {

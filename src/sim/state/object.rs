@@ -100,6 +100,14 @@ impl Object {
         Json::parse(&text).expect("the text was written by this module")
     }
 
+    /// About how many bytes [`write`](Self::write) appends.
+    pub(crate) fn size(&self, form: Form) -> usize {
+        match form {
+            Form::Full => self.tail.bytes.len(),
+            Form::Metadata => self.metadata.bytes.len(),
+        }
+    }
+
     /// Appends the object as `resource` serves it.
     pub(crate) fn write(&self, resource: &Resource, form: Form, to: &mut Vec<u8>) {
         match form {

@@ -2,10 +2,11 @@
 
 use super::catalog::Resource;
 use super::object::{Form, METADATA_HEAD, Object};
+use super::place::Place;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
-use std::sync::{Arc, Condvar, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 /// One resource's objects and history, whatever version they are asked for in.
 #[derive(Debug, Default)]
@@ -18,8 +19,8 @@ pub(crate) struct Storage {
     pub(crate) forgotten: u64,
     /// The version at which the definition of this resource was last deleted.
     pub(crate) ended: u64,
-    /// Woken when something happened.
-    pub(crate) wake: Arc<Condvar>,
+    /// Where watches wait, by the namespace that they are about: each looks at its own events only.
+    places: HashMap<String, Arc<Place>>,
 }
 
 /// One change of one object. All watches share its lines.
@@ -53,6 +54,11 @@ pub(crate) struct Page {
 }
 
 impl Storage {
+    /// These objects, without a history.
+    pub(crate) fn of(objects: BTreeMap<String, Arc<Object>>) -> Self {
+        Self { objects, ..Self::default() }
+    }
+
     /// The objects under `prefix` and after `after` that match, as they were at `version`; `limit` 0 takes all.
     pub(crate) fn page(&self, version: u64, prefix: &str, after: &str, limit: usize, matches: impl Fn(&Object) -> bool) -> Page {
         let from = if after.is_empty() { prefix } else { after };
@@ -83,20 +89,41 @@ impl Storage {
         newer.map(|event| (event.key(), event.before.as_ref())).collect()
     }
 
-    /// The events after `version`, oldest first, at most `most`.
-    pub(crate) fn since(&self, version: u64, most: usize) -> impl Iterator<Item = &Arc<Event>> {
-        let first = self.events.partition_point(|event| event.version <= version);
-        self.events.range(first..).take(most)
+    /// Where watches of `namespace` wait; empty for all.
+    pub(crate) fn place(&mut self, namespace: &str) -> Arc<Place> {
+        let place = self.places.entry(namespace.to_owned()).or_insert_with(|| {
+            let events = self.events.iter().filter(|event| namespace.is_empty() || event.namespace() == namespace);
+            Arc::new(Place::new(events.cloned().collect(), self.forgotten))
+        });
+        Arc::clone(place)
+    }
+
+    /// Adds what happened, and wakes the watches that it may concern and no others.
+    pub(crate) fn record(&mut self, event: Event) {
+        let event = Arc::new(event);
+        concerned(&event).filter_map(|namespace| self.places.get(namespace)).for_each(|place| place.record(&event));
+        self.events.push_back(event);
+    }
+
+    /// Makes every watch look again.
+    pub(crate) fn stir(&self) {
+        self.places.values().for_each(|place| place.stir());
     }
 
     /// Forgets the oldest events until `most` are left.
     pub(crate) fn forget(&mut self, most: usize) {
         while self.events.len() > most {
-            if let Some(event) = self.events.pop_front() {
-                self.forgotten = event.version;
-            }
+            let Some(event) = self.events.pop_front() else { return };
+            self.forgotten = event.version;
+            concerned(&event).filter_map(|namespace| self.places.get(namespace)).for_each(|place| place.forget_one());
         }
     }
+}
+
+/// The places that an event concerns: those of its namespace, and of all.
+fn concerned(event: &Event) -> impl Iterator<Item = &str> {
+    let namespace = event.namespace();
+    [Some(""), Some(namespace).filter(|namespace| !namespace.is_empty())].into_iter().flatten()
 }
 
 impl Event {
@@ -131,10 +158,21 @@ impl Event {
         self.lines[place].get_or_init(write).clone()
     }
 
+    fn namespace(&self) -> &str {
+        self.object().map_or("", |object| object.namespace.as_str())
+    }
+
     fn key(&self) -> &str {
-        self.now.as_ref().or(self.before.as_ref()).map_or("", |object| object.key.as_str())
+        self.object().map_or("", |object| object.key.as_str())
+    }
+
+    fn object(&self) -> Option<&Arc<Object>> {
+        self.now.as_ref().or(self.before.as_ref())
     }
 }
+
+/// Room for what stands around an object in a line: type, kind and `apiVersion`.
+const LINE_BYTES_AROUND: usize = 160;
 
 /// `{"type":…,"object":…}` and a newline.
 pub(crate) fn line(seen: Seen, object: &Object, resource: &Resource, form: Form) -> Bytes {
@@ -143,7 +181,10 @@ pub(crate) fn line(seen: Seen, object: &Object, resource: &Resource, form: Form)
         Seen::Modified => "MODIFIED",
         Seen::Deleted => "DELETED",
     };
-    let mut line = format!(r#"{{"type":"{name}","object":"#).into_bytes();
+    let mut line = Vec::with_capacity(object.size(form) + LINE_BYTES_AROUND);
+    line.extend_from_slice(br#"{"type":""#);
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(br#"","object":"#);
     object.write(resource, form, &mut line);
     line.extend_from_slice(b"}\n");
     line.into()
