@@ -33,3 +33,4 @@ pub use dispatcher::{Dispatcher, Drained, Retry, Settings};
 pub use handler::{EventHandler, Export, HandlerError};
 pub use lane::LaneOutlet;
 pub use tracker::{Accepted, Completion, Ledger, Progress};
+pub(crate) use worker::panic_text;
