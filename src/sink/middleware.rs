@@ -4,8 +4,8 @@
 //! registered, nothing here runs.
 
 use super::json_record::JsonRecord;
-use crate::dispatch::panic_text;
-use crate::event::{Interest, MatchedEvent};
+use crate::dispatch::{Interest, panic_text};
+use crate::event::MatchedEvent;
 use crate::metrics::WatchMetrics;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -57,6 +57,39 @@ where
 {
     fn process(&self, event: &MatchedEvent, record: &mut JsonRecord) -> Verdict {
         self(event, record)
+    }
+}
+
+impl<M: JsonMiddleware + ?Sized> JsonMiddleware for Arc<M> {
+    fn interest(&self) -> Interest {
+        (**self).interest()
+    }
+
+    fn process(&self, event: &MatchedEvent, record: &mut JsonRecord) -> Verdict {
+        (**self).process(event, record)
+    }
+}
+
+/// Makes middleware of a closure that needs [`Interest::Object`].
+pub fn with_objects<F>(middleware: F) -> impl JsonMiddleware + use<F>
+where
+    F: Fn(&MatchedEvent, &mut JsonRecord) -> Verdict + Send + Sync,
+{
+    WithObjects(middleware)
+}
+
+struct WithObjects<F>(F);
+
+impl<F> JsonMiddleware for WithObjects<F>
+where
+    F: Fn(&MatchedEvent, &mut JsonRecord) -> Verdict + Send + Sync,
+{
+    fn interest(&self) -> Interest {
+        Interest::Object
+    }
+
+    fn process(&self, event: &MatchedEvent, record: &mut JsonRecord) -> Verdict {
+        (self.0)(event, record)
     }
 }
 

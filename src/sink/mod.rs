@@ -35,7 +35,7 @@ mod rotation_tests;
 mod tests;
 
 pub use json_record::{ADDED_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, JsonRecord, RecordError};
-pub use middleware::{JsonMiddleware, Verdict};
+pub use middleware::{JsonMiddleware, Verdict, with_objects};
 pub use positions::Position;
 pub use recover::recover;
 pub use told_line::ToldLine;
