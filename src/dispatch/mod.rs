@@ -16,23 +16,34 @@
 
 mod backlog;
 mod book;
+mod contain;
 mod credit;
+mod crew;
 mod dispatcher;
+mod flow;
 mod handler;
 mod lane;
 mod parking;
+mod settings;
+mod slow;
 mod subscription;
 mod tracker;
 mod worker;
 
 #[cfg(test)]
+mod handler_tests;
+#[cfg(test)]
+mod removal_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use backlog::{Backlog, CHANGES_DUE, CHANGES_WAITING_MAX};
+pub(crate) use contain::panic_text;
+pub use contain::{HandlerPanicked, is_in_handler};
 pub use credit::{CREDITS_PER_GVR, CREDITS_PER_WATCH, IN_FLIGHT_BYTES_PER_GVR};
-pub use dispatcher::{Dispatcher, Drained, Retry, Settings};
+pub use dispatcher::{Dispatcher, Drained};
 pub use handler::{EventHandler, Export, HandlerError, Interest, metadata_only};
 pub use lane::LaneOutlet;
+pub use settings::{Retry, Settings};
 pub use subscription::{Registered, Subscription};
 pub use tracker::{Accepted, Completion, Ledger, Progress};
-pub(crate) use worker::panic_text;

@@ -5,7 +5,9 @@
 
 use super::backlog::Backlog;
 use super::book::Book;
+use super::contain::is_in_handler_of;
 use super::credit::{Account, Gate};
+use super::flow::{Awaited, Flow, Retired};
 use crate::api::{Change, Identity, ResourceVersion, Watch};
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent};
 use crate::metrics::WatchMetrics;
@@ -21,9 +23,11 @@ pub struct Ledger {
     gate: Arc<Gate>,
     account: Account,
     book: Mutex<Book>,
+    flow: Flow,
     /// Where changes are counted until a checkpoint takes them; `None` where nobody stores them.
     backlog: Option<Arc<Backlog>>,
-    settled: Condvar,
+    /// Something ended that may be waited for.
+    ended: Condvar,
 }
 
 /// How far everything of a watch was accepted.
@@ -56,12 +60,13 @@ pub struct Completion {
     bytes: usize,
     received: SystemTime,
     is_complete: bool,
+    is_in_export: bool,
 }
 
 impl Ledger {
     pub(super) fn new(watch: Arc<Watch>, metrics: WatchMetrics, gate: Arc<Gate>) -> Self {
-        let (account, book) = (Account::default(), Mutex::default());
-        Self { watch, metrics, gate, account, book, backlog: None, settled: Condvar::new() }
+        let (account, book, flow) = (Account::default(), Mutex::default(), Flow::default());
+        Self { watch, metrics, gate, account, book, flow, backlog: None, ended: Condvar::new() }
     }
 
     /// Goes on from what an earlier run has stored, and keeps what changes for the next checkpoint.
@@ -89,6 +94,53 @@ impl Ledger {
         let credits = self.moved(book, Book::advance);
         self.give_back(credits, 0);
         progress
+    }
+
+    /// Takes what was accepted since the last time, for the last checkpoint of a watch that was removed: also the changes of
+    /// events that were accepted while one before them was not. Where there are such, or any that was not accepted, it says
+    /// that a list is under way, so that the watch lists and compares when it is added again.
+    ///
+    /// Call it once, when the ledger [is settled](Self::is_settled): of what is accepted later nothing is kept. The watch is
+    /// [removed](Self::retire) by it, if it was not.
+    pub fn last_progress(&self) -> Progress {
+        self.retire();
+        let mut book = self.book();
+        let counted = book.changes();
+        let progress = book.last_progress();
+        if let Some(backlog) = &self.backlog {
+            backlog.taken(counted);
+        }
+        progress
+    }
+
+    /// The watch was removed: from here on no event of it is given to a handler or to the export, and it gets no more credit.
+    /// Those on their way are dropped, unacknowledged; calls that are under way end as they do, without their event being
+    /// accepted. See [`Dispatcher::remove`](super::Dispatcher::remove), which waits for them.
+    pub fn retire(&self) {
+        self.flow.retire();
+        self.close();
+        let mut book = self.book();
+        let (credits, abandoned) = book.retire();
+        self.ended.notify_all();
+        drop(book);
+        self.give_back(credits, 0);
+        self.metrics.in_flight_changed(-i64::try_from(abandoned).expect("as many as there are tickets"));
+    }
+
+    /// Whether the watch was removed.
+    pub fn is_retired(&self) -> bool {
+        self.flow.is_retired()
+    }
+
+    /// Whether no event is on its way that may still be accepted. Nothing registers more once the outlet is dropped, or the
+    /// watch is [removed](Self::retire).
+    pub fn is_settled(&self) -> bool {
+        self.is_settled_in(&self.book())
+    }
+
+    /// What a removed watch has left is accepted only where the export has it.
+    fn is_settled_in(&self, book: &Book) -> bool {
+        if self.flow.is_retired() { self.flow.exports() == 0 } else { book.unfinished == book.abandoned }
     }
 
     /// How many events are registered and not accepted.
@@ -156,7 +208,7 @@ impl Ledger {
         let sequence = self.book().register(version, change);
         self.gate.hold(bytes);
         self.metrics.in_flight_changed(1);
-        Completion { ledger: Arc::clone(self), sequence, bytes, received, is_complete: false }
+        Completion { ledger: Arc::clone(self), sequence, bytes, received, is_complete: false, is_in_export: false }
     }
 
     /// Registers a point in the stream that carries no event.
@@ -177,18 +229,48 @@ impl Ledger {
         credits
     }
 
-    /// Waits until every event is accepted or dropped, or until `deadline`.
-    pub(super) fn wait_until_settled(&self, deadline: Instant) {
+    /// Waits until no event is on its way that may still be accepted, until `deadline` at most. Returns whether it is so.
+    ///
+    /// # Blocking
+    ///
+    /// For as long as handlers and export take, until `deadline` at most.
+    pub fn wait_until_settled(&self, deadline: Instant) -> bool {
         let mut book = self.book();
-        book.settling = true;
+        book.settling += 1;
         let limit = deadline.saturating_duration_since(Instant::now());
-        let waited = self.settled.wait_timeout_while(book, limit, |book| book.unfinished > book.abandoned);
-        waited.unwrap_or_else(PoisonError::into_inner).0.settling = false;
+        let waited = self.ended.wait_timeout_while(book, limit, |book| !self.is_settled_in(book));
+        let mut book = waited.unwrap_or_else(PoisonError::into_inner).0;
+        book.settling -= 1;
+        self.is_settled_in(&book)
+    }
+
+    /// Waits until neither a handler nor the export is called with an event of this removed watch, but for one that the calling thread is in; until `deadline`
+    /// at most. Returns whether it is so.
+    pub(super) fn wait_for_calls(&self, deadline: Instant) -> bool {
+        let own = u64::from(is_in_handler_of(self));
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let waited = self.ended.wait_timeout_while(self.book(), limit, |_| self.flow.calls() > own);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.flow.calls() <= own
+    }
+
+    /// The event that a call began with is with the export, or waits to be given again, or was dropped.
+    pub(super) fn end_call(&self) {
+        self.tell(self.flow.end_call());
+    }
+
+    /// Wakes whoever waits for what has ended.
+    fn tell(&self, awaited: Awaited) {
+        if awaited.0 {
+            // Under the lock, so that it comes neither before nor between a look and a wait.
+            let _book = self.book();
+            self.ended.notify_all();
+        }
     }
 
     /// Completes tickets of this ledger, all under one lock.
     fn complete(&self, completions: impl Iterator<Item = Completion>, written_at: Option<u64>, now: SystemTime) {
-        let (mut bytes, mut events) = (0, 0);
+        let (mut bytes, mut events, mut exports) = (0, 0, 0);
         let credits = self.moved(self.book(), |book, mut room| {
             let mut credits = 0;
             for mut completion in completions {
@@ -198,6 +280,7 @@ impl Ledger {
                 credits += book.complete(completion.sequence, written_at, room);
                 room -= book.changes() - before;
                 bytes += completion.bytes;
+                exports += u64::from(completion.is_in_export);
                 self.metrics.accepted(now.duration_since(completion.received).unwrap_or_default());
                 events += 1;
             }
@@ -206,17 +289,27 @@ impl Ledger {
         });
         self.give_back(credits, bytes);
         self.metrics.in_flight_changed(-events);
+        // What is not in the export is not awaited: an addition of nothing costs as much as one of something.
+        if exports > 0 {
+            self.tell(self.flow.end_exports(exports));
+        }
     }
 
-    fn abandon(&self) {
+    fn abandon(&self, completion: &Completion) {
         let mut book = self.book();
-        book.abandoned += 1;
+        let credits = book.abandon();
         self.tell_settled(&book);
+        drop(book);
+        self.give_back(credits, completion.bytes);
+        self.metrics.in_flight_changed(-i64::try_from(credits).expect("one at most"));
+        if completion.is_in_export {
+            self.tell(self.flow.end_exports(1));
+        }
     }
 
     fn tell_settled(&self, book: &Book) {
-        if book.settling && book.unfinished == book.abandoned {
-            self.settled.notify_all();
+        if book.settling > 0 && book.unfinished == book.abandoned {
+            self.ended.notify_all();
         }
     }
 
@@ -248,12 +341,40 @@ impl Completion {
     pub(crate) fn metrics(&self) -> &WatchMetrics {
         self.ledger.metrics()
     }
+
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// The event is about to be given to handlers; not where its watch was removed. Ends with [`Ledger::end_call`].
+    pub(super) fn begin_call(&self) -> Result<(), Retired> {
+        self.told(self.ledger.flow.begin_call())
+    }
+
+    /// The event, which handlers have accepted, is about to be given to the export; not where its watch was removed.
+    pub(super) fn begin_export(&mut self) -> Result<(), Retired> {
+        self.told(self.ledger.flow.begin_export())?;
+        self.is_in_export = true;
+        Ok(())
+    }
+
+    /// Both, where there are no handlers.
+    pub(super) fn begin_call_and_export(&mut self) -> Result<(), Retired> {
+        self.told(self.ledger.flow.begin_call_and_export())?;
+        self.is_in_export = true;
+        Ok(())
+    }
+
+    /// Who waits for the end of calls may have seen the one that was refused.
+    fn told(&self, begun: Result<(), Retired>) -> Result<(), Retired> {
+        begun.inspect_err(|Retired| self.ledger.tell(Awaited(true)))
+    }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
         if !self.is_complete {
-            self.ledger.abandon();
+            self.ledger.abandon(self);
         }
     }
 }

@@ -310,8 +310,8 @@ mod tests {
         check(|record, name, _| record.set_field(name, &json!(1)), &long, expected);
         let expected = "cannot set \"mine\": a record takes 262144 bytes at most on top of what the server sent";
         check(|record, name, large| record.set_field(name, &json!([large])), "mine", expected);
-        check(|record, name, large| record.insert_label(name, large), "mine", expected);
-        check(|record, name, large| record.insert_annotation(name, large), "mine", expected);
+        check(JsonRecord::insert_label, "mine", expected);
+        check(JsonRecord::insert_annotation, "mine", expected);
     }
 
     #[test]

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 /// **Panics** are contained: counted, logged with the event's id (once a minute for each middleware), and the record goes on
 /// as it was before that middleware.
 ///
-/// **Time.** It runs on the thread of the watch, or of the lane where there are handlers: what it takes holds back that.
+/// **Time.** It runs on the thread of the watch, or of the lane where there are handlers: what it takes holds back that. Do not
+/// wait in it for what waits for events to end, as removing a watch does: that is for handlers and other threads.
 ///
 /// **Repetition.** A dropped event is complete without a line. After a crash what no line tells may be told again, to handlers
 /// as well, and is asked again here: decide on the event alone, so that it is decided as before. What a crash left behind
