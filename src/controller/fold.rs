@@ -52,8 +52,9 @@ impl Fold {
     fn line(&mut self, line: &ToldLine) {
         self.lines += 1;
         let watch = self.watches.entry(line.watch).or_insert_with(|| unknown(line.watch));
-        // A list was under way: what it told is newer than the version, and nothing of it comes again.
-        watch.listing |= line.initial || line.inferred || watch.changes.len() >= 2 * TOLD_MAX;
+        // A list was under way: what it told is newer than the version, and nothing of it comes again. Or an event was dropped
+        // between two that were told: a replay would tell it after the second.
+        watch.listing |= line.initial || line.inferred || line.after_drop || watch.changes.len() >= 2 * TOLD_MAX;
         let identity = &line.identity;
         watch.changes.push(match line.event_type {
             EventType::Added | EventType::Updated => Change::Known(identity.clone()),
@@ -86,4 +87,35 @@ fn commit_of(watch: StoredWatch) -> WatchCommit {
 /// A watch of which there are lines and no checkpoint yet.
 fn unknown(id: WatchId) -> WatchCommit {
     WatchCommit { id, target: String::new(), version: None, listing: true, changes: Vec::new(), clear_told: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Identity;
+
+    fn line(version: u64, after_drop: bool) -> ToldLine {
+        let identity = Identity::from_text(&format!("shop\0web-0\0u\0{version}\0\0")).unwrap();
+        let (initial, inferred, event_type) = (false, false, EventType::Updated);
+        ToldLine { watch: WatchId::from_text("00c0ffee").unwrap(), event_type, initial, inferred, after_drop, identity }
+    }
+
+    fn folded(lines: &[ToldLine]) -> WatchCommit {
+        let mut watch = unknown(lines[0].watch);
+        watch.listing = false;
+        let mut fold = Fold { watches: HashMap::from([(watch.id, watch)]), lines: 0 };
+        lines.iter().for_each(|line| fold.line(line));
+        fold.into_commit(None).watches.remove(0)
+    }
+
+    #[test]
+    fn what_was_told_around_a_dropped_event_is_listed_and_compared_and_not_replayed() {
+        let told = |watch: &WatchCommit| watch.changes.iter().filter(|change| matches!(change, Change::Told(_))).count();
+        let whole = folded(&[line(5, false), line(6, false)]);
+        assert_eq!((whole.listing, whole.clear_told, told(&whole)), (false, false, 2));
+        let holed = folded(&[line(5, false), line(7, true), line(8, false)]);
+        assert_eq!((holed.listing, holed.clear_told, told(&holed)), (true, true, 0));
+        let Some(Change::Known(last)) = holed.changes.last() else { panic!("{:?}", holed.changes) };
+        assert_eq!(last.version(), "8");
+    }
 }

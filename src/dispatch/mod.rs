@@ -44,6 +44,7 @@ mod tracker_tests;
 
 pub use backlog::{Backlog, CHANGES_DUE, CHANGES_WAITING_MAX};
 pub use completion::Completion;
+pub(crate) use contain::panic_text;
 pub use contain::{HandlerPanicked, is_in_handler};
 pub use credit::{CREDITS_PER_GVR, CREDITS_PER_WATCH, IN_FLIGHT_BYTES_PER_GVR};
 pub use dispatcher::{Dispatcher, Drained};
