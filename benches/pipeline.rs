@@ -4,7 +4,7 @@
 //! memory (`/dev/shm`) where there is such a folder, so that no disk is measured.
 
 use faro::api::{ObjectRef, Watch, WatchTarget};
-use faro::dispatch::{Dispatcher, EventHandler, Export, HandlerError, Settings};
+use faro::dispatch::{Dispatcher, Export, HandlerError, Registered, Settings, Subscription};
 use faro::event::{Credit, EventType, MatchedEvent, Outlet};
 use faro::health::Health;
 use faro::lifecycle::Stop;
@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
     let per_line = lines.len() / EVENTS as usize;
     println!("{:34} {:>7.0} ns an event, {per_line} bytes a line", "copy and write the lines, bare", nanos(bare));
     for (name, handlers) in [("no handler", 0), ("four lanes, one handler", 1), ("four lanes, four handlers", 4)] {
-        let handlers = (0..handlers).map(|_| Arc::new(accept) as Arc<dyn EventHandler>).collect();
+        let handlers = (0..handlers).map(|_| Registered::new(Subscription::new(), accept)).collect();
         let (took, _) = pipeline(folder.path(), &objects, handlers)?;
         println!(
             "{name:34} {:>7.0} ns an event, {:.1} times the bare copy",
@@ -64,7 +64,7 @@ fn objects() -> Vec<String> {
 }
 
 /// Sends every event through outlet, lanes, handlers, record and file, and waits until all are accepted.
-fn pipeline(folder: &Path, objects: &[String], handlers: Vec<Arc<dyn EventHandler>>) -> io::Result<(Duration, PathBuf)> {
+fn pipeline(folder: &Path, objects: &[String], handlers: Vec<Registered>) -> io::Result<(Duration, PathBuf)> {
     let (metrics, health) = (Metrics::default(), Health::default());
     let settings = SinkSettings { folder: Some(folder.to_owned()), ..SinkSettings::default() };
     let writer = Writer::open(settings, metrics.clone(), health.clone(), Stop::new()).map_err(io::Error::other)?;

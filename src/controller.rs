@@ -13,7 +13,7 @@ use crate::api::{Scope, Watch};
 use crate::checkpoint::{Progress, StateError, StateStore};
 use crate::client::{self, Client, Content, Interrupt, RestListWatch, Transport};
 use crate::config::{Config, InitialEvents, MetricsConfig};
-use crate::dispatch::{self, Dispatcher, EventHandler, Export};
+use crate::dispatch::{self, Dispatcher, EventHandler, Export, Interest, Registered, Subscription};
 use crate::files::Keeping;
 use crate::health::{Health, WatchStatus};
 use crate::http::{HttpError, HttpServer, HttpSettings};
@@ -39,7 +39,7 @@ pub struct Controller(Arc<Inner>);
 struct Inner {
     client: Client,
     config: Config,
-    handlers: Mutex<Vec<Arc<dyn EventHandler>>>,
+    handlers: Mutex<Vec<Registered>>,
     stop: Stop,
     /// Ends what is asked of the server before anything runs.
     survey: Mutex<Option<Interrupt>>,
@@ -106,7 +106,6 @@ struct Shared {
     metrics: Metrics,
     health: Health,
     gate: ListGate,
-    content: Content,
 }
 
 impl Controller {
@@ -117,9 +116,15 @@ impl Controller {
 
     /// Registers a handler, called for every event from the next [`start`](Self::start) on.
     ///
-    /// With any handler, whole objects are asked of the server; without one, metadata only.
+    /// Where a handler needs them, whole objects are asked of the server; elsewhere metadata only.
     pub fn add_event_handler(&self, handler: impl EventHandler + 'static) {
-        self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(handler));
+        self.subscribe(Subscription::new(), handler);
+    }
+
+    /// Registers a handler for the events that `subscription` names, from the next [`start`](Self::start) on.
+    pub fn subscribe(&self, subscription: Subscription, handler: impl EventHandler + 'static) {
+        let registered = Registered::new(subscription, handler);
+        self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner).push(registered);
     }
 
     /// Asks the run to end, from any thread, as often as one likes. Returns at once; [`start`](Self::start) returns when all is drained.
@@ -176,12 +181,11 @@ impl Controller {
         let writer = self.open_writer(&metrics, &health)?;
         let http = self.serve(&metrics, &health)?;
         let handlers = self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let content = if handlers.is_empty() { Content::Metadata } else { Content::Object };
         let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
         let dispatcher = Dispatcher::new(dispatch::Settings::default(), handlers, export, health.clone());
         let (informers, keeper) = (Vec::new(), None);
         let mut running = Running { informers, dispatcher, keeper, writer, health: health.clone(), _http: http };
-        let shared = Shared { metrics, health, content, gate: ListGate::new(config.max_concurrent_lists) };
+        let shared = Shared { metrics, health, gate: ListGate::new(config.max_concurrent_lists) };
         match self.start_informers(&mut running, memory, &shared) {
             Ok(()) => Ok(running),
             Err(error) => {
@@ -300,7 +304,11 @@ impl Controller {
             None => running.dispatcher.outlet(Arc::clone(&watch), metrics.clone()),
         };
         let outlet = outlet.map_err(refused)?;
-        let rest = RestListWatch::new(self.0.client.transport(), &watch.target, scope, shared.content);
+        let content = match running.dispatcher.interest_in(&watch.target.gvr) {
+            Some(Interest::Object) => Content::Object,
+            Some(Interest::Metadata) | None => Content::Metadata,
+        };
+        let rest = RestListWatch::new(self.0.client.transport(), &watch.target, scope, content);
         let interrupt = rest.interrupt();
         let context = Context {
             stop: self.0.stop.clone(),

@@ -2,17 +2,45 @@
 //!
 //! An informer makes [`MatchedEvent`]s and hands them to an [`Outlet`], without knowing who is behind it.
 
-use crate::api::{Identity, Object, ObjectRef, ResourceVersion, ToldId, Watch};
+use crate::api::{GroupVersionResource, Identity, Object, ObjectRef, ResourceVersion, StringMap, ToldId, Watch, WatchTarget};
+use serde::de::DeserializeOwned;
+use std::any::type_name;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// One change of one object, as one watch tells it.
+///
+/// Holds the object's bytes as the server sent them; only what stands in its metadata was looked at. Everything else is
+/// parsed when it is asked for, each time anew:
+///
+/// ```
+/// # use faro::api::{ObjectRef, Watch, WatchTarget};
+/// # use faro::event::{EventType, MatchedEvent};
+/// # use std::sync::Arc;
+/// # let json = br#"{"metadata":{"name":"web-0","namespace":"shop","uid":"u","resourceVersion":"7"},"status":{"phase":"Running"}}"#;
+/// # let watch = Arc::new(Watch::new(WatchTarget::all("v1/pods".parse()?), "cluster", None));
+/// # let event = MatchedEvent::new(EventType::Updated, watch, ObjectRef::scan(json)?.to_object());
+/// #[derive(serde::Deserialize)]
+/// struct Pod {
+///     status: Status,
+/// }
+/// #[derive(serde::Deserialize)]
+/// struct Status {
+///     phase: String,
+/// }
+///
+/// assert_eq!(format!("{} {} {}", event.event_type, event.gvr(), event.key()), "UPDATED v1/pods shop/web-0");
+/// assert_eq!(event.value()?["status"]["phase"], "Running");
+/// assert_eq!(event.object::<Pod>()?.status.phase, "Running");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct MatchedEvent {
     /// What happened.
     pub event_type: EventType,
-    /// The watch that tells it.
+    /// The watch that tells it; its [`target`](Watch::target) is the configuration entry that matched, see [`target`](Self::target).
     pub watch: Arc<Watch>,
     /// When Faro received the change.
     pub received: SystemTime,
@@ -20,7 +48,22 @@ pub struct MatchedEvent {
     pub initial: bool,
     /// Found by comparing a list with the store: states in between may have been missed.
     pub inferred: bool,
+    /// Only the object's metadata came: nobody asked for more, or it is one of `v1/secrets`, or a `DELETED` that was found by
+    /// comparison. [`raw`](Self::raw) then holds metadata and no spec, status or data.
+    pub metadata_only: bool,
     object: Object,
+}
+
+/// Why an event's object cannot be read as the type that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {gvr} {key} as {type_name}{hint}")]
+pub struct ObjectError {
+    gvr: String,
+    key: String,
+    type_name: &'static str,
+    hint: &'static str,
+    /// Says the place, as line and column of [`MatchedEvent::raw`].
+    source: serde_json::Error,
 }
 
 /// What happened to the object, as seen by one watch.
@@ -55,25 +98,104 @@ impl fmt::Display for EventType {
 }
 
 impl MatchedEvent {
-    /// An event that was told by the server, now.
+    /// An event that was told by the server, now, with the whole object.
     pub fn new(event_type: EventType, watch: Arc<Watch>, object: Object) -> Self {
-        Self { event_type, watch, received: SystemTime::now(), initial: false, inferred: false, object }
-    }
-
-    /// The object's metadata: name, namespace, uid, version, labels, annotations. For `DELETED` the last state known.
-    pub fn metadata(&self) -> ObjectRef<'_> {
-        self.object.as_ref()
-    }
-
-    /// The object as the server sent it: JSON, of metadata alone where nobody asked for more.
-    pub fn raw(&self) -> &[u8] {
-        self.object.as_ref().bytes()
+        let received = SystemTime::now();
+        Self { event_type, watch, received, initial: false, inferred: false, metadata_only: false, object }
     }
 
     /// The stable id of this event: `watch/uid/resourceVersion/eventType`.
     pub fn id(&self) -> String {
         let metadata = self.metadata();
         format!("{}/{}/{}/{}", self.watch.id, metadata.uid(), metadata.resource_version(), self.event_type)
+    }
+
+    /// The resource as text, as in `apps/v1/deployments`.
+    pub fn gvr(&self) -> &str {
+        &self.watch.gvr
+    }
+
+    /// The resource in its parts.
+    pub fn group_version_resource(&self) -> &GroupVersionResource {
+        &self.watch.target.gvr
+    }
+
+    /// The configuration entry that matched: resource, namespace and selectors of the watch that tells this event. Entries
+    /// that ask for the same are one watch; where several that differ match an object, each tells it in an event of its own.
+    pub fn target(&self) -> &WatchTarget {
+        &self.watch.target
+    }
+
+    /// `namespace/name`, or `name` for cluster-scoped objects.
+    pub fn key(&self) -> String {
+        let (namespace, name) = (self.namespace(), self.name());
+        if namespace.is_empty() { name.into_owned() } else { format!("{namespace}/{name}") }
+    }
+
+    /// `metadata.namespace`, empty for cluster-scoped objects.
+    pub fn namespace(&self) -> Cow<'_, str> {
+        self.metadata().namespace()
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> Cow<'_, str> {
+        self.metadata().name()
+    }
+
+    /// `metadata.uid`; empty for the few virtual kinds that have none.
+    pub fn uid(&self) -> Cow<'_, str> {
+        self.metadata().uid()
+    }
+
+    /// `metadata.resourceVersion`. For an inferred `DELETED` that of the last state known.
+    pub fn resource_version(&self) -> ResourceVersion {
+        self.metadata().resource_version()
+    }
+
+    /// `metadata.labels`.
+    pub fn labels(&self) -> StringMap<'_> {
+        self.metadata().labels()
+    }
+
+    /// `metadata.annotations`.
+    pub fn annotations(&self) -> StringMap<'_> {
+        self.metadata().annotations()
+    }
+
+    /// All that was read of the object's metadata. For `DELETED` the last state known.
+    pub fn metadata(&self) -> ObjectRef<'_> {
+        self.object.as_ref()
+    }
+
+    /// The object's bytes as the server sent them: JSON, and only its metadata where [`metadata_only`](Self::metadata_only)
+    /// says so. For `DELETED` the last state that the server sent. Objects from a list may come without `kind` and `apiVersion`.
+    pub fn raw(&self) -> &[u8] {
+        self.object.as_ref().bytes()
+    }
+
+    /// Parses the object into a JSON value, now.
+    ///
+    /// # Errors
+    ///
+    /// When what follows the metadata is no JSON, which no API server sends.
+    pub fn value(&self) -> Result<serde_json::Value, ObjectError> {
+        self.object()
+    }
+
+    /// Parses the object, now, into a type of `k8s_openapi` or one of your own, which may leave out what it does not need.
+    ///
+    /// # Errors
+    ///
+    /// When the object does not fit the type. The text names the object and the type; its source says what, and where in
+    /// [`raw`](Self::raw).
+    pub fn object<T: DeserializeOwned>(&self) -> Result<T, ObjectError> {
+        serde_json::from_slice(self.raw()).map_err(|source| ObjectError {
+            gvr: self.watch.gvr.clone(),
+            key: self.key(),
+            type_name: type_name::<T>(),
+            hint: if self.metadata_only { ", of which only metadata came" } else { "" },
+            source,
+        })
     }
 }
 
@@ -135,4 +257,56 @@ pub enum Mark {
     Listed(ResourceVersion),
     /// Everything up to this version has been told.
     Bookmark(ResourceVersion),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::chain;
+    use k8s_openapi::api::core::v1::Pod;
+
+    fn event(gvr: &str, json: &str) -> MatchedEvent {
+        let watch = Arc::new(Watch::new(WatchTarget::all(gvr.parse().unwrap()), "test", None));
+        MatchedEvent::new(EventType::Updated, watch, ObjectRef::scan(json.as_bytes()).unwrap().to_object())
+    }
+
+    const POD: &str = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web-0","namespace":"shop","uid":"u","resourceVersion":"7","labels":{"app":"web"},"annotations":{"a":"b"}},"spec":{"containers":[{"name":"c"}]}}"#;
+
+    #[test]
+    fn what_an_event_says_of_its_object_is_what_the_server_sent() {
+        let event = event("v1/pods", POD);
+        assert_eq!((event.gvr(), event.group_version_resource().resource()), ("v1/pods", "pods"));
+        assert_eq!((&*event.key(), &*event.namespace(), &*event.name(), &*event.uid()), ("shop/web-0", "shop", "web-0", "u"));
+        assert_eq!(event.resource_version().as_str(), "7");
+        assert_eq!((event.labels().get("app").as_deref(), event.annotations().get("a").as_deref()), (Some("web"), Some("b")));
+        assert_eq!((event.raw(), event.target()), (POD.as_bytes(), &WatchTarget::all("v1/pods".parse().unwrap())));
+        assert_eq!(event.id(), format!("{}/u/7/UPDATED", event.watch.id));
+        assert_eq!(event.value().unwrap()["spec"]["containers"][0]["name"], "c");
+        assert_eq!(event.object::<Pod>().unwrap().spec.unwrap().containers[0].name, "c");
+    }
+
+    #[test]
+    fn a_cluster_scoped_object_is_known_by_its_name_alone() {
+        assert_eq!(event("v1/nodes", r#"{"metadata":{"name":"n1","resourceVersion":"7"}}"#).key(), "n1");
+    }
+
+    #[test]
+    fn an_object_that_does_not_fit_is_named_with_the_place() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Wrong {
+            #[expect(dead_code, reason = "only the failure to read it counts")]
+            spec: u32,
+        }
+        let type_name = type_name::<Wrong>();
+        let mut event = event("v1/pods", POD);
+        let error = chain(&event.object::<Wrong>().unwrap_err());
+        let place = POD.find(r#"{"containers"#).unwrap();
+        assert_eq!(
+            error,
+            format!("cannot read v1/pods shop/web-0 as {type_name}: invalid type: map, expected u32 at line 1 column {place}")
+        );
+        event.metadata_only = true;
+        let error = event.object::<Wrong>().unwrap_err().to_string();
+        assert_eq!(error, format!("cannot read v1/pods shop/web-0 as {type_name}, of which only metadata came"));
+    }
 }

@@ -2,11 +2,12 @@
 
 use super::backlog::Backlog;
 use super::credit::{CREDITS_PER_WATCH, Gate, WAKE_WATCH};
-use super::handler::{EventHandler, Export};
+use super::handler::{Export, Interest};
 use super::lane::{LaneOutlet, Lanes, Way};
+use super::subscription::Registered;
 use super::tracker::{Accepted, Ledger};
 use super::worker::Worker;
-use crate::api::Watch;
+use crate::api::{GroupVersionResource, Watch};
 use crate::health::Health;
 use crate::lifecycle::Joined;
 use crate::metrics::WatchMetrics;
@@ -66,7 +67,7 @@ pub struct Drained {
 /// What all workers share.
 pub(super) struct Shared {
     pub(super) settings: Settings,
-    pub(super) handlers: Vec<Arc<dyn EventHandler>>,
+    handlers: Vec<Registered>,
     pub(super) export: Option<Arc<dyn Export>>,
     /// Disconnected when workers must end at once.
     pub(super) halt: Receiver<Infallible>,
@@ -114,13 +115,9 @@ const _: () = assert!(PARKED_PER_GVR < WAKE_WATCH && PARKED_PER_GVR >= LANES_MAX
 const HALT_LIMIT: Duration = Duration::from_millis(100);
 
 impl Dispatcher {
-    /// Hands every event to each of `handlers`, in this order, and then to `export`; without one, to nobody else.
-    pub fn new(
-        settings: Settings,
-        handlers: Vec<Arc<dyn EventHandler>>,
-        export: Option<Arc<dyn Export>>,
-        health: Health,
-    ) -> Self {
+    /// Hands every event to each of `handlers` that is registered for it, in this order, and then to `export`; without one, to
+    /// nobody else.
+    pub fn new(settings: Settings, handlers: Vec<Registered>, export: Option<Arc<dyn Export>>, health: Health) -> Self {
         let (halt_sender, halt) = bounded(0);
         let (running_sender, running) = bounded(0);
         let (halted, given_up) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -128,6 +125,13 @@ impl Dispatcher {
         let (routes, workers, ledgers) = (HashMap::new(), Vec::new(), Vec::new());
         let state = State { routes, workers, ledgers, halt: Some(halt_sender), running: (Some(running_sender), running) };
         Self { shared, state: Mutex::new(state) }
+    }
+
+    /// What the handlers need of the objects of `gvr`; `None` where none is called for any of them, so that it has no lanes and
+    /// the export, which needs metadata, is all there is. Of `v1/secrets` nothing but metadata is ever needed.
+    pub fn interest_in(&self, gvr: &GroupVersionResource) -> Option<Interest> {
+        let interest = self.shared.handlers.iter().filter_map(|handler| handler.interest_in(gvr)).max();
+        interest.map(|interest| if gvr.is_secrets() { Interest::Metadata } else { interest })
     }
 
     /// Makes the outlet of `watch`. The first one of a gvr starts its lanes; watches of one gvr share them.
@@ -167,7 +171,7 @@ impl Dispatcher {
         };
         let Route { way, gate } = match state.routes.get(&watch.gvr) {
             Some(route) => route.clone(),
-            None => self.open_route(&mut state, &watch.gvr, &running)?,
+            None => self.open_route(&mut state, &watch, &running)?,
         };
         let ledger = Arc::new(begin(Ledger::new(watch, metrics, gate)));
         state.ledgers.retain(|ledger| !ledger.is_closed() || ledger.unfinished() > 0);
@@ -175,25 +179,33 @@ impl Dispatcher {
         Ok(LaneOutlet::new(ledger, way))
     }
 
-    fn open_route(&self, state: &mut State, gvr: &str, running: &Sender<Infallible>) -> io::Result<Route> {
-        let way = if self.shared.handlers.is_empty() {
+    fn open_route(&self, state: &mut State, watch: &Watch, running: &Sender<Infallible>) -> io::Result<Route> {
+        let handlers = self.shared.handlers.iter().filter(|handler| handler.interest_in(&watch.target.gvr).is_some());
+        let handlers: Arc<[Registered]> = handlers.cloned().collect();
+        let way = if handlers.is_empty() {
             Way::Direct(self.shared.export.clone())
         } else {
-            Way::Lanes(self.start_lanes(state, gvr, running)?)
+            Way::Lanes(self.start_lanes(state, &watch.gvr, &handlers, running)?)
         };
         let route = Route { way, gate: Arc::default() };
-        state.routes.insert(gvr.to_owned(), route.clone());
+        state.routes.insert(watch.gvr.clone(), route.clone());
         Ok(route)
     }
 
     /// Each worker keeps a clone of `running` until it ends.
-    fn start_lanes(&self, state: &mut State, gvr: &str, running: &Sender<Infallible>) -> io::Result<Arc<Lanes>> {
+    fn start_lanes(
+        &self,
+        state: &mut State,
+        gvr: &str,
+        handlers: &Arc<[Registered]>,
+        running: &Sender<Infallible>,
+    ) -> io::Result<Arc<Lanes>> {
         let count = self.shared.settings.lanes_per_gvr.clamp(1, LANES_MAX);
         let (lanes, receivers) = Lanes::new(count);
         for (index, lane) in receivers.into_iter().enumerate() {
             let name = format!("lane-{gvr}-{index}");
             let pulse = self.shared.health.add_thread(&name);
-            let worker = Worker::new(Arc::clone(&self.shared), lane, PARKED_PER_GVR / count, pulse);
+            let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(handlers), lane, PARKED_PER_GVR / count, pulse);
             let running = running.clone();
             state.workers.push(Joined::spawn(name, move || {
                 worker.run();

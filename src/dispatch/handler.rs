@@ -3,6 +3,7 @@
 use super::Completion;
 use crate::event::MatchedEvent;
 use std::error::Error;
+use std::sync::Arc;
 
 /// Receives matched events.
 ///
@@ -15,10 +16,15 @@ use std::error::Error;
 /// **Repetition.** At least once: after a crash an event may arrive again, with the same [`id`](MatchedEvent::id). An event
 /// that the handler refuses (`Err`, or a panic, which is contained) is given to it again after a pause that doubles; the
 /// object's later events wait meanwhile, other objects go on. After [`Retry::attempts_max`](super::Retry::attempts_max)
-/// attempts the event is counted as failed, logged once with its id, and taken as accepted. With several handlers each gets
-/// the event in turn; one that accepted it is not asked again.
+/// attempts the event is counted as failed, logged once with its id, given to
+/// [`Subscription::on_gave_up`](super::Subscription::on_gave_up), and taken as accepted. With several handlers each gets the
+/// event in turn; one that accepted it is not asked again.
 ///
-/// **Time.** Return quickly: a slow handler holds back its lane, and when the lane is full, the watches of that resource.
+/// **Panics.** Faro sets no panic hook: the program's own prints each panic, so up to `attempts_max` times an event. A hook
+/// that stays silent about what Faro contains asks [`is_in_handler`](super::is_in_handler).
+///
+/// **Time.** Return quickly: a slow handler holds back its lane, and when the lane is full, the watches of that resource. A
+/// call longer than [`Settings::handler_warn_after`](super::Settings::handler_warn_after) is named in the log, while it lasts.
 /// After Faro was stopped and its grace has passed, a handler that has not returned is left alone.
 pub trait EventHandler: Send + Sync {
     /// Takes one event.
@@ -27,7 +33,32 @@ pub trait EventHandler: Send + Sync {
     ///
     /// When the event was not dealt with and should be given again. The text goes to the log.
     fn on_matched(&self, event: &MatchedEvent) -> Result<(), HandlerError>;
+
+    /// What this handler needs of each object. Where all handlers of a resource are content with metadata, nothing more is
+    /// asked of the server. Asked once, when the handler is registered. Defaults to the whole object.
+    fn interest(&self) -> Interest {
+        Interest::Object
+    }
 }
+
+/// What a handler needs of each object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Interest {
+    /// Name, namespace, uid, version, labels, annotations and what else stands in `metadata`.
+    Metadata,
+    /// All of it. Of `v1/secrets` there is never more than metadata.
+    Object,
+}
+
+/// Makes a handler of a closure that needs [`Interest::Metadata`] only.
+pub fn metadata_only<F>(handler: F) -> impl EventHandler + use<F>
+where
+    F: Fn(&MatchedEvent) -> Result<(), HandlerError> + Send + Sync,
+{
+    MetadataOnly(handler)
+}
+
+struct MetadataOnly<F>(F);
 
 /// Why a handler refuses an event: any error, whose chain is logged when it gives up.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
@@ -38,6 +69,29 @@ where
 {
     fn on_matched(&self, event: &MatchedEvent) -> Result<(), HandlerError> {
         self(event)
+    }
+}
+
+impl<H: EventHandler + ?Sized> EventHandler for Arc<H> {
+    fn on_matched(&self, event: &MatchedEvent) -> Result<(), HandlerError> {
+        (**self).on_matched(event)
+    }
+
+    fn interest(&self) -> Interest {
+        (**self).interest()
+    }
+}
+
+impl<F> EventHandler for MetadataOnly<F>
+where
+    F: Fn(&MatchedEvent) -> Result<(), HandlerError> + Send + Sync,
+{
+    fn on_matched(&self, event: &MatchedEvent) -> Result<(), HandlerError> {
+        (self.0)(event)
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Metadata
     }
 }
 

@@ -21,6 +21,7 @@ mod dispatcher;
 mod handler;
 mod lane;
 mod parking;
+mod subscription;
 mod tracker;
 mod worker;
 
@@ -30,6 +31,7 @@ pub(crate) mod tests;
 pub use backlog::{Backlog, CHANGES_DUE, CHANGES_WAITING_MAX};
 pub use credit::{CREDITS_PER_GVR, CREDITS_PER_WATCH, IN_FLIGHT_BYTES_PER_GVR};
 pub use dispatcher::{Dispatcher, Drained, Retry, Settings};
-pub use handler::{EventHandler, Export, HandlerError};
+pub use handler::{EventHandler, Export, HandlerError, Interest, metadata_only};
 pub use lane::LaneOutlet;
+pub use subscription::{Registered, Subscription};
 pub use tracker::{Accepted, Completion, Ledger, Progress};

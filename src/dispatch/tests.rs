@@ -49,11 +49,11 @@ fn send(outlet: &mut LaneOutlet, event: MatchedEvent) {
     outlet.send(event);
 }
 
-fn handler(body: impl Fn(&MatchedEvent) -> Result<(), HandlerError> + Send + Sync + 'static) -> Arc<dyn EventHandler> {
-    Arc::new(body)
+fn handler(body: impl Fn(&MatchedEvent) -> Result<(), HandlerError> + Send + Sync + 'static) -> Registered {
+    Registered::new(Subscription::new(), body)
 }
 
-fn dispatcher(retry_pause: Duration, handlers: Vec<Arc<dyn EventHandler>>) -> Dispatcher {
+fn dispatcher(retry_pause: Duration, handlers: Vec<Registered>) -> Dispatcher {
     let retry = Retry { pause_first: retry_pause, pause_max: retry_pause, ..Retry::default() };
     Dispatcher::new(Settings { retry, lanes_per_gvr: 4 }, handlers, None, Health::default())
 }
@@ -64,7 +64,7 @@ fn name_and_version(event: &MatchedEvent) -> (String, u64) {
 }
 
 /// A handler that reports each call, and returns only when told to.
-fn held() -> (Arc<dyn EventHandler>, Receiver<String>, Sender<()>) {
+fn held() -> (Registered, Receiver<String>, Sender<()>) {
     let (called, calls) = bounded(1024);
     let (release, released) = bounded::<()>(1024);
     let held = handler(move |event| {
@@ -79,7 +79,7 @@ fn held() -> (Arc<dyn EventHandler>, Receiver<String>, Sender<()>) {
 type Seen = Arc<Mutex<HashMap<String, Vec<u64>>>>;
 
 /// Fails or panics about every third time; takes what it accepts into `seen`.
-fn flaky(seed: u64, seen: Seen) -> Arc<dyn EventHandler> {
+fn flaky(seed: u64, seen: Seen) -> Registered {
     let random = Mutex::new(fastrand::Rng::with_seed(seed));
     handler(move |event| {
         let roll = random.lock().unwrap().u8(..12);

@@ -5,8 +5,8 @@
 
 use super::Completion;
 use super::dispatcher::Shared;
-use super::handler::EventHandler;
 use super::parking::Parking;
+use super::subscription::Registered;
 use crate::chain::chain;
 use crate::event::MatchedEvent;
 use crate::health::Pulse;
@@ -36,6 +36,8 @@ impl Work {
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
+    /// Those that are registered for the gvr of this lane.
+    handlers: Arc<[Registered]>,
     lane: Receiver<Work>,
     /// The lane was closed and is empty.
     closed: bool,
@@ -45,8 +47,14 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, lane: Receiver<Work>, parking_room: usize, pulse: Pulse) -> Self {
-        Self { shared, lane, closed: false, parking: Parking::new(parking_room), pulse }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        handlers: Arc<[Registered]>,
+        lane: Receiver<Work>,
+        parking_room: usize,
+        pulse: Pulse,
+    ) -> Self {
+        Self { shared, handlers, lane, closed: false, parking: Parking::new(parking_room), pulse }
     }
 
     /// Works until the end.
@@ -129,8 +137,12 @@ impl Worker {
 
     /// Gives `work` to the handlers that have not accepted it, then to the export.
     fn attempt(&mut self, mut work: Work) -> Outcome {
-        while let Some(handler) = self.shared.handlers.get(work.handler) {
-            match call(handler.as_ref(), &work) {
+        while let Some(handler) = self.handlers.get(work.handler) {
+            if !handler.wants(&work.event) {
+                work.handler += 1;
+                continue;
+            }
+            match call(handler, &work) {
                 Ok(()) => (work.handler, work.failures) = (work.handler + 1, 0),
                 Err(cause) => {
                     work.failures += 1;
@@ -171,9 +183,9 @@ enum Outcome {
 }
 
 /// Calls one handler; a panic is a failure like any other.
-fn call(handler: &dyn EventHandler, work: &Work) -> Result<(), String> {
+fn call(handler: &Registered, work: &Work) -> Result<(), String> {
     let begin = Instant::now();
-    let handled = match catch_unwind(AssertUnwindSafe(|| handler.on_matched(&work.event))) {
+    let handled = match catch_unwind(AssertUnwindSafe(|| handler.call(&work.event))) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(chain(error.as_ref())),
         Err(panic) => Err(format!("panic: {}", panic_text(panic.as_ref()))),

@@ -200,7 +200,7 @@ mod tests {
                         .kind()
                 };
                 assert_eq!(attempt(true), ErrorKind::StorageFull, "{failing:?}");
-                assert_eq!(disk.paths(), [path.clone()], "{failing:?}");
+                assert_eq!(disk.paths(), std::slice::from_ref(&path), "{failing:?}");
                 disk.set_plan(everything);
                 assert_eq!(attempt(false), ErrorKind::Interrupted);
                 assert_eq!(disk.paths(), [path]);

@@ -145,8 +145,7 @@ mod tests {
     }
 
     fn tidy(disk: &MemoryDisk, compress: Compression, total_bytes: Option<u64>, touch: Touch) -> io::Result<()> {
-        let mut retain = RetainConfig::default();
-        retain.total_bytes = total_bytes;
+        let retain = RetainConfig { total_bytes, ..RetainConfig::default() };
         let work = Work { pulse: Pulse::default(), go_on: &|| true };
         let folder = Folder { layer: disk, path: Path::new(FOLDER), kind: FileKind::Events };
         folder.tidy(&Keeping { compress, retain }, touch, SystemTime::UNIX_EPOCH, &work)
@@ -215,8 +214,7 @@ mod tests {
         disk.put(&Path::new(FOLDER).join(name(1).to_string()), b"");
         tidy(&disk, Compression::None, None, Touch::All).unwrap();
         assert_eq!(left(&disk), "0 2 3");
-        let mut retain = RetainConfig::default();
-        retain.max_age = Some(Duration::from_secs(60));
+        let retain = RetainConfig { max_age: Some(Duration::from_secs(60)), ..RetainConfig::default() };
         let keeping = Keeping { retain, ..Keeping::default() };
         let work = Work { pulse: Pulse::default(), go_on: &|| true };
         let folder = Folder { layer: &disk, path: Path::new(FOLDER), kind: FileKind::Events };

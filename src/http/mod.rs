@@ -8,6 +8,9 @@
 //! | `/ready?strict=1` | 503 also while any watch is not synced |
 //! | `/` | these paths |
 //!
+//! Of this thread itself no answer can tell: when it hangs a probe gets none in its time, when it is dead the connection is
+//! refused, and a prober takes both for a failure.
+//!
 //! # Why `tiny_http` does not hold the sockets
 //!
 //! `tiny_http` writes the answers, and its `Server` is not used. Exposed to a network, that server can be killed by

@@ -86,7 +86,8 @@ impl Handover {
     }
 
     /// Hands over an event. The caller has waited for credit.
-    pub(super) fn send(&mut self, event: MatchedEvent) {
+    pub(super) fn send(&mut self, mut event: MatchedEvent) {
+        event.metadata_only |= self.context.content_is_metadata;
         self.context.metrics.event(event.event_type, event.inferred, event.received);
         self.outlet.send(event);
     }
@@ -105,7 +106,7 @@ impl Handover {
     pub(super) fn send_gone(&mut self, object: Object) {
         self.context.metrics.tracked_changed(-1);
         let mut event = MatchedEvent::new(EventType::Deleted, Arc::clone(&self.watch), object);
-        event.inferred = true;
+        (event.inferred, event.metadata_only) = (true, true);
         self.send(event);
     }
 

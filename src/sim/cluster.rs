@@ -244,7 +244,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// When something else took the port meanwhile.
+    /// When the system has no more threads or descriptors.
     pub fn up(&self) -> io::Result<()> {
         self.server.up()
     }

@@ -41,6 +41,8 @@ pub(super) struct Site {
 pub(super) struct Server {
     address: SocketAddr,
     site: Arc<Site>,
+    /// Bound as long as the server lives, so that nobody else gets the port while it does not listen.
+    listener: TcpListener,
     listening: Mutex<Option<Listening>>,
 }
 
@@ -77,8 +79,8 @@ impl Server {
     pub(super) fn start(site: Site) -> io::Result<Self> {
         let listener = bind()?;
         let address = listener.local_addr()?;
-        let server = Self { address, site: Arc::new(site), listening: Mutex::new(None) };
-        *server.lock() = Some(server.listen(listener)?);
+        let server = Self { address, site: Arc::new(site), listener, listening: Mutex::new(None) };
+        *server.lock() = Some(server.listen()?);
         Ok(server)
     }
 
@@ -97,6 +99,8 @@ impl Server {
         // Wakes the acceptor, which sees the stop.
         drop(TcpStream::connect(self.address));
         drop(listening.acceptor);
+        // Linux stops listening and keeps the port (`inet_shutdown`, `tcp_disconnect`).
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         let deadline = Instant::now() + CLOSE_LIMIT;
         let open: Vec<_> = lock(&listening.connections).open.drain().collect();
         for (_, open) in &open {
@@ -112,11 +116,12 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When something else took the port meanwhile.
+    /// When the system has no more threads or descriptors.
     pub(super) fn up(&self) -> io::Result<()> {
         let mut listening = self.lock();
         if listening.is_none() {
-            *listening = Some(self.listen(TcpListener::bind(self.address)?)?);
+            rustix::net::listen(&self.listener, BACKLOG)?;
+            *listening = Some(self.listen()?);
         }
         Ok(())
     }
@@ -135,7 +140,8 @@ impl Server {
         self.lock().as_ref().map_or(0, |listening| lock(&listening.connections).open.len())
     }
 
-    fn listen(&self, listener: TcpListener) -> io::Result<Listening> {
+    fn listen(&self) -> io::Result<Listening> {
+        let listener = self.listener.try_clone()?;
         let (stop, connections) = (Stop::new(), Arc::default());
         let (site, stopped, accepted) = (Arc::clone(&self.site), stop.clone(), Arc::clone(&connections));
         let acceptor = Joined::spawn("sim-accept", move || accept(&listener, &site, &stopped, &accepted))?;
@@ -209,6 +215,9 @@ const CONNECTIONS_MAX: usize = 4096;
 
 /// How long closing waits for threads that still work on an answer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// As the standard library has it.
+const BACKLOG: i32 = 128;
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 

@@ -94,8 +94,7 @@ impl World {
     }
 
     fn begin(&self, disk: &MemoryDisk) -> Result<(EventsFile, Arc<Positions>), Killed> {
-        let mut rotate = RotateConfig::default();
-        rotate.max_bytes = LINES_PER_FILE * line(10).len() as u64;
+        let rotate = RotateConfig { max_bytes: LINES_PER_FILE * line(10).len() as u64, ..RotateConfig::default() };
         let positions = Arc::new(Positions::new(true));
         let layer = Arc::new(disk.clone());
         let cleared = remove_leftovers(disk, Path::new(FOLDER));
@@ -113,8 +112,7 @@ impl World {
         }
         self.state = state;
         let first = FileName::parse(&self.state.place.file).expect("a place names a file of ours");
-        let mut retain = RetainConfig::default();
-        retain.total_bytes = None;
+        let retain = RetainConfig { total_bytes: None, ..RetainConfig::default() };
         let tidied = tidy_before(disk, Path::new(FOLDER), &Keeping { compress: self.compression, retain }, first);
         // What fails passingly is done in the next pass.
         if tidied.is_err() && disk.is_dead() { Err(Killed) } else { Ok(()) }

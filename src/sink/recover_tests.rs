@@ -4,6 +4,7 @@ use super::ToldLine;
 use super::recover::recover_on;
 use crate::api::FilePosition;
 use crate::event::EventType;
+use crate::files::Layer;
 use crate::files::memory::{MemoryDisk, Step, everything};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -44,26 +45,26 @@ fn recover(disk: &MemoryDisk, since: Option<&FilePosition>) -> (Option<FilePosit
 }
 
 /// Reads back twice: the second pass finds nothing to cut.
-fn check(files: &[(&str, &str)], since: FilePosition, end: Option<FilePosition>, versions: impl IntoIterator<Item = u64>) {
+fn check(files: &[(&str, &str)], since: &FilePosition, end: Option<&FilePosition>, versions: impl IntoIterator<Item = u64>) {
     let disk = disk(files);
-    let expected = (end, versions.into_iter().collect());
-    assert_eq!(recover(&disk, Some(&since)), expected, "{files:?} since {since}");
+    let expected = (end.cloned(), versions.into_iter().collect());
+    assert_eq!(recover(&disk, Some(since)), expected, "{files:?} since {since}");
     disk.paths().iter().for_each(|path| assert!(disk.is_synced(path)));
     disk.set_plan(|step| if step == Step::Cut { Err(ErrorKind::PermissionDenied.into()) } else { everything(step) });
-    assert_eq!(recover(&disk, Some(&since)), expected, "{files:?} since {since}, again");
+    assert_eq!(recover(&disk, Some(since)), expected, "{files:?} since {since}, again");
 }
 
 #[test]
 fn every_line_past_the_place_is_told_in_the_order_of_the_files() {
     let files = [(FIRST, &*lines(0..3)), (SECOND, &*lines(3..5)), (THIRD, &*lines(5..6))];
     let end = Some(place(THIRD, line(5).len()));
-    check(&files, FilePosition::default(), end.clone(), 0..6);
-    check(&files, place(FIRST, 0), end.clone(), 0..6);
-    check(&files, place(FIRST, lines(0..2).len()), end.clone(), 2..6);
-    check(&files, place(SECOND, lines(3..5).len()), end.clone(), 5..6);
-    check(&files, place(THIRD, line(5).len()), end, []);
-    check(&[], place(FIRST, 0), None, []);
-    check(&[("notes.txt", "mine"), ("events-20251110-143302.json.tmp", "half")], place(FIRST, 0), None, []);
+    check(&files, &FilePosition::default(), end.as_ref(), 0..6);
+    check(&files, &place(FIRST, 0), end.as_ref(), 0..6);
+    check(&files, &place(FIRST, lines(0..2).len()), end.as_ref(), 2..6);
+    check(&files, &place(SECOND, lines(3..5).len()), end.as_ref(), 5..6);
+    check(&files, &place(THIRD, line(5).len()), end.as_ref(), []);
+    check(&[], &place(FIRST, 0), None, []);
+    check(&[("notes.txt", "mine"), ("events-20251110-143302.json.tmp", "half")], &place(FIRST, 0), None, []);
 }
 
 #[test]
@@ -72,8 +73,8 @@ fn a_torn_end_is_cut_wherever_it_was_torn() {
     let torn = lines(0..3);
     for cut in whole.len()..torn.len() {
         let end = Some(place(SECOND, whole.len()));
-        check(&[(SECOND, &torn[..cut])], place(SECOND, 0), end.clone(), 0..2);
-        check(&[(FIRST, &torn[..cut]), (SECOND, &whole)], place(FIRST, 0), end, [0, 1, 0, 1]);
+        check(&[(SECOND, &torn[..cut])], &place(SECOND, 0), end.as_ref(), 0..2);
+        check(&[(FIRST, &torn[..cut]), (SECOND, &whole)], &place(FIRST, 0), end.as_ref(), [0, 1, 0, 1]);
     }
 }
 
@@ -82,35 +83,35 @@ fn what_is_no_line_of_ours_is_cut_with_all_that_comes_after_it() {
     let end = Some(place(SECOND, lines(0..2).len()));
     let long = "x".repeat(40 * 1024 * 1024);
     for wrong in ["\0\0\0\0\0\0", "\0\0\0\n", "\n", "{}\n", "{\"eventType\":\"ADDED\"}\n", "\u{fffd}\n", &long] {
-        check(&[(SECOND, &(lines(0..2) + wrong))], place(SECOND, 0), end.clone(), 0..2);
-        check(&[(SECOND, &(lines(0..2) + wrong + &line(3)))], place(SECOND, line(0).len()), end.clone(), 1..2);
+        check(&[(SECOND, &(lines(0..2) + wrong))], &place(SECOND, 0), end.as_ref(), 0..2);
+        check(&[(SECOND, &(lines(0..2) + wrong + &line(3)))], &place(SECOND, line(0).len()), end.as_ref(), 1..2);
     }
     // A page that was lost in the middle: what comes after it was not synced either.
     let mut blank = lines(0..5).into_bytes();
     blank[line(0).len() + 10..line(0).len() + 20].fill(0);
-    check(&[(SECOND, std::str::from_utf8(&blank).unwrap())], place(SECOND, 0), Some(place(SECOND, line(0).len())), 0..1);
+    check(&[(SECOND, std::str::from_utf8(&blank).unwrap())], &place(SECOND, 0), Some(&place(SECOND, line(0).len())), 0..1);
 }
 
 #[test]
 fn a_line_of_any_allowed_length_is_read() {
     let long = line(7).replace("\"gvr\"", &format!("\"more\":\"{}\",\"gvr\"", "x".repeat(17 * 1024 * 1024)));
     let content = lines(0..2) + &long + &line(8);
-    check(&[(SECOND, &content)], place(SECOND, 0), Some(place(SECOND, content.len())), [0, 1, 7, 8]);
+    check(&[(SECOND, &content)], &place(SECOND, 0), Some(&place(SECOND, content.len())), [0, 1, 7, 8]);
 }
 
 #[test]
 fn a_file_that_is_missing_or_shorter_than_its_place_has_nothing_to_tell() {
-    check(&[(SECOND, &lines(0..2))], place(FIRST, 700), Some(place(SECOND, lines(0..2).len())), 0..2);
-    check(&[(FIRST, &line(0))], place(FIRST, 7000), Some(place(FIRST, line(0).len())), []);
-    check(&[(FIRST, &line(0)), (SECOND, &line(1))], place(FIRST, 7000), Some(place(SECOND, line(1).len())), 1..2);
-    check(&[(FIRST, &line(0))], place(SECOND, 10), Some(place(FIRST, line(0).len())), []);
+    check(&[(SECOND, &lines(0..2))], &place(FIRST, 700), Some(&place(SECOND, lines(0..2).len())), 0..2);
+    check(&[(FIRST, &line(0))], &place(FIRST, 7000), Some(&place(FIRST, line(0).len())), []);
+    check(&[(FIRST, &line(0)), (SECOND, &line(1))], &place(FIRST, 7000), Some(&place(SECOND, line(1).len())), 1..2);
+    check(&[(FIRST, &line(0))], &place(SECOND, 10), Some(&place(FIRST, line(0).len())), []);
 }
 
 #[test]
 fn what_is_compressed_was_committed() {
     let gz = "events-20251110-143301.json.gz";
-    check(&[(gz, "binary")], place(FIRST, 0), Some(place(gz, 6)), []);
-    check(&[(gz, "binary"), (SECOND, &line(1))], place(FIRST, 0), Some(place(SECOND, line(1).len())), 1..2);
+    check(&[(gz, "binary")], &place(FIRST, 0), Some(&place(gz, 6)), []);
+    check(&[(gz, "binary"), (SECOND, &line(1))], &place(FIRST, 0), Some(&place(SECOND, line(1).len())), 1..2);
 }
 
 #[test]
@@ -127,7 +128,6 @@ fn without_a_place_only_the_newest_torn_line_is_cut_and_nothing_told() {
 #[test]
 fn a_file_that_another_process_writes_is_left_alone() {
     let disk = disk(&[(FIRST, &line(0))]);
-    use crate::files::Layer;
     let mut open = disk.create(&Path::new("memory").join(SECOND)).unwrap();
     open.write(b"{\"half").unwrap();
     assert_eq!(recover(&disk, Some(&place(FIRST, 0))), (Some(place(FIRST, line(0).len())), vec![0]));

@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Closes files before they grow beyond `max_bytes`, at any age.
 fn by_size(max_bytes: u64) -> RotateConfig {
-    let mut rotate = RotateConfig::default();
-    (rotate.max_bytes, rotate.max_age) = (max_bytes, None);
-    rotate
+    RotateConfig { max_bytes, max_age: None }
 }
 
 fn bench(disk: &MemoryDisk, rotate: RotateConfig) -> Bench {
@@ -80,8 +78,7 @@ fn a_line_longer_than_a_file_may_be_gets_one_of_its_own() {
 #[test]
 fn an_old_file_is_closed_though_nothing_more_comes_and_an_empty_one_is_kept() {
     let disk = MemoryDisk::default();
-    let mut rotate = RotateConfig::default();
-    rotate.max_age = Some(Duration::from_millis(1));
+    let rotate = RotateConfig { max_age: Some(Duration::from_millis(1)), ..RotateConfig::default() };
     let mut bench = bench(&disk, rotate);
     let first = bench.writer.path().unwrap();
     bench.export(0);
@@ -115,12 +112,12 @@ fn a_folder_whose_names_cannot_be_synced_does_not_fill_with_files() {
     let disk = MemoryDisk::default();
     let mut bench = bench(&disk, by_size(line_bytes()));
     let mut failures = 100;
-    disk.set_plan(move |step| match step {
-        Step::SyncFolder if failures > 0 => {
+    disk.set_plan(move |step| {
+        if step == Step::SyncFolder && failures > 0 {
             failures -= 1;
-            Err(full())
+            return Err(full());
         }
-        step => everything(step),
+        everything(step)
     });
     (0..3).for_each(|version| bench.export(version));
     assert!(bench.writer.stop(Instant::now() + DEADLINE));
@@ -162,11 +159,13 @@ fn a_disk_whose_syncs_fail_at_random_loses_and_doubles_nothing() {
         let mut random = fastrand::Rng::with_seed(seed);
         let disk = MemoryDisk::default();
         let mut bench = bench(&disk, by_size(7 * line_bytes()));
-        disk.set_plan(move |step| match step {
-            Step::Read => Ok(0),
-            Step::Write { offered, .. } if random.bool() => Ok(random.usize(1..=offered)),
-            step if random.u8(..4) > 0 => everything(step),
-            _ => Err(ErrorKind::Other.into()),
+        disk.set_plan(move |step| {
+            if let Step::Write { offered, .. } = step
+                && random.bool()
+            {
+                return Ok(random.usize(1..=offered));
+            }
+            if step == Step::Read || random.u8(..4) > 0 { everything(step) } else { Err(ErrorKind::Other.into()) }
         });
         for version in 0..100 {
             bench.export(version);
@@ -181,9 +180,9 @@ fn a_disk_whose_syncs_fail_at_random_loses_and_doubles_nothing() {
 
 #[test]
 fn lines_that_can_neither_be_synced_nor_read_back_end_the_sink() {
-    let read_fails: fn(Step) -> io::Result<usize> = |step| match step {
-        Step::Sync | Step::Read => Err(io::Error::from_raw_os_error(5)),
-        step => everything(step),
+    let read_fails = |step| {
+        let is_failing = step == Step::Sync || step == Step::Read;
+        if is_failing { Err(io::Error::from_raw_os_error(5)) } else { everything(step) }
     };
     let disk = MemoryDisk::default();
     let mut bench = bench(&disk, by_size(20 * line_bytes()));

@@ -9,7 +9,7 @@ use crate::dispatch::{Export, Ledger};
 use crate::event::MatchedEvent;
 use crate::files::memory::{MemoryDisk, Step, everything};
 use crate::files::{FileName, Keeping, Layer};
-use crate::health::Health;
+use crate::health::{Health, STUCK_AFTER, ThreadFailure};
 use crate::lifecycle::Stop;
 use crate::metrics::Metrics;
 use std::io::{self, ErrorKind, Write};
@@ -282,4 +282,41 @@ fn a_folder_that_cannot_be_written_is_an_error_at_start_with_its_cure() {
         )
     );
     assert!(std::error::Error::source(&error).is_some());
+}
+
+/// Standard output whose every write does as it is told.
+struct Told<F>(F);
+
+impl<F: FnMut()> Write for Told<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (self.0)();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_panics_is_dead_and_one_that_waits_for_its_reader_is_not_stuck() {
+    let on = |write: Box<dyn Write + Send>| Bench::with(None, RotateConfig::default(), Some(write));
+    let mut bench = on(Box::new(Told(|| panic!("injected"))));
+    bench.export(1);
+    bench.wait_until(|bench| !bench.health.liveness().alive);
+    let failing = bench.health.liveness().failing;
+    assert_eq!((failing[0].thread.as_str(), failing[0].failure), ("json-writer", ThreadFailure::Dead));
+
+    let (entered, hangs) = crossbeam_channel::bounded(1);
+    let (release, released) = crossbeam_channel::bounded::<()>(0);
+    let mut bench = on(Box::new(Told(move || {
+        entered.send(()).unwrap();
+        // Closed when the test lets go.
+        released.recv().unwrap_err();
+    })));
+    bench.export(1);
+    hangs.recv_timeout(DEADLINE).unwrap();
+    assert!(bench.health.liveness_at(Instant::now() + 2 * STUCK_AFTER).alive);
+    drop(release);
+    bench.wait_until(|bench| bench.ledger.unfinished() == 0);
 }

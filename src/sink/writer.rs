@@ -271,7 +271,10 @@ impl Writing {
         let mut batch = Batch::default();
         let is_clean = loop {
             let due = self.outputs.iter().find_map(Output::due);
-            let written = match self.shared.buffer.take(&mut batch, due) {
+            self.pulse.waiting();
+            let order = self.shared.buffer.take(&mut batch, due);
+            self.pulse.working();
+            let written = match order {
                 Order::Write => {
                     let written = self.write(&mut batch);
                     self.shared.buffer.gather();
@@ -329,8 +332,16 @@ impl Writing {
         first
     }
 
-    /// Does `work` on each output until it succeeds. Returns false when time is up, or nothing more can be written.
-    fn persist(&mut self, mut work: impl FnMut(&mut Output) -> Result<(), Fault>) -> bool {
+    /// Does `work` on each output until it succeeds. Returns false when time is up, or nothing more can be written. Meanwhile the
+    /// thread waits for the disk.
+    fn persist(&mut self, work: impl FnMut(&mut Output) -> Result<(), Fault>) -> bool {
+        self.pulse.waiting();
+        let persisted = self.persist_all(work);
+        self.pulse.working();
+        persisted
+    }
+
+    fn persist_all(&mut self, mut work: impl FnMut(&mut Output) -> Result<(), Fault>) -> bool {
         let mut index = 0;
         while index < self.outputs.len() {
             match self.persist_one(index, &mut work) {

@@ -48,6 +48,7 @@ fn kubectl_finds_the_simulated_cluster_as_it_finds_any_other() {
     let kubectl = Kubectl { cluster: &cluster, cache: tempfile::tempdir().unwrap() };
     discovers(&kubectl);
     changes(&kubectl);
+    creates(&kubectl);
     watches(&kubectl);
 }
 
@@ -76,6 +77,27 @@ fn changes(kubectl: &Kubectl<'_>) {
     kubectl.check(&["delete", "configmap", "colours"], "configmap \"colours\" deleted");
     let gone = kubectl.output(&["get", "configmap", "colours"]);
     assert!(String::from_utf8_lossy(&gone.stderr).contains("NotFound"), "{gone:?}");
+}
+
+/// Files go as JSON. `kubectl create configmap` and its like, which take no file, go as protobuf, and are refused in so many words.
+fn creates(kubectl: &Kubectl<'_>) {
+    let path = kubectl.cache.path().join("pod.yaml");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web, image: web}]}\n";
+    fs::write(&path, pod).unwrap();
+    let file = path.to_str().unwrap();
+    kubectl.check(&["create", "-f", file], "pod/web created");
+    kubectl.check(&["replace", "-f", file], "pod/web replaced");
+    kubectl.check(&["annotate", "pod", "web", "owner=me"], "pod/web annotated");
+    kubectl.check(&["patch", "pod", "web", "-p", r#"{"metadata":{"labels":{"tier":"front"}}}"#], "pod/web patched");
+    kubectl.check(&["run", "shell", "--image=shell"], "pod/shell created");
+    let told = kubectl.says(&["get", "pods", "-L", "tier"]);
+    let words: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words[0], ["NAME", "AGE", "TIER"], "{told}");
+    assert_eq!((words[1][0], words[2][0], words[2][2]), ("shell", "web", "front"), "{told}");
+    kubectl.check(&["describe", "pod", "web"], "owner: me");
+    kubectl.check(&["delete", "-f", file], "pod \"web\" deleted");
+    let refused = kubectl.output(&["create", "configmap", "colours", "--from-literal=sky=blue"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("accepted media types include: application/json"), "{refused:?}");
 }
 
 fn watches(kubectl: &Kubectl<'_>) {

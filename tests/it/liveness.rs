@@ -3,7 +3,7 @@
 use crate::support::wait::{eventually, eventually_some};
 use faro::api::{Scope, Watch, WatchTarget};
 use faro::client::{Content, RestListWatch};
-use faro::dispatch::{Completion, Dispatcher, EventHandler, Export, HandlerError, Settings};
+use faro::dispatch::{Completion, Dispatcher, Export, HandlerError, Registered, Settings, Subscription};
 use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
 use faro::health::Health;
 use faro::http::{HttpServer, HttpSettings};
@@ -146,7 +146,7 @@ fn lane_that_panics_is_named_at_once() {
     let endpoints = Endpoints::start();
     let export = Arc::new(PanickingExport) as Arc<dyn Export>;
     let handler = |_: &MatchedEvent| -> Result<(), HandlerError> { Ok(()) };
-    let handlers = vec![Arc::new(handler) as Arc<dyn EventHandler>];
+    let handlers = vec![Registered::new(Subscription::new(), handler)];
     let dispatcher = Dispatcher::new(Settings::default(), handlers, Some(export), endpoints.health.clone());
     let watch = config_maps();
     let mut outlet = dispatcher.outlet(Arc::clone(&watch), Metrics::default().watch(&watch)).unwrap();

@@ -2,6 +2,7 @@
 
 use crate::daemon::{Daemon, Setup};
 use crate::wait::{SOON, eventually, pause};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// When to kill.
@@ -21,18 +22,40 @@ pub(crate) struct Killed {
     pub(crate) early: usize,
     /// How often it could not start, because the server was away or refused, and was started again.
     pub(crate) failed_starts: usize,
-    /// When it first said that it is ready.
-    pub(crate) first_ready: Option<Duration>,
+    /// From when until when it was ready, life by life.
+    ready: Vec<RangeInclusive<Duration>>,
+    /// When its state was first known to be of a time after it was ready, life by life.
+    settled: Vec<Duration>,
     /// The longest time that passed between a start and its being ready, or being killed before that.
     pub(crate) slowest_start: Duration,
 }
+
+impl Killed {
+    /// Until when its first list may be under way: only when its state has what that told does it go on from there.
+    pub(crate) fn beginning(&self) -> Duration {
+        let ready = || self.ready.first().map(|ready| *ready.start() + LATE);
+        self.settled.first().copied().or_else(ready).unwrap_or_default()
+    }
+
+    /// The writes that it may not have heard of before the server forgot them at one time, until it answered again at another.
+    pub(crate) fn forgotten(&self, lost: Duration, back: Duration) -> RangeInclusive<Duration> {
+        let heard = self.ready.iter().filter(|ready| *ready.start() < lost).map(|ready| (*ready.end()).min(lost)).max();
+        let settled = self.settled.iter().find(|settled| **settled > back + LATE);
+        heard.unwrap_or_default().saturating_sub(LATE)..=settled.copied().unwrap_or(Duration::MAX)
+    }
+}
+
+/// A daemon that is ready has told of everything older; and has noticed by then that its version is gone.
+const LATE: Duration = Duration::from_secs(3);
 
 /// A daemon that is started again whenever it ends.
 pub(crate) struct Kept {
     setup: Setup,
     daemon: Option<Daemon>,
     began: Instant,
-    is_ready: bool,
+    /// Since when it is ready.
+    ready: Option<Instant>,
+    is_settled: bool,
     started: Instant,
     pub(crate) killed: Killed,
 }
@@ -71,7 +94,7 @@ impl Kept {
     /// Starts it; times are counted from `began`.
     pub(crate) fn start(setup: Setup, began: Instant) -> Self {
         let daemon = Some(setup.clone().start());
-        Self { setup, daemon, began, is_ready: false, started: Instant::now(), killed: Killed::default() }
+        Self { setup, daemon, began, ready: None, is_settled: false, started: Instant::now(), killed: Killed::default() }
     }
 
     /// Lets it run until `end`, or a little longer; starts it again where it could not start.
@@ -90,8 +113,16 @@ impl Kept {
     pub(crate) fn wait_until_ready(&mut self) {
         eventually(SOON, "the daemon is ready", || {
             self.look();
-            self.is_ready
+            self.ready.is_some()
         });
+    }
+
+    /// Waits a while for its state to have what it told; without state that never comes.
+    pub(crate) fn wait_until_settled(&mut self) {
+        let end = Instant::now() + SOON;
+        while !self.is_settled && Instant::now() < end {
+            self.keep_until(Instant::now() + LOOK);
+        }
     }
 
     /// Kills it, lets `meanwhile` happen, and starts it again.
@@ -106,7 +137,7 @@ impl Kept {
     pub(crate) fn kill(&mut self, is_early: bool) {
         self.killed.kills += 1;
         self.killed.early += usize::from(is_early);
-        if !self.is_ready {
+        if self.ready.is_none() {
             self.killed.slowest_start = self.killed.slowest_start.max(self.started.elapsed());
         }
         let daemon = self.daemon.take().expect("a kept daemon is there between two calls");
@@ -127,7 +158,7 @@ impl Kept {
 
     fn start_again(&mut self) {
         self.daemon = Some(self.setup.clone().start());
-        (self.is_ready, self.started) = (false, Instant::now());
+        (self.ready, self.is_settled, self.started) = (None, false, Instant::now());
     }
 
     /// Takes note of its being ready, or of its end.
@@ -139,14 +170,32 @@ impl Kept {
             self.killed.failed_starts += 1;
             pause(BEFORE_NEXT_START);
             self.start_again();
-        } else if !self.is_ready && daemon.http("/ready").is_some_and(|(code, _)| code == 200) {
-            self.is_ready = true;
-            self.killed.slowest_start = self.killed.slowest_start.max(self.started.elapsed());
-            let ready = self.began.elapsed();
-            self.killed.first_ready.get_or_insert(ready);
+        } else if daemon.http("/ready").is_some_and(|(code, _)| code == 200) {
+            let now = self.began.elapsed();
+            if self.ready.is_none() {
+                self.killed.slowest_start = self.killed.slowest_start.max(self.started.elapsed());
+                self.killed.ready.push(now..=now);
+            }
+            let since = *self.ready.get_or_insert_with(Instant::now);
+            let ready = self.killed.ready.last_mut().expect("one was just there");
+            *ready = *ready.start()..=now;
+            if !self.is_settled && checkpoint_age(daemon).is_some_and(|age| age + MARGIN < since.elapsed()) {
+                self.is_settled = true;
+                self.killed.settled.push(now);
+            }
         }
     }
 }
+
+/// How old the state is, as the metrics have it; without state there is none.
+fn checkpoint_age(daemon: &Daemon) -> Option<Duration> {
+    let (_, metrics) = daemon.http("/metrics")?;
+    let line = metrics.lines().find(|line| line.starts_with("faro_checkpoint_age_seconds "))?;
+    line.rsplit(' ').next()?.parse().ok().map(Duration::from_secs_f64)
+}
+
+/// Two clocks are compared.
+const MARGIN: Duration = Duration::from_millis(100);
 
 const LOOK: Duration = Duration::from_millis(25);
 

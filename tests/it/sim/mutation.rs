@@ -18,6 +18,8 @@ pub(super) enum Mutation {
     ForgetsWhatAListLacks,
     /// A version that the server no longer has is left for the newest one, without a list.
     IgnoresGone,
+    /// A line that cannot be read is passed over, and nothing is listed again for it.
+    PassesOverUnreadableLines,
     /// A watch goes on behind a version that was never received.
     ResumesFromAWrongVersion,
     /// A version is taken for known without asking.
@@ -33,10 +35,11 @@ pub(super) enum Mutation {
 }
 
 impl Mutation {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::ForgetsADelete,
         Self::ForgetsWhatAListLacks,
         Self::IgnoresGone,
+        Self::PassesOverUnreadableLines,
         Self::ResumesFromAWrongVersion,
         Self::SkipsTheProbe,
         Self::SwapsTwoEvents,
@@ -97,6 +100,7 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
         self.gone = false;
         Ok(match self.mutation {
             Mutation::IgnoresGone => Box::new(DeafToGone { lines, gone: &mut self.gone }),
+            Mutation::PassesOverUnreadableLines => Box::new(DeafToGarbage { lines }),
             Mutation::TrustsHalfAList if half => Box::new(Hasty { lines, newest: 0, line: Vec::new(), ended: false }),
             Mutation::ForgetsADelete
             | Mutation::ForgetsWhatAListLacks
@@ -155,6 +159,22 @@ impl WatchLines for DeafToGone<'_> {
             return Ok(Line::End);
         }
         Ok(line)
+    }
+}
+
+/// Hears nothing of lines that cannot be read.
+struct DeafToGarbage<'a> {
+    lines: Box<dyn WatchLines + 'a>,
+}
+
+impl WatchLines for DeafToGarbage<'_> {
+    fn next(&mut self) -> Result<Line<'_>, Error> {
+        let line = self.lines.next()?;
+        Ok(match line {
+            Line::Whole(text) if WatchLine::parse(text).is_err() => Line::Partial,
+            Line::TooLong(_) => Line::Partial,
+            Line::Whole(_) | Line::Partial | Line::Quiet | Line::End => line,
+        })
     }
 }
 
@@ -243,6 +263,7 @@ impl<O: Outlet> Outlet for Misspeaking<O> {
             Mutation::ForgetsADelete
             | Mutation::ForgetsWhatAListLacks
             | Mutation::IgnoresGone
+            | Mutation::PassesOverUnreadableLines
             | Mutation::ResumesFromAWrongVersion
             | Mutation::SkipsTheProbe
             | Mutation::TellsTwice

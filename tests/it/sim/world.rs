@@ -19,6 +19,9 @@ pub(super) struct World {
     watches: Vec<Watching>,
     /// Every uid and version that an object ever had.
     had: HashSet<(String, String)>,
+    /// Names fall out of use one by one: what is lost of an object's last change is not made good by another.
+    moves_on: bool,
+    written: usize,
     went_back: bool,
     mutation: Option<Mutation>,
     patience: Duration,
@@ -43,8 +46,10 @@ const PAGE_OBJECTS: usize = 510;
 
 const NAMESPACES: [&str; 2] = ["demo", "other"];
 
-/// So few names that objects come back under them.
-const NAMES: [&str; 4] = ["o1", "o2", "o3", "o4"];
+const NAMES: [&str; 10] = ["o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8", "o9", "o10"];
+
+/// So few names at a time that objects come back under them.
+const NAMES_AT_A_TIME: usize = 4;
 
 const APPS: [Option<&str>; 3] = [Some("web"), Some("db"), None];
 
@@ -68,8 +73,8 @@ impl World {
         for namespace in NAMESPACES {
             cluster.create(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).unwrap();
         }
-        let mut world =
-            Self { seed, random, cluster, watches: Vec::new(), had: HashSet::new(), went_back: false, mutation, patience };
+        let (watches, had, moves_on) = (Vec::new(), HashSet::new(), seed % 2 == 1);
+        let mut world = Self { seed, random, cluster, watches, had, moves_on, written: 0, went_back: false, mutation, patience };
         (0..10).for_each(|_| world.write());
         if world.random.u8(0..LARGE_ONE_IN) == 0 {
             (0..PAGE_OBJECTS).for_each(|n| world.fill(n));
@@ -140,7 +145,8 @@ impl World {
 
     /// One change of one object.
     fn write(&mut self) {
-        let name = format!("{}/{}", self.choose(&NAMESPACES), self.choose(&NAMES));
+        self.written += 1;
+        let name = format!("{}/{}", self.choose(&NAMESPACES), self.choose(self.names()));
         let app = self.choose(&APPS);
         let stored = match (self.cluster.get(CONFIG_MAPS, &name), self.random.u8(0..4)) {
             (Err(_), _) => self.create(&name, app),
@@ -155,6 +161,12 @@ impl World {
             }
         };
         self.had.insert(state(&stored.as_ref()));
+    }
+
+    /// The names that are in use now.
+    fn names(&self) -> &'static [&'static str] {
+        let gone = if self.moves_on { self.written * (NAMES.len() - NAMES_AT_A_TIME) / WRITES } else { 0 };
+        &NAMES[gone.min(NAMES.len() - NAMES_AT_A_TIME)..][..NAMES_AT_A_TIME]
     }
 
     /// One of many objects, without which no list has a second page.

@@ -43,7 +43,7 @@ const FLAGS: [Flag; 6] = [
 const RATE_MAX: u32 = 1000;
 
 /// They are made before the first line is shown: in a few seconds, built for debugging.
-const OBJECTS_MAX: u32 = 1000;
+const OBJECTS_MAX: u32 = 5000;
 
 impl Default for DemoFlags {
     fn default() -> Self {

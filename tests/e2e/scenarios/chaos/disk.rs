@@ -14,8 +14,10 @@ use crate::cluster::Cluster;
 use crate::daemon::Setup;
 use crate::runner::{Stage, say};
 use crate::wait::{SOON, eventually, pause};
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A tmpfs of 2 MiB is full: `/ready` says 503 meanwhile, `/health` 200, and the log one line.
@@ -65,7 +67,8 @@ pub(crate) fn nothing_is_lost_when_the_output_folder_is_removed(stage: &Stage) {
     // The state lies elsewhere: it goes on while the folder of the events is away.
     run(cluster, &field, setup(cluster, &field, "state: {dir: state}\n"), |trial| {
         let (output, kept) = (trial.setup.output(), trial.setup.folder().join("kept"));
-        let open: Vec<(PathBuf, File)> = fs::read_dir(&output).into_iter().flatten().flatten().filter_map(opened).collect();
+        let open: Vec<(PathBuf, File)> =
+            fs::read_dir(&output).into_iter().flatten().flatten().filter_map(|entry| opened(&entry)).collect();
         let away = Instant::now();
         fs::remove_dir_all(&output).expect("the daemon's folder is ours");
         // A file is where the folder was, so that it cannot be made again.
@@ -76,17 +79,26 @@ pub(crate) fn nothing_is_lost_when_the_output_folder_is_removed(stage: &Stage) {
         fs::create_dir(&output).expect("the daemon's folder is ours");
         let (recovered, _) = trial.doctor.wait_for_ready(200, Instant::now(), SOON);
         say(&format!("    unready after {noticed:.1?} ({}), ready again after {recovered:.1?}\n", body.trim()));
-        // What was removed was told, to whoever had it open.
+        // What was removed was told, but for what was written once more because it came too late.
         fs::create_dir(&kept).expect("the daemon's folder is ours");
+        let anew = lines_of(&output);
         for (name, mut file) in open {
-            let mut copy = File::create(kept.join(name)).expect("the daemon's folder is ours");
-            std::io::copy(&mut file, &mut copy).expect("an open file can be read");
+            let mut text = String::new();
+            file.read_to_string(&mut text).expect("an open file can be read");
+            let text: String = text.split_inclusive('\n').filter(|line| !anew.contains(*line)).collect();
+            fs::write(kept.join(name), text).expect("the daemon's folder is ours");
         }
         Expected { ready: vec![200, 503, 200], moved: vec![kept] }
     });
 }
 
-fn opened(entry: fs::DirEntry) -> Option<(PathBuf, File)> {
+fn lines_of(folder: &Path) -> HashSet<String> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.path().is_file());
+    let texts: Vec<String> = files.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect();
+    texts.iter().flat_map(|text| text.split_inclusive('\n').map(str::to_owned)).collect()
+}
+
+fn opened(entry: &fs::DirEntry) -> Option<(PathBuf, File)> {
     let is_file = entry.path().is_file();
     is_file.then(|| (entry.file_name().into(), File::open(entry.path()).expect("the daemon's files can be read")))
 }
@@ -144,7 +156,8 @@ fn setup(cluster: &Cluster, field: &Field, config: &str) -> Setup {
 fn run(cluster: &Cluster, field: &Field, setup: Setup, harm: impl FnOnce(&mut Trial) -> Expected) {
     let began = Instant::now();
     let mut kept = Kept::start(setup.clone(), began);
-    kept.wait_until_ready();
+    // A state that has not yet the end of the first list makes Faro list again, and compare.
+    kept.wait_until_settled();
     let mut trial = Trial { kept, doctor: Doctor::start(setup.port()), setup };
     let hand = || Hand::real(&cluster.writer, began);
     let load = Load { places: field.places.clone(), objects: OBJECTS, changes: CHANGES, duration: LOAD, seed: seed() };

@@ -13,7 +13,6 @@ use crate::runner::{Stage, say};
 use crate::tcp_proxy::TcpProxy;
 use crate::wait::pause;
 use std::fs;
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// 2,000 changes to 200 objects in a minute; 30 kills, 20 cuts, and the API server is restarted once.
@@ -52,17 +51,18 @@ impl Ordeal {
         let began = Instant::now();
         let mut kept = Kept::start(setup.clone(), began);
         let hand = || Hand::real(&cluster.writer, began);
-        let (acts, windows) = std::thread::scope(|scope| {
+        let (acts, restarts) = std::thread::scope(|scope| {
             let (load, hands) = (self.load(&field), (0..HANDS).map(|_| hand()).collect());
             let writing = scope.spawn(move || load.run(hands));
             let cutting = scope.spawn(|| self.cut(&network));
-            let restarting = scope.spawn(|| (0..self.restarts).map(|_| self.restart(cluster, began)).collect());
+            let restarting = scope.spawn(|| (0..self.restarts).map(|_| self.restart(cluster, began)).collect::<Vec<_>>());
             self.killing().run(&mut kept);
             cutting.join().expect("the network is cut and mended");
             (writing.join().expect("all is written"), restarting.join().expect("the server comes back"))
         });
-        let beginning = kept.killed.first_ready.unwrap_or(began.elapsed()) + LATE;
-        let forgetting = Forgetting { beginning, windows };
+        kept.wait_until_settled();
+        let windows = restarts.into_iter().map(|(lost, back)| kept.killed.forgotten(lost, back)).collect();
+        let forgetting = Forgetting { beginning: kept.killed.beginning(), windows };
         let watches = &field.watches;
         let aftermath = Aftermath { kept, setup: &setup, moved: Vec::new(), watches, forgetting, acts };
         let findings = aftermath.judge(hand(), &field.last());
@@ -109,22 +109,17 @@ impl Ordeal {
         }
     }
 
-    /// Kills the API server half-way and starts it again. Gives the time whose writes it may have forgotten: it kept them in memory.
-    fn restart(&self, cluster: &Cluster, began: Instant) -> RangeInclusive<Duration> {
+    /// Kills the API server half-way and starts it again; when that was, and when it answered again. What it remembers of
+    /// history it has in memory.
+    fn restart(&self, cluster: &Cluster, began: Instant) -> (Duration, Duration) {
         pause(self.duration() / 2);
-        let killed = began.elapsed();
+        let lost = began.elapsed();
         cluster.own().kill_api_server();
         pause(Duration::from_secs(1));
         cluster.own().start_api_server();
         cluster.wait_until_ready();
-        killed.saturating_sub(LATE)..=began.elapsed() + RELIST_LIMIT
+        (lost, began.elapsed())
     }
 }
-
-/// A daemon that ran all the time has told of everything older.
-const LATE: Duration = Duration::from_secs(3);
-
-/// By then a daemon that is killed every other second has noticed that history is gone.
-const RELIST_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) const HANDS: usize = 4;

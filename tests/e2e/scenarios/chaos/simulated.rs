@@ -43,9 +43,8 @@ fn run(seed: u64) {
     });
     let struck: u64 = cluster.faults_struck().values().sum();
     cluster.set_faults(Faults::none());
-    // Until it is ready with nothing in its way, it may still be at its first list.
-    let beginning = kept.killed.first_ready.unwrap_or(began.elapsed()) + LATE;
-    let forgetting = Forgetting { beginning, windows: vec![Duration::ZERO..=Duration::MAX] };
+    kept.wait_until_settled();
+    let forgetting = Forgetting { beginning: kept.killed.beginning(), windows: vec![Duration::ZERO..=Duration::MAX] };
     let watches = &field.watches;
     let aftermath = Aftermath { kept, setup: &setup, moved: Vec::new(), watches, forgetting, acts };
     let findings = aftermath.judge(hand(), &field.last());
@@ -78,6 +77,3 @@ fn harm(cluster: &Cluster, ordeal: &Ordeal) {
 }
 
 const BOOKMARKS: Duration = Duration::from_millis(200);
-
-/// What was written before it said that it is ready is told by then.
-const LATE: Duration = Duration::from_secs(1);
