@@ -209,6 +209,7 @@ impl Controller {
             rotate: config.rotate,
             keep: Keeping { compress: config.compress, retain: config.retain },
             hold_until_committed: config.state.enabled,
+            middleware: Vec::new(),
         };
         let writer = Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?;
         if let Some(path) = writer.path() {

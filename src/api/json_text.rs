@@ -22,7 +22,7 @@ pub(super) fn check_text(raw: &[u8]) -> Result<(), &'static str> {
 }
 
 /// What a checked text means; borrowed where nothing is escaped.
-pub(super) fn unescape(text: &str) -> Cow<'_, str> {
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('\\') {
         return Cow::Borrowed(text);
     }
@@ -40,7 +40,7 @@ pub(super) fn unescape(text: &str) -> Cow<'_, str> {
 }
 
 /// The text as it stands between the quotes of a JSON string; borrowed where nothing needs an escape.
-pub(super) fn escape(plain: &str) -> Cow<'_, str> {
+pub(crate) fn escape(plain: &str) -> Cow<'_, str> {
     if plain.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
         return Cow::Borrowed(plain);
     }

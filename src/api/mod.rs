@@ -26,6 +26,7 @@ pub use field_selector::{FieldSelector, FieldSelectorError};
 pub use file_position::FilePosition;
 pub use gvr::{GroupVersionResource, GvrError};
 pub use identity::Identity;
+pub(crate) use json_text::{escape, unescape};
 pub use label_selector::{LabelSelector, LabelSelectorError};
 pub use list_page::ListPage;
 pub use object::{DecodeError, Object, ObjectRef};

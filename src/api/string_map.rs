@@ -38,7 +38,7 @@ impl<'a> StringMap<'a> {
     }
 
     /// Each key with its value as JSON text without the quotes.
-    pub(super) fn raw_entries(&self) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
+    pub(crate) fn raw_entries(&self) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
         let json = self.0;
         let mut scanner = Scanner::new(json.as_bytes());
         let mut is_open = scanner.open_object().is_ok();

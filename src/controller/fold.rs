@@ -52,8 +52,9 @@ impl Fold {
     fn line(&mut self, line: &ToldLine) {
         self.lines += 1;
         let watch = self.watches.entry(line.watch).or_insert_with(|| unknown(line.watch));
-        // A list was under way: what it told is newer than the version, and nothing of it comes again.
-        watch.listing |= line.initial || line.inferred || watch.changes.len() >= 2 * TOLD_MAX;
+        // A list was under way: what it told is newer than the version, and nothing of it comes again. Or an event was dropped
+        // between two that were told: a replay would tell it after the second.
+        watch.listing |= line.initial || line.inferred || line.after_drop || watch.changes.len() >= 2 * TOLD_MAX;
         let identity = &line.identity;
         watch.changes.push(match line.event_type {
             EventType::Added | EventType::Updated => Change::Known(identity.clone()),

@@ -35,3 +35,4 @@ pub use handler::{EventHandler, Export, HandlerError, Interest, metadata_only};
 pub use lane::LaneOutlet;
 pub use subscription::{Registered, Subscription};
 pub use tracker::{Accepted, Completion, Ledger, Progress};
+pub(crate) use worker::panic_text;

@@ -244,7 +244,8 @@ impl Completion {
         }
     }
 
-    pub(super) fn metrics(&self) -> &WatchMetrics {
+    /// The metrics of its watch.
+    pub(crate) fn metrics(&self) -> &WatchMetrics {
         self.ledger.metrics()
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Families {
     pub(super) inferred_events: IntCounterVec,
     pub(super) last_event_timestamp: GaugeVec,
     pub(super) lines_written: IntCounter,
+    pub(super) middleware_panics: IntCounterVec,
+    pub(super) records_dropped: IntCounterVec,
     pub(super) relists: IntCounterVec,
     pub(super) sync_seconds: HistogramVec,
     pub(super) tracked_resources: IntGaugeVec,
@@ -56,6 +58,16 @@ impl Families {
             last_event_timestamp: new
                 .gauges("faro_informer_last_event_timestamp", "Unix time of the last event; 0 before the first."),
             lines_written: new.counter("faro_written_lines_total", "JSON lines written."),
+            middleware_panics: new.counters(
+                "faro_middleware_panics_total",
+                "Calls of JSON middleware that panicked; their records were written without them.",
+                &["gvr"],
+            ),
+            records_dropped: new.counters(
+                "faro_records_dropped_total",
+                "Events of which JSON middleware dropped the line.",
+                &["gvr"],
+            ),
             relists: new.counters("faro_relists_total", "Times everything was listed again, by reason.", &["gvr", "reason"]),
             sync_seconds: new.histograms(
                 "faro_informer_sync_duration_seconds",

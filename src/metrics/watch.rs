@@ -27,6 +27,8 @@ struct Children {
     handler_seconds: Histogram,
     inferred_events: [IntCounter; EventType::ALL.len()],
     last_event_timestamp: Gauge,
+    middleware_panics: IntCounter,
+    records_dropped: IntCounter,
     relists: [IntCounter; RelistReason::ALL.len()],
     sync_seconds: Histogram,
     tracked_resources: IntGauge,
@@ -55,6 +57,8 @@ impl WatchMetrics {
             handler_seconds: families.handler_seconds.with_label_values(of_gvr),
             inferred_events: EventType::ALL.map(|kind| families.inferred_events.with_label_values(&[gvr, kind.as_str()])),
             last_event_timestamp: families.last_event_timestamp.with_label_values(of_gvr),
+            middleware_panics: families.middleware_panics.with_label_values(of_gvr),
+            records_dropped: families.records_dropped.with_label_values(of_gvr),
             relists: RelistReason::ALL.map(|reason| families.relists.with_label_values(&[gvr, reason.as_str()])),
             sync_seconds: families.sync_seconds.with_label_values(of_gvr),
             tracked_resources: families.tracked_resources.with_label_values(of_gvr),
@@ -133,6 +137,16 @@ impl WatchMetrics {
     /// A handler refused an event at every attempt.
     pub fn handler_given_up(&self) {
         self.0.handler_given_up.inc();
+    }
+
+    /// A JSON middleware panicked.
+    pub fn middleware_panicked(&self) {
+        self.0.middleware_panics.inc();
+    }
+
+    /// A JSON middleware dropped the line of an event.
+    pub fn record_dropped(&self) {
+        self.0.records_dropped.inc();
     }
 }
 

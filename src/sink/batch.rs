@@ -1,11 +1,14 @@
 //! The buffer between those who append lines and the writer thread, which takes them all at once.
 //!
 //! Appending never waits. What bounds the buffer, in lines and in bytes, are the credits of the watches: each line in it is
-//! an event in flight, and shorter than its object.
+//! an event in flight, and shorter than its object and what middleware may add.
 
+use super::json_record::JsonRecord;
 use super::record::Record;
+use crate::api::WatchId;
 use crate::dispatch::Completion;
 use crate::event::MatchedEvent;
+use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +33,8 @@ pub(super) struct Buffer {
 struct State {
     batch: Batch,
     record: Record,
+    /// Watches of which a record was dropped since their last line.
+    dropped: HashSet<WatchId>,
     /// The writer waits for anything.
     writer_waits: bool,
     /// The writer has just written and waits a moment for more.
@@ -79,22 +84,28 @@ impl Batch {
 }
 
 impl Buffer {
-    /// Appends the line of `event`; the writer may leave it there until the next [`flush`](Self::flush). Once the writer has
-    /// ended, drops `completion`.
-    pub(super) fn append(&self, event: &MatchedEvent, completion: Completion) {
+    /// Appends the line of `event`, with what middleware has `changed`; the writer may leave it there until the next
+    /// [`flush`](Self::flush). Once the writer has ended, drops `completion`.
+    pub(super) fn append(&self, event: &MatchedEvent, changed: Option<&JsonRecord>, completion: Completion) {
         let mut state = self.state();
         if state.ended {
             // A completion has locks of its own, which are not taken under this one.
             drop(state);
             return drop(completion);
         }
-        let State { batch, record, .. } = &mut *state;
-        record.append(event, &mut batch.bytes);
+        let State { batch, record, dropped, .. } = &mut *state;
+        let after_drop = !dropped.is_empty() && dropped.remove(&event.watch.id);
+        record.append(event, changed, after_drop, &mut batch.bytes);
         batch.completions.push(completion);
         if state.batch.bytes.len() >= GATHERED_BYTES {
             let is_gathering = std::mem::take(&mut state.gathering);
             self.wake_writer(state, is_gathering);
         }
+    }
+
+    /// Marks the next line of `watch` as one that comes after a dropped one.
+    pub(super) fn mark_dropped(&self, watch: WatchId) {
+        self.state().dropped.insert(watch);
     }
 
     /// Lets the writer take what was appended.
@@ -225,7 +236,7 @@ mod tests {
             while !buffer.state().writer_waits {
                 std::thread::yield_now();
             }
-            (0..3).for_each(|_| buffer.append(&event, completion(&ledger, &event)));
+            (0..3).for_each(|_| buffer.append(&event, None, completion(&ledger, &event)));
             assert!(buffer.state().writer_waits, "the writer is left alone");
             buffer.flush();
             assert_eq!(taken.join().unwrap(), (Order::Write, 3));
@@ -241,7 +252,7 @@ mod tests {
             while !buffer.state().writer_waits {
                 std::thread::yield_now();
             }
-            buffer.append(&event, completion(&ledger, &event));
+            buffer.append(&event, None, completion(&ledger, &event));
             assert_eq!(taken.join().unwrap(), Order::Write);
         });
     }
@@ -256,10 +267,10 @@ mod tests {
             order
         };
         assert_eq!(take(), Order::Due);
-        buffer.append(&event, completion(&ledger, &event));
+        buffer.append(&event, None, completion(&ledger, &event));
         assert!(!buffer.sync(Duration::ZERO));
         assert_eq!(take(), Order::Write);
-        buffer.append(&event, completion(&ledger, &event));
+        buffer.append(&event, None, completion(&ledger, &event));
         assert_eq!(take(), Order::Sync(1));
         buffer.synced(1);
         assert_eq!((take(), take()), (Order::Write, Order::Due));
@@ -268,9 +279,9 @@ mod tests {
     #[test]
     fn after_the_end_of_the_writer_events_stay_unacknowledged() {
         let (buffer, ledger, event) = (Buffer::default(), ledger(), event(&watch("v1/pods"), "web-0", 1));
-        buffer.append(&event, completion(&ledger, &event));
+        buffer.append(&event, None, completion(&ledger, &event));
         drop(buffer.end(false));
-        buffer.append(&event, completion(&ledger, &event));
+        buffer.append(&event, None, completion(&ledger, &event));
         assert_eq!(ledger.abandoned(), 2);
     }
 }

@@ -1,8 +1,10 @@
 //! One event as one JSON line, straight into a buffer.
 //!
 //! Field order and names are the ones documented in the README; what is empty or false is absent. Names, uid, labels and
-//! annotations are copied as the server escaped them. Nothing is allocated.
+//! annotations are copied as the server escaped them, or as middleware left them; fields that middleware added come last, in
+//! the order in which they were set. Nothing is allocated.
 
+use super::json_record::JsonRecord;
 use crate::event::MatchedEvent;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -17,6 +19,13 @@ pub(super) struct Record {
     begin: Vec<u8>,
 }
 
+/// How a line ends.
+const END: &[u8] = b"}";
+
+/// How it ends after a dropped one: the same JSON. Between the lines of an object one is missing then, so that they cannot
+/// say which of its events were told; whoever reads them back must know it, and nobody else.
+pub(super) const END_AFTER_DROP: &[u8] = b" }";
+
 impl Default for Record {
     fn default() -> Self {
         let mut record = Self { second: 0, begin: Vec::new() };
@@ -26,8 +35,9 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Appends the line of `event`, its newline included.
-    pub(super) fn append(&mut self, event: &MatchedEvent, line: &mut Vec<u8>) {
+    /// Appends the line of `event`, its newline included; `changed`: what middleware made of it; `after_drop`: whether it is
+    /// the first of its watch after one that middleware dropped.
+    pub(super) fn append(&mut self, event: &MatchedEvent, changed: Option<&JsonRecord>, after_drop: bool, line: &mut Vec<u8>) {
         let (metadata, watch) = (event.metadata(), &*event.watch);
         self.timestamp(event.received, line);
         raw_text(line, b"\",\"eventType\":\"", event.event_type.as_str());
@@ -36,8 +46,12 @@ impl Record {
         optional_raw_text(line, b",\"name\":\"", metadata.name_json());
         optional_raw_text(line, b",\"uid\":\"", metadata.uid_json());
         text(line, b",\"resourceVersion\":", metadata.resource_version().as_str());
-        optional(line, b",\"labels\":", metadata.labels_bytes());
-        optional(line, b",\"annotations\":", metadata.annotations_bytes());
+        let (labels, annotations) = match changed {
+            None => (metadata.labels_bytes(), metadata.annotations_bytes()),
+            Some(changed) => (changed.labels_bytes(), changed.annotations_bytes()),
+        };
+        optional(line, b",\"labels\":", labels);
+        optional(line, b",\"annotations\":", annotations);
         if event.initial {
             line.extend_from_slice(b",\"initial\":true");
         }
@@ -47,7 +61,10 @@ impl Record {
         if let Some(cluster) = &watch.cluster_name {
             text(line, b",\"cluster\":", cluster);
         }
-        writeln!(line, ",\"watch\":\"{}\"}}", watch.id).expect("a vector takes every write");
+        write!(line, ",\"watch\":\"{}\"", watch.id).expect("a vector takes every write");
+        line.extend_from_slice(changed.map_or(b"", JsonRecord::fields_bytes));
+        line.extend_from_slice(if after_drop { END_AFTER_DROP } else { END });
+        line.push(b'\n');
     }
 
     /// In UTC and microseconds. A clock before 1970 shows as 1970.
@@ -133,7 +150,7 @@ mod tests {
 
     fn line(event: &MatchedEvent) -> String {
         let mut line = Vec::new();
-        Record::default().append(event, &mut line);
+        Record::default().append(event, None, false, &mut line);
         let line = String::from_utf8(line).unwrap();
         serde_json::from_str::<serde_json::Value>(&line).expect("a line is JSON");
         assert!(line.ends_with('\n') && line.matches('\n').count() == 1, "one line: {line}");
@@ -181,7 +198,7 @@ mod tests {
             let mut event = event("v1/nodes", None, r#"{"metadata":{"name":"n","resourceVersion":"1"}}"#);
             event.received = UNIX_EPOCH + Duration::from_secs(seconds);
             let mut line = Vec::new();
-            record.append(&event, &mut line);
+            record.append(&event, None, false, &mut line);
             assert!(String::from_utf8_lossy(&line).starts_with(&format!("{{\"timestamp\":\"{expected}.000000Z\"")), "{seconds}");
         };
         check(0, "1970-01-01T00:00:00");

@@ -90,7 +90,14 @@ impl Bench {
         Self::open(|metrics, health, stop| {
             let pace = Pace { first: Duration::ZERO, max: Duration::from_millis(1) };
             Writer::open_on(
-                Destination { folder, rotate, keep: Keeping::default(), hold_until_committed: true, stdout },
+                Destination {
+                    folder,
+                    rotate,
+                    keep: Keeping::default(),
+                    hold_until_committed: true,
+                    stdout,
+                    middleware: Vec::new(),
+                },
                 pace,
                 metrics,
                 health,
@@ -110,7 +117,7 @@ impl Bench {
         self.writer.export(&event, completion(&self.ledger, &event));
         self.writer.flush();
         let mut line = Vec::new();
-        Record::default().append(&event, &mut line);
+        Record::default().append(&event, None, false, &mut line);
         self.expected.push_str(std::str::from_utf8(&line).unwrap());
     }
 

@@ -1,5 +1,6 @@
 //! One line of an events file, read back: what it told of which object.
 
+use super::record::END_AFTER_DROP;
 use crate::api::{Identity, WatchId};
 use crate::event::EventType;
 use serde::Deserialize;
@@ -17,7 +18,10 @@ pub struct ToldLine {
     pub initial: bool,
     /// Found by comparing a list with the store.
     pub inferred: bool,
-    /// The object: namespace, name, uid, version, labels and annotations.
+    /// Middleware dropped one of this watch since the line before: of the objects of this watch, what was told is known only
+    /// as far as their last line.
+    pub after_drop: bool,
+    /// The object: namespace, name, uid, version, and the labels and annotations that were written, as middleware left them.
     pub identity: Identity,
 }
 
@@ -65,6 +69,7 @@ impl ToldLine {
             event_type,
             initial: fields.initial,
             inferred: fields.inferred,
+            after_drop: line.ends_with(END_AFTER_DROP),
             identity: Identity::from_text(&parts.join("\0"))?,
         })
     }
@@ -94,7 +99,7 @@ mod tests {
         let mut event = MatchedEvent::new(event_type, Arc::clone(&watch), object.to_object());
         (event.initial, event.inferred) = (initial, inferred);
         let mut line = Vec::new();
-        Record::default().append(&event, &mut line);
+        Record::default().append(&event, None, false, &mut line);
         let told = ToldLine::parse(line.strip_suffix(b"\n").unwrap()).unwrap();
         assert_eq!((told.watch, told.event_type, told.initial, told.inferred), (watch.id, event_type, initial, inferred));
         assert_eq!(told.identity.as_text(), Identity::of(&object).as_text());

@@ -4,6 +4,7 @@
 
 use super::batch::{Batch, Buffer, Order};
 use super::events_file::EventsFile;
+use super::middleware::{Chain, JsonMiddleware};
 use super::output::{self, Fault, Output};
 use super::positions::{Position, Positions};
 use crate::api::FilePosition;
@@ -33,6 +34,8 @@ pub struct SinkSettings {
     /// Whether a closed file is compressed or removed only before the place that [`Writer::committed`] was told. Defaults to
     /// no: all that is closed may be.
     pub hold_until_committed: bool,
+    /// What changes or drops lines before they are written, in this order. Defaults to none, which costs nothing.
+    pub middleware: Vec<Arc<dyn JsonMiddleware>>,
 }
 
 /// What a sink cannot do.
@@ -86,6 +89,7 @@ pub struct Writer {
 
 #[derive(Debug)]
 struct Shared {
+    middleware: Chain,
     buffer: Buffer,
     positions: Arc<Positions>,
     /// Where there are files.
@@ -111,6 +115,7 @@ pub(super) struct Destination {
     pub(super) keep: Keeping,
     pub(super) hold_until_committed: bool,
     pub(super) stdout: Option<Box<dyn Write + Send>>,
+    pub(super) middleware: Vec<Arc<dyn JsonMiddleware>>,
 }
 
 impl Writer {
@@ -128,8 +133,9 @@ impl Writer {
             None
         };
         let folder = settings.folder.map(|folder| (folder, Arc::new(Disk) as Arc<dyn Layer>));
-        let SinkSettings { rotate, keep, hold_until_committed, .. } = settings;
-        Self::open_on(Destination { folder, rotate, keep, hold_until_committed, stdout }, PACE, metrics, health, stop)
+        let SinkSettings { rotate, keep, hold_until_committed, middleware, .. } = settings;
+        let destination = Destination { folder, rotate, keep, hold_until_committed, stdout, middleware };
+        Self::open_on(destination, PACE, metrics, health, stop)
     }
 
     pub(super) fn open_on(
@@ -152,13 +158,19 @@ impl Writer {
             keeper = Some(started.map_err(|source| SinkError::Thread { source })?);
         }
         let (buffer, path, failure) = Default::default();
-        let shared = Arc::new(Shared { buffer, positions, keeper, path, failure });
+        let middleware = Chain::new(destination.middleware);
+        let shared = Arc::new(Shared { middleware, buffer, positions, keeper, path, failure });
         outputs.extend(destination.stdout.map(Output::pipe));
         let pulse = health.add_thread(THREAD_NAME);
         let writing = Writing { shared: Arc::clone(&shared), outputs, position: 0, pace, metrics, health, stop, pulse };
         writing.tell_path();
         let thread = Joined::spawn(THREAD_NAME, move || writing.run()).map_err(|source| SinkError::Thread { source })?;
         Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// Whether any middleware needs whole objects.
+    pub fn wants_objects(&self) -> bool {
+        self.shared.middleware.wants_objects()
     }
 
     /// The file that is written now; `None` where lines go to standard output alone.
@@ -230,11 +242,36 @@ const END_LIMIT: Duration = Duration::from_millis(500);
 
 impl Export for Writer {
     fn export(&self, event: &MatchedEvent, completion: Completion) {
-        self.shared.buffer.append(event, completion);
+        if self.shared.middleware.is_empty() {
+            self.shared.buffer.append(event, None, completion);
+        } else {
+            self.shared.export_changed(event, completion);
+        }
     }
 
     fn flush(&self) {
         self.shared.buffer.flush();
+    }
+}
+
+impl Shared {
+    /// Appends what middleware makes of `event`.
+    fn export_changed(&self, event: &MatchedEvent, completion: Completion) {
+        let Some(record) = self.middleware.process(event, completion.metrics()) else {
+            return self.drop_record(event, completion);
+        };
+        self.buffer.append(event, Some(&record), completion);
+        self.middleware.give_back(record);
+    }
+
+    /// Completes an event without a line.
+    ///
+    /// The next line of its watch is marked, and must be read back after a crash for as long as this event is not in the prefix:
+    /// so it counts as written before that line, and is complete before that line can be appended.
+    fn drop_record(&self, event: &MatchedEvent, completion: Completion) {
+        let before = self.positions.written();
+        Completion::complete_all([completion], Some(before.0));
+        self.buffer.mark_dropped(event.watch.id);
     }
 }
 
