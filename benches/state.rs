@@ -42,20 +42,19 @@ fn measure_ours(folder: &Path, rng: &mut fastrand::Rng) -> Cost {
     }
     drop(all);
     println!("the file after the first list takes {}", size(&folder.join("state.redb")));
-    let memory = resident();
     let few = Cost::of(|n| commit(changes(rng, n, FEW)), |commit| store.commit(&commit).expect("the disk has room"));
     println!("commits of {FEW} changes: {}", few.text(FEW));
     let cost = Cost::of(|n| commit(changes(rng, n, CHANGES)), |commit| store.commit(&commit).expect("the disk has room"));
-    println!("the file in the long run takes {}; memory grew by {} KiB", size(&folder.join("state.redb")), resident() - memory);
+    println!("the file in the long run takes {}", size(&folder.join("state.redb")));
     let start = Instant::now();
     drop(store);
     println!("closing takes {:?}, and leaves {}", start.elapsed(), size(&folder.join("state.redb")));
-    let (start, memory) = (Instant::now(), resident());
+    let start = Instant::now();
     let store = StateStore::open(folder).expect("the state just closed");
-    println!("opening and checking takes {:?} and {} KiB", start.elapsed(), resident() - memory);
-    let (start, memory) = (Instant::now(), resident());
+    println!("opening and checking takes {:?}", start.elapsed());
+    let start = Instant::now();
     let loaded = store.load(WatchId::from_bits(WATCH)).expect("the state just opened").expect("the watch is there");
-    println!("loading {} objects takes {:?} and {} KiB", loaded.known.len(), start.elapsed(), resident() - memory);
+    println!("loading {} objects takes {:?}", loaded.known.len(), start.elapsed());
     cost
 }
 
@@ -153,11 +152,6 @@ fn cpu_time() -> Duration {
 
 fn bytes_written() -> u64 {
     field("/proc/self/io", "wchar:")
-}
-
-/// In KiB.
-fn resident() -> i64 {
-    i64::try_from(field("/proc/self/status", "VmRSS:")).expect("less than the address space")
 }
 
 fn field(path: &str, name: &str) -> u64 {

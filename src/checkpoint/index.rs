@@ -1,7 +1,8 @@
 //! Which entries of the log still count, and how much of it that is.
 //!
 //! Takes every entry in the order of the log; knows for each subject the row that holds its last one. Subjects are kept as
-//! 128 bits of hash, keyed anew in each process, so that an object costs about 40 bytes and no chosen names can collide.
+//! 128 bits of hash, keyed anew in each process, so that an object costs 40 to 75 bytes, as
+//! full as the table is, and no chosen names can collide.
 
 use super::entry::{Entry, Kind};
 use crate::api::WatchId;
