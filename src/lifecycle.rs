@@ -74,7 +74,7 @@ impl Stop {
     }
 }
 
-/// A named thread, joined when dropped.
+/// A named thread, joined when dropped; but for the thread that drops itself, which is left to end.
 #[derive(Debug)]
 pub struct Joined {
     name: String,
@@ -110,6 +110,11 @@ impl Joined {
         self.handle.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
+    /// Whether this is the calling thread, which cannot wait for its own end.
+    pub fn is_current(&self) -> bool {
+        self.handle.as_ref().is_some_and(|handle| handle.thread().id() == std::thread::current().id())
+    }
+
     /// Waits for the end of the thread until `deadline`; a thread that is still running then is left alone. Returns whether it ended.
     pub fn join_until(mut self, deadline: Instant) -> bool {
         while !self.is_finished() && Instant::now() < deadline {
@@ -128,7 +133,8 @@ const JOIN_POLL: Duration = Duration::from_millis(1);
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        if let Some(handle) = self.handle.take()
+        if !self.is_current()
+            && let Some(handle) = self.handle.take()
             && handle.join().is_err()
         {
             log::error!("thread {} panicked", self.name);

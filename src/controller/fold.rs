@@ -88,3 +88,34 @@ fn commit_of(watch: StoredWatch) -> WatchCommit {
 fn unknown(id: WatchId) -> WatchCommit {
     WatchCommit { id, target: String::new(), version: None, listing: true, changes: Vec::new(), clear_told: false }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Identity;
+
+    fn line(version: u64, after_drop: bool) -> ToldLine {
+        let identity = Identity::from_text(&format!("shop\0web-0\0u\0{version}\0\0")).unwrap();
+        let (initial, inferred, event_type) = (false, false, EventType::Updated);
+        ToldLine { watch: WatchId::from_text("00c0ffee").unwrap(), event_type, initial, inferred, after_drop, identity }
+    }
+
+    fn folded(lines: &[ToldLine]) -> WatchCommit {
+        let mut watch = unknown(lines[0].watch);
+        watch.listing = false;
+        let mut fold = Fold { watches: HashMap::from([(watch.id, watch)]), lines: 0 };
+        lines.iter().for_each(|line| fold.line(line));
+        fold.into_commit(None).watches.remove(0)
+    }
+
+    #[test]
+    fn what_was_told_around_a_dropped_event_is_listed_and_compared_and_not_replayed() {
+        let told = |watch: &WatchCommit| watch.changes.iter().filter(|change| matches!(change, Change::Told(_))).count();
+        let whole = folded(&[line(5, false), line(6, false)]);
+        assert_eq!((whole.listing, whole.clear_told, told(&whole)), (false, false, 2));
+        let holed = folded(&[line(5, false), line(7, true), line(8, false)]);
+        assert_eq!((holed.listing, holed.clear_told, told(&holed)), (true, true, 0));
+        let Some(Change::Known(last)) = holed.changes.last() else { panic!("{:?}", holed.changes) };
+        assert_eq!(last.version(), "8");
+    }
+}

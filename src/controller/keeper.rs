@@ -1,7 +1,7 @@
 //! The checkpoint thread: takes what every watch has come to, waits until the lines of that are on the disk, and commits both.
 //!
 //! Takes the progress of each [`Ledger`] and the position of the [`Writer`]; gives them to the [`StateStore`] in one commit: at
-//! most one a second, or one for [`CHANGES_DUE`](crate::dispatch::CHANGES_DUE) changes, and one at the end. A disk that takes
+//! most one a second, but for many changes ([`CHANGES_DUE`](crate::dispatch::CHANGES_DUE)), the end of a list, and the end. A disk that takes
 //! nothing is waited for; what is committed then is committed late, and never in part.
 
 use super::ControllerError;
@@ -94,6 +94,7 @@ impl Keeper {
         let shared = Arc::new(Shared::default());
         let (orders, received) = bounded(ORDERS_MAX);
         let pulse = surroundings.health.add_thread(THREAD_NAME);
+        surroundings.metrics.checkpointed(false);
         let keeping = Keeping {
             store,
             surroundings,

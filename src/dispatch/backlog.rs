@@ -32,7 +32,7 @@ impl Backlog {
         Self { waiting: AtomicUsize::new(0), most, ring, due }
     }
 
-    /// Brings a message when a checkpoint is due because of the number of changes.
+    /// Brings a message when a checkpoint is due before its time: many changes wait, or a list has ended.
     pub fn due(&self) -> &Receiver<()> {
         &self.due
     }
@@ -50,9 +50,14 @@ impl Backlog {
     /// Counts changes that begin to wait.
     pub(super) fn wait(&self, changes: usize) {
         if self.waiting.fetch_add(changes, Ordering::Relaxed) + changes >= CHANGES_DUE {
-            // Full means that it is due already.
-            _ = self.ring.try_send(());
+            self.ring();
         }
+    }
+
+    /// Makes a checkpoint due.
+    pub(super) fn ring(&self) {
+        // Full means that it is due already.
+        _ = self.ring.try_send(());
     }
 
     /// Counts changes that a checkpoint has taken.

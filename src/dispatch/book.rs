@@ -21,12 +21,18 @@ pub(super) struct Book {
     changes: Vec<Change>,
     /// A list was under way somewhere in the prefix since then.
     listed: bool,
+    /// The prefix has come over the end of a list since this was last asked.
+    list_ended: bool,
     /// Registered and not complete.
     pub(super) unfinished: u64,
     /// Of those, dropped: they never will be.
     pub(super) abandoned: u64,
-    /// Someone waits for the last of the rest.
-    pub(super) settling: bool,
+    /// How many wait for the last of the rest.
+    pub(super) settling: usize,
+    /// The watch was removed: whatever ends gives back its credit, as no prefix is waited for.
+    retired: bool,
+    /// The last progress was taken: changes are kept for nobody.
+    ended: bool,
 }
 
 /// What is true when everything up to here is complete.
@@ -114,7 +120,8 @@ impl Book {
         self.unfinished -= 1;
         ticket.written_at = written_at;
         // What the prefix cannot take in soon would wait in ever more tickets.
-        ticket.state = if index >= WINDOW || room == 0 { TicketState::Ahead } else { TicketState::Complete };
+        let is_ahead = !self.retired && (index >= WINDOW || room == 0);
+        ticket.state = if is_ahead { TicketState::Ahead } else { TicketState::Complete };
         usize::from(ticket.state == TicketState::Complete) + self.advance(room)
     }
 
@@ -129,9 +136,48 @@ impl Book {
         }
     }
 
+    /// Notes that an event was dropped. Returns how many credits come back: until the watch is removed it keeps its own.
+    pub(super) fn abandon(&mut self) -> usize {
+        self.abandoned += 1;
+        usize::from(self.retired)
+    }
+
+    /// From here on no event waits for the prefix. Returns how many credits come back: those of what waited, and how many of
+    /// them are of dropped events.
+    pub(super) fn retire(&mut self) -> (usize, u64) {
+        if mem::replace(&mut self.retired, true) {
+            return (0, 0);
+        }
+        let ahead = self.tickets.iter_mut().filter(|ticket| ticket.state == TicketState::Ahead);
+        let waited = ahead.map(|ticket| ticket.state = TicketState::Complete).count();
+        (waited + usize::try_from(self.abandoned).expect("as many as there are tickets"), self.abandoned)
+    }
+
+    /// Takes what the prefix has come to, and the changes of what was accepted beyond it; later ones are kept for nobody.
+    ///
+    /// Where there is an event beyond the prefix, the version is that of the prefix and a list is under way: only a comparison
+    /// tells what is missing.
+    pub(super) fn last_progress(&mut self) -> Progress {
+        self.advance(usize::MAX);
+        let mut last = self.progress();
+        last.accepted.listing |= self.tickets.iter().any(|ticket| ticket.state != TicketState::Mark);
+        last.listed |= last.accepted.listing || self.tickets.iter().any(|ticket| ticket.listed);
+        let beyond = self.tickets.iter_mut().filter(|ticket| ticket.state != TicketState::Pending);
+        last.changes.extend(beyond.filter_map(|ticket| ticket.change.take()));
+        // The changes of all these lines are taken.
+        last.written_beyond = None;
+        self.ended = true;
+        last
+    }
+
     #[cfg(test)]
     pub(super) fn tickets(&self) -> &VecDeque<Ticket> {
         &self.tickets
+    }
+
+    /// Whether the prefix has come over the end of a list since this was last asked.
+    pub(super) fn has_list_ended(&mut self) -> bool {
+        mem::take(&mut self.list_ended)
     }
 
     /// How many changes wait for [`progress`](Self::progress).
@@ -154,10 +200,11 @@ impl Book {
             }
             let ticket = self.tickets.pop_front().expect("it was looked at");
             self.first += 1;
+            self.list_ended |= ticket.listed && !ticket.listing || self.accepted.listing && !ticket.listing;
             self.accepted.listing = ticket.listing;
             self.listed |= ticket.listed;
             self.accepted.version = ticket.version.or(self.accepted.version.take());
-            self.changes.extend(ticket.change);
+            self.changes.extend(ticket.change.filter(|_| !self.ended));
             if let Some(entering) = self.tickets.get_mut(WINDOW - 1).filter(|ticket| ticket.state == TicketState::Ahead) {
                 entering.state = TicketState::Complete;
                 credits += 1;

@@ -2,8 +2,12 @@
 
 use super::backlog::Backlog;
 use super::credit::{CREDITS_PER_WATCH, Gate, WAKE_WATCH};
+use super::crew::Crew;
 use super::handler::{Export, Interest};
 use super::lane::{LaneOutlet, Lanes, Way};
+use super::parking::Parking;
+use super::settings::Settings;
+use super::slow::{self, Desk, SlowWatch};
 use super::subscription::Registered;
 use super::tracker::{Accepted, Ledger};
 use super::worker::Worker;
@@ -15,41 +19,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// How events are handed to handlers.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Threads for each gvr where handlers are registered, 1 to 64; where there are none, there is no need of any. Defaults to 4.
-    pub lanes_per_gvr: usize,
-    /// What happens to events that a handler refuses.
-    pub retry: Retry,
-}
-
-/// How often and when a handler is asked again.
-#[derive(Clone, Debug)]
-pub struct Retry {
-    /// Attempts in all, the first included. Defaults to 5.
-    pub attempts_max: u32,
-    /// The pause after the first failure; it doubles with each. Defaults to 200 ms.
-    pub pause_first: Duration,
-    /// The longest pause. Defaults to 10 s.
-    pub pause_max: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { lanes_per_gvr: 4, retry: Retry::default() }
-    }
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { attempts_max: 5, pause_first: Duration::from_millis(200), pause_max: Duration::from_secs(10) }
-    }
-}
 
 /// Hands events to handlers and to the export.
 pub struct Dispatcher {
@@ -69,18 +42,11 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     handlers: Vec<Registered>,
     pub(super) export: Option<Arc<dyn Export>>,
-    /// Disconnected when workers must end at once.
-    pub(super) halt: Receiver<Infallible>,
-    halted: AtomicBool,
     given_up: AtomicU64,
     health: Health,
 }
 
 impl Shared {
-    pub(super) fn is_halted(&self) -> bool {
-        self.halted.load(Ordering::Relaxed)
-    }
-
     pub(super) fn count_given_up(&self) {
         self.given_up.fetch_add(1, Ordering::Relaxed);
     }
@@ -88,10 +54,13 @@ impl Shared {
 
 struct State {
     routes: HashMap<String, Route>,
-    workers: Vec<Joined>,
+    /// The workers of each gvr with handlers.
+    crews: HashMap<String, Crew>,
+    /// There as long as there is a crew.
+    slow_watch: Option<SlowWatch>,
+    /// Workers that end when the handler returns which has removed their last watch.
+    leaving: Vec<Joined>,
     ledgers: Vec<Arc<Ledger>>,
-    /// `None` once workers must end at once.
-    halt: Option<Sender<Infallible>>,
     /// Each worker holds a clone of the sender: disconnected when all have ended. The sender is `None` once no more may start.
     running: (Option<Sender<Infallible>>, Receiver<Infallible>),
 }
@@ -118,13 +87,17 @@ impl Dispatcher {
     /// Hands every event to each of `handlers` that is registered for it, in this order, and then to `export`; without one, to
     /// nobody else.
     pub fn new(settings: Settings, handlers: Vec<Registered>, export: Option<Arc<dyn Export>>, health: Health) -> Self {
-        let (halt_sender, halt) = bounded(0);
         let (running_sender, running) = bounded(0);
-        let (halted, given_up) = (AtomicBool::new(false), AtomicU64::new(0));
-        let shared = Arc::new(Shared { settings, handlers, export, halt, halted, given_up, health });
-        let (routes, workers, ledgers) = (HashMap::new(), Vec::new(), Vec::new());
-        let state = State { routes, workers, ledgers, halt: Some(halt_sender), running: (Some(running_sender), running) };
-        Self { shared, state: Mutex::new(state) }
+        let shared = Shared { settings, handlers, export, given_up: AtomicU64::new(0), health };
+        let state = State {
+            routes: HashMap::new(),
+            crews: HashMap::new(),
+            slow_watch: None,
+            leaving: Vec::new(),
+            ledgers: Vec::new(),
+            running: (Some(running_sender), running),
+        };
+        Self { shared: Arc::new(shared), state: Mutex::new(state) }
     }
 
     /// What the handlers need of the objects of `gvr`; `None` where none is called for any of them, so that it has no lanes and
@@ -174,7 +147,7 @@ impl Dispatcher {
             None => self.open_route(&mut state, &watch, &running)?,
         };
         let ledger = Arc::new(begin(Ledger::new(watch, metrics, gate)));
-        state.ledgers.retain(|ledger| !ledger.is_closed() || ledger.unfinished() > 0);
+        state.ledgers.retain(|ledger| !is_over(ledger));
         state.ledgers.push(Arc::clone(&ledger));
         Ok(LaneOutlet::new(ledger, way))
     }
@@ -200,19 +173,88 @@ impl Dispatcher {
         handlers: &Arc<[Registered]>,
         running: &Sender<Infallible>,
     ) -> io::Result<Arc<Lanes>> {
-        let count = self.shared.settings.lanes_per_gvr.clamp(1, LANES_MAX);
-        let (lanes, receivers) = Lanes::new(count);
-        for (index, lane) in receivers.into_iter().enumerate() {
+        let Settings { lanes_per_gvr, handler_warn_after, .. } = self.shared.settings;
+        let slow_watch = match &mut state.slow_watch {
+            Some(slow_watch) => slow_watch,
+            none @ None => none.insert(self.start_slow_watch()?),
+        };
+        let count = lanes_per_gvr.clamp(1, LANES_MAX);
+        let (lanes, exits) = Lanes::new(count);
+        let mut crew = Crew::new();
+        for (index, lane) in exits.into_iter().enumerate() {
             let name = format!("lane-{gvr}-{index}");
-            let pulse = self.shared.health.add_thread(&name);
-            let worker = Worker::new(Arc::clone(&self.shared), Arc::clone(handlers), lane, PARKED_PER_GVR / count, pulse);
+            let desk = Arc::new(Desk::new(gvr, handler_warn_after));
+            slow_watch.add(&desk);
+            let worker = Worker {
+                shared: Arc::clone(&self.shared),
+                halt: crew.halt(),
+                handlers: Arc::clone(handlers),
+                lane,
+                closed: false,
+                parking: Parking::new(PARKED_PER_GVR / count),
+                desk,
+                pulse: self.shared.health.add_thread(&name),
+            };
             let running = running.clone();
-            state.workers.push(Joined::spawn(name, move || {
+            crew.spawn(name, move || {
                 worker.run();
                 drop(running);
-            })?);
+            })?;
         }
+        state.crews.insert(gvr.to_owned(), crew);
         Ok(Arc::new(lanes))
+    }
+
+    fn start_slow_watch(&self) -> io::Result<SlowWatch> {
+        SlowWatch::start(self.shared.settings.handler_warn_after, self.shared.health.add_thread(slow::THREAD_NAME))
+    }
+
+    /// Ends a watch at run time: from now on no handler is called for an event of it, nor the export; what is on its way is
+    /// dropped, unacknowledged, and no longer counted as [`unfinished`](Self::unfinished). With the last watch of a gvr its lanes
+    /// and their threads end. Returns whether every call that was under way has returned; where one has not, a warning says so,
+    /// and what it is given next is nothing of this watch. A watch of the same that is added later is another one: it does not
+    /// wait for that call.
+    ///
+    /// May be called from inside a handler, also of this watch: its own call is not waited for, and its event not accepted. A
+    /// handler must not hold what another one needs to return, as that is waited for.
+    ///
+    /// # Blocking
+    ///
+    /// Until handlers on other threads have returned that were called before, `limit` at most, and a moment for threads to end.
+    pub fn remove(&self, ledger: &Arc<Ledger>, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        ledger.retire();
+        let (crew, slow_watch) = self.forget(ledger);
+        let has_returned = ledger.wait_for_calls(deadline);
+        if !has_returned {
+            log::warn!("{}: removed, and a handler that has an event of it does not return", ledger.watch().target);
+        }
+        if let Some(mut crew) = crew {
+            crew.stop();
+            let own = crew.join_until(deadline.max(Instant::now() + HALT_LIMIT));
+            let mut state = self.state();
+            state.leaving.retain(|worker| !worker.is_finished());
+            state.leaving.extend(own);
+        }
+        drop(slow_watch);
+        has_returned
+    }
+
+    /// Takes `ledger` out of the books, and gives the threads that nobody else needs.
+    fn forget(&self, ledger: &Arc<Ledger>) -> (Option<Crew>, Option<SlowWatch>) {
+        let gvr = &ledger.watch().gvr;
+        let mut state = self.state();
+        state.ledgers.retain(|known| !Arc::ptr_eq(known, ledger) && !is_over(known));
+        if state.ledgers.iter().any(|other| other.watch().gvr == *gvr) {
+            if let Some(route) = state.routes.get(gvr) {
+                route.way.sweep();
+            }
+            return (None, None);
+        }
+        state.routes.remove(gvr);
+        let crew = state.crews.remove(gvr);
+        let slow_watch = if state.crews.is_empty() { state.slow_watch.take() } else { None };
+        (crew, slow_watch)
     }
 
     /// Grants no more credit to any watch, and wakes informers that wait for it. Call it before joining them.
@@ -233,24 +275,28 @@ impl Dispatcher {
     pub fn drain(&self, grace: Duration) -> Drained {
         let deadline = Instant::now() + grace;
         self.close();
-        let (workers, ledgers, running) = {
+        let (mut crews, leaving, ledgers, running) = {
             let mut state = self.state();
             state.routes.clear();
-            (std::mem::take(&mut state.workers), state.ledgers.clone(), state.running.1.clone())
+            (mem::take(&mut state.crews), mem::take(&mut state.leaving), state.ledgers.clone(), state.running.1.clone())
         };
         let ended = running.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected);
         if ended {
             // What workers handed to the export is accepted there.
-            ledgers.iter().for_each(|ledger| ledger.wait_until_settled(deadline));
-        }
-        self.halt();
-        let deadline = Instant::now() + HALT_LIMIT;
-        for worker in workers {
-            let name = worker.name().to_owned();
-            if !worker.join_until(deadline) {
-                log::warn!("{name}: still in a handler, left alone");
+            for ledger in &ledgers {
+                ledger.wait_until_settled(deadline);
             }
         }
+        crews.values_mut().for_each(Crew::stop);
+        let deadline = Instant::now() + HALT_LIMIT;
+        for crew in crews.into_values() {
+            crew.join_until(deadline);
+        }
+        for worker in leaving {
+            worker.join_until(deadline);
+        }
+        let slow_watch = self.state().slow_watch.take();
+        drop(slow_watch);
         Drained { unfinished: self.unfinished() }
     }
 
@@ -264,20 +310,20 @@ impl Dispatcher {
         self.shared.given_up.load(Ordering::Relaxed)
     }
 
-    fn halt(&self) {
-        self.shared.halted.store(true, Ordering::Relaxed);
-        self.state().halt = None;
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether nothing more comes from the watch of `ledger`, and nothing of it is on its way.
+fn is_over(ledger: &Ledger) -> bool {
+    ledger.is_closed() && ledger.unfinished() == 0
 }
 
 impl Drop for Dispatcher {
     /// Ends the workers at once; one that sits in a handler is waited for.
     fn drop(&mut self) {
         self.close();
-        self.halt();
+        self.state().crews.values_mut().for_each(Crew::stop);
     }
 }

@@ -16,26 +16,51 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The lanes of one gvr. Dropping the last owner closes them.
-pub(super) struct Lanes(Vec<Sender<Work>>);
+pub(super) struct Lanes(Vec<LaneEntry>);
+
+/// The end of a lane that is filled.
+struct LaneEntry {
+    works: Sender<Work>,
+    sweep: Sender<()>,
+}
+
+/// The end of a lane that its worker empties.
+pub(super) struct LaneExit {
+    pub(super) works: Receiver<Work>,
+    /// Brings a message when a watch was removed: its parked events are to be dropped.
+    pub(super) sweep: Receiver<()>,
+}
 
 impl Lanes {
     /// `count` lanes, and the ends that workers empty.
-    pub(super) fn new(count: usize) -> (Self, Vec<Receiver<Work>>) {
-        let (senders, receivers) = (0..count).map(|_| bounded(CREDITS_PER_GVR)).unzip();
-        (Self(senders), receivers)
+    pub(super) fn new(count: usize) -> (Self, Vec<LaneExit>) {
+        let (entries, exits) = (0..count).map(|_| lane()).unzip();
+        (Self(entries), exits)
+    }
+
+    fn sweep(&self) {
+        for lane in &self.0 {
+            // Full means that the worker has yet to look, and will find these events too.
+            _ = lane.sweep.try_send(());
+        }
     }
 
     fn send(&self, event: MatchedEvent, completion: Completion) {
         let object = object_hash(event.metadata());
         let work = Work::new(event, completion, object);
         let lane = usize::try_from(work.object % self.0.len() as u64).expect("a remainder of a usize");
-        match self.0[lane].try_send(work) {
+        match self.0[lane].works.try_send(work) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => unreachable!("a lane has room for every credit of its gvr"),
             // The worker no longer runs: the event stays unacknowledged.
             Err(TrySendError::Disconnected(work)) => drop(work),
         }
     }
+}
+
+fn lane() -> (LaneEntry, LaneExit) {
+    let ((works_in, works), (sweep_in, sweep)) = (bounded(CREDITS_PER_GVR), bounded(1));
+    (LaneEntry { works: works_in, sweep: sweep_in }, LaneExit { works, sweep })
 }
 
 /// Where the events of a gvr go.
@@ -48,11 +73,26 @@ pub(super) enum Way {
 }
 
 impl Way {
-    fn send(&self, event: MatchedEvent, completion: Completion) {
-        match self {
-            Self::Lanes(lanes) => lanes.send(event, completion),
-            Self::Direct(Some(export)) => export.export(&event, completion),
-            Self::Direct(None) => completion.complete(),
+    fn send(&self, event: MatchedEvent, mut completion: Completion, ledger: &Ledger) {
+        let export = match self {
+            Self::Lanes(lanes) => return lanes.send(event, completion),
+            Self::Direct(export) => export,
+        };
+        // Of a removed watch nothing more is told.
+        if completion.begin_call_and_export().is_err() {
+            return;
+        }
+        match export {
+            Some(export) => export.export(&event, completion),
+            None => completion.complete(),
+        }
+        ledger.end_call();
+    }
+
+    /// Drops the events of removed watches soon, also where they wait to be tried again.
+    pub(super) fn sweep(&self) {
+        if let Self::Lanes(lanes) = self {
+            lanes.sweep();
         }
     }
 
@@ -102,7 +142,7 @@ impl Outlet for LaneOutlet {
         assert!(self.has_credit, "an event is handed over with credit, one each");
         self.has_credit = false;
         let completion = self.ledger.register(&event);
-        self.way.send(event, completion);
+        self.way.send(event, completion, &self.ledger);
     }
 
     fn keep(&mut self, kept: Kept) {

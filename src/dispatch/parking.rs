@@ -53,6 +53,13 @@ impl Parking {
         self.events += 1;
     }
 
+    /// Keeps only the events of which `keep` is true.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Work) -> bool) {
+        self.rows.values_mut().for_each(|row| row.works.retain(&keep));
+        self.rows.retain(|_, row| !row.works.is_empty());
+        self.events = self.rows.values().map(|row| row.works.len()).sum();
+    }
+
     /// When something is to be tried again, at the earliest.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.rows.values().map(|row| row.due).min()

@@ -5,11 +5,13 @@
 
 use super::backlog::Backlog;
 use super::book::Book;
+use super::completion::Completion;
+use super::contain::is_in_handler_of;
 use super::credit::{Account, Gate};
+use super::flow::{Awaited, Flow};
 use crate::api::{Change, Identity, ResourceVersion, Watch};
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent};
 use crate::metrics::WatchMetrics;
-use std::iter;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,9 +23,11 @@ pub struct Ledger {
     gate: Arc<Gate>,
     account: Account,
     book: Mutex<Book>,
+    pub(super) flow: Flow,
     /// Where changes are counted until a checkpoint takes them; `None` where nobody stores them.
     backlog: Option<Arc<Backlog>>,
-    settled: Condvar,
+    /// Something ended that may be waited for.
+    ended: Condvar,
 }
 
 /// How far everything of a watch was accepted.
@@ -48,20 +52,10 @@ pub struct Progress {
     pub written_beyond: Option<u64>,
 }
 
-/// The duty to say that one event was accepted. Dropped without [`complete`](Self::complete), the event stays unacknowledged.
-#[derive(Debug)]
-pub struct Completion {
-    ledger: Arc<Ledger>,
-    sequence: u64,
-    bytes: usize,
-    received: SystemTime,
-    is_complete: bool,
-}
-
 impl Ledger {
     pub(super) fn new(watch: Arc<Watch>, metrics: WatchMetrics, gate: Arc<Gate>) -> Self {
-        let (account, book) = (Account::default(), Mutex::default());
-        Self { watch, metrics, gate, account, book, backlog: None, settled: Condvar::new() }
+        let (account, book, flow) = (Account::default(), Mutex::default(), Flow::default());
+        Self { watch, metrics, gate, account, book, flow, backlog: None, ended: Condvar::new() }
     }
 
     /// Goes on from what an earlier run has stored, and keeps what changes for the next checkpoint.
@@ -89,6 +83,53 @@ impl Ledger {
         let credits = self.moved(book, Book::advance);
         self.give_back(credits, 0);
         progress
+    }
+
+    /// Takes what was accepted since the last time, for the last checkpoint of a watch that was removed: also the changes of
+    /// events that were accepted while one before them was not. Where there are such, or any that was not accepted, it says
+    /// that a list is under way, so that the watch lists and compares when it is added again.
+    ///
+    /// Call it once, when the ledger [is settled](Self::is_settled): of what is accepted later nothing is kept. The watch is
+    /// [removed](Self::retire) by it, if it was not.
+    pub fn last_progress(&self) -> Progress {
+        self.retire();
+        let mut book = self.book();
+        let counted = book.changes();
+        let progress = book.last_progress();
+        if let Some(backlog) = &self.backlog {
+            backlog.taken(counted);
+        }
+        progress
+    }
+
+    /// The watch was removed: from here on no event of it is given to a handler or to the export, and it gets no more credit.
+    /// Those on their way are dropped, unacknowledged; calls that are under way end as they do, without their event being
+    /// accepted. See [`Dispatcher::remove`](super::Dispatcher::remove), which waits for them.
+    pub fn retire(&self) {
+        self.flow.retire();
+        self.close();
+        let mut book = self.book();
+        let (credits, abandoned) = book.retire();
+        self.ended.notify_all();
+        drop(book);
+        self.give_back(credits, 0);
+        self.metrics.in_flight_changed(-abandoned.cast_signed());
+    }
+
+    /// Whether the watch was removed.
+    pub fn is_retired(&self) -> bool {
+        self.flow.is_retired()
+    }
+
+    /// Whether no event is on its way that may still be accepted. Nothing registers more once the outlet is dropped, or the
+    /// watch is [removed](Self::retire).
+    pub fn is_settled(&self) -> bool {
+        self.is_settled_in(&self.book())
+    }
+
+    /// What a removed watch has left is accepted only where the export has it.
+    fn is_settled_in(&self, book: &Book) -> bool {
+        if self.flow.is_retired() { self.flow.exports() == 0 } else { book.unfinished == book.abandoned }
     }
 
     /// How many events are registered and not accepted.
@@ -146,7 +187,7 @@ impl Ledger {
         self.register_version(version, change, 0, SystemTime::now()).complete();
     }
 
-    fn register_version(
+    pub(super) fn register_version(
         self: &Arc<Self>,
         version: Option<ResourceVersion>,
         change: Option<Change>,
@@ -156,7 +197,7 @@ impl Ledger {
         let sequence = self.book().register(version, change);
         self.gate.hold(bytes);
         self.metrics.in_flight_changed(1);
-        Completion { ledger: Arc::clone(self), sequence, bytes, received, is_complete: false }
+        Completion::new(Arc::clone(self), sequence, bytes, received)
     }
 
     /// Registers a point in the stream that carries no event.
@@ -174,21 +215,55 @@ impl Ledger {
         if let Some(backlog) = self.backlog.as_ref().filter(|_| taken_in > 0) {
             backlog.wait(taken_in);
         }
+        // Until the end of a list is stored, a crash would have all of it compared again.
+        if let Some(backlog) = self.backlog.as_ref().filter(|_| book.has_list_ended()) {
+            backlog.ring();
+        }
         credits
     }
 
-    /// Waits until every event is accepted or dropped, or until `deadline`.
-    pub(super) fn wait_until_settled(&self, deadline: Instant) {
+    /// Waits until no event is on its way that may still be accepted, until `deadline` at most. Returns whether it is so.
+    ///
+    /// # Blocking
+    ///
+    /// For as long as handlers and export take, until `deadline` at most.
+    pub fn wait_until_settled(&self, deadline: Instant) -> bool {
         let mut book = self.book();
-        book.settling = true;
+        book.settling += 1;
         let limit = deadline.saturating_duration_since(Instant::now());
-        let waited = self.settled.wait_timeout_while(book, limit, |book| book.unfinished > book.abandoned);
-        waited.unwrap_or_else(PoisonError::into_inner).0.settling = false;
+        let waited = self.ended.wait_timeout_while(book, limit, |book| !self.is_settled_in(book));
+        let mut book = waited.unwrap_or_else(PoisonError::into_inner).0;
+        book.settling -= 1;
+        self.is_settled_in(&book)
+    }
+
+    /// Waits until neither a handler nor the export is called with an event of this removed watch, but for one that the calling thread is in; until `deadline`
+    /// at most. Returns whether it is so.
+    pub(super) fn wait_for_calls(&self, deadline: Instant) -> bool {
+        let own = u64::from(is_in_handler_of(self));
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let waited = self.ended.wait_timeout_while(self.book(), limit, |_| self.flow.calls() > own);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.flow.calls() <= own
+    }
+
+    /// The event that a call began with is with the export, or waits to be given again, or was dropped.
+    pub(super) fn end_call(&self) {
+        self.tell(self.flow.end_call());
+    }
+
+    /// Wakes whoever waits for what has ended.
+    pub(super) fn tell(&self, awaited: Awaited) {
+        if awaited.0 {
+            // Under the lock, so that it comes neither before nor between a look and a wait.
+            let _book = self.book();
+            self.ended.notify_all();
+        }
     }
 
     /// Completes tickets of this ledger, all under one lock.
-    fn complete(&self, completions: impl Iterator<Item = Completion>, written_at: Option<u64>, now: SystemTime) {
-        let (mut bytes, mut events) = (0, 0);
+    pub(super) fn complete(&self, completions: impl Iterator<Item = Completion>, written_at: Option<u64>, now: SystemTime) {
+        let (mut bytes, mut events, mut exports) = (0, 0, 0);
         let credits = self.moved(self.book(), |book, mut room| {
             let mut credits = 0;
             for mut completion in completions {
@@ -198,6 +273,7 @@ impl Ledger {
                 credits += book.complete(completion.sequence, written_at, room);
                 room -= book.changes() - before;
                 bytes += completion.bytes;
+                exports += u64::from(completion.is_in_export);
                 self.metrics.accepted(now.duration_since(completion.received).unwrap_or_default());
                 events += 1;
             }
@@ -206,282 +282,31 @@ impl Ledger {
         });
         self.give_back(credits, bytes);
         self.metrics.in_flight_changed(-events);
+        // What is not in the export is not awaited: an addition of nothing costs as much as one of something.
+        if exports > 0 {
+            self.tell(self.flow.end_exports(exports));
+        }
     }
 
-    fn abandon(&self) {
+    pub(super) fn abandon(&self, completion: &Completion) {
         let mut book = self.book();
-        book.abandoned += 1;
+        let credits = book.abandon();
         self.tell_settled(&book);
+        drop(book);
+        self.give_back(credits, completion.bytes);
+        self.metrics.in_flight_changed(-credits.cast_signed() as i64);
+        if completion.is_in_export {
+            self.tell(self.flow.end_exports(1));
+        }
     }
 
     fn tell_settled(&self, book: &Book) {
-        if book.settling && book.unfinished == book.abandoned {
-            self.settled.notify_all();
+        if book.settling > 0 && book.unfinished == book.abandoned {
+            self.ended.notify_all();
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Completion {
-    /// The event was accepted, without a line in a file.
-    pub fn complete(self) {
-        Self::complete_all([self], None);
-    }
-
-    /// The events were all accepted, now. Costs less than one by one where neighbours are of one watch.
-    ///
-    /// `written_at`: the position in the files before the batch that holds their lines; `None` where there are none.
-    pub fn complete_all(completions: impl IntoIterator<Item = Self>, written_at: Option<u64>) {
-        let now = SystemTime::now();
-        let mut completions = completions.into_iter().peekable();
-        while let Some(first) = completions.next() {
-            let ledger = Arc::clone(&first.ledger);
-            let rest = iter::from_fn(|| completions.next_if(|next| Arc::ptr_eq(&next.ledger, &ledger)));
-            ledger.complete(iter::once(first).chain(rest), written_at, now);
-        }
-    }
-
-    /// The metrics of its watch.
-    pub(crate) fn metrics(&self) -> &WatchMetrics {
-        self.ledger.metrics()
-    }
-}
-
-impl Drop for Completion {
-    fn drop(&mut self) {
-        if !self.is_complete {
-            self.ledger.abandon();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dispatch::CREDITS_PER_WATCH;
-    use crate::dispatch::book::{TICKETS_KEPT, WINDOW};
-    use crate::dispatch::tests::{event as dispatch_event, ledger, watch};
-
-    fn version(number: u64) -> ResourceVersion {
-        ResourceVersion::new(&number.to_string()).unwrap()
-    }
-
-    fn event(ledger: &Arc<Ledger>, number: u64) -> Completion {
-        assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Granted);
-        ledger.register_version(Some(version(number)), None, 0, SystemTime::now())
-    }
-
-    fn told(ledger: &Ledger) -> String {
-        let accepted = ledger.accepted();
-        let version = accepted.version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-        if accepted.listing { format!("{version} listing") } else { version }
-    }
-
-    #[test]
-    fn the_version_stands_still_until_everything_before_it_is_accepted() {
-        let ledger = ledger();
-        ledger.mark(Mark::Listing);
-        assert_eq!(told(&ledger), "none listing");
-        let (a, b) = (event(&ledger, 7), event(&ledger, 3));
-        ledger.mark(Mark::Listed(version(10)));
-        let c = event(&ledger, 11);
-        ledger.mark(Mark::Bookmark(version(20)));
-        c.complete();
-        b.complete();
-        assert_eq!(told(&ledger), "none listing");
-        a.complete();
-        assert_eq!(told(&ledger), "20");
-        ledger.mark(Mark::Listing);
-        event(&ledger, 25).complete();
-        assert_eq!(told(&ledger), "20 listing");
-        ledger.mark(Mark::Listed(version(30)));
-        assert_eq!(told(&ledger), "30");
-        event(&ledger, 31).complete();
-        assert_eq!(told(&ledger), "31");
-    }
-
-    #[test]
-    fn what_is_dropped_is_counted_and_holds_the_prefix() {
-        let ledger = ledger();
-        let (a, b) = (event(&ledger, 1), event(&ledger, 2));
-        drop(a);
-        b.complete();
-        assert_eq!((told(&ledger).as_str(), ledger.unfinished(), ledger.abandoned()), ("none", 1, 1));
-        ledger.wait_until_settled(Instant::now() + Duration::from_secs(60));
-    }
-
-    #[test]
-    fn marks_in_a_row_are_kept_as_one() {
-        let ledger = ledger();
-        let open = event(&ledger, 1);
-        for round in 0..1000 {
-            ledger.mark(Mark::Listing);
-            ledger.mark(Mark::Listed(version(round)));
-            ledger.mark(Mark::Bookmark(version(5000 + round)));
-        }
-        assert_eq!(ledger.book().tickets().len(), 2);
-        open.complete();
-        assert_eq!(told(&ledger), "5999");
-    }
-
-    #[test]
-    fn one_open_event_lets_others_go_on_for_a_bounded_while() {
-        let ledger = ledger();
-        let open = event(&ledger, 0);
-        let mut number = 0;
-        while ledger.take_credit(Duration::ZERO) == Credit::Granted {
-            number += 1;
-            ledger.register_version(Some(version(number)), None, 0, SystemTime::now()).complete();
-        }
-        assert_eq!(number as usize, WINDOW - 1 + CREDITS_PER_WATCH - 1);
-        open.complete();
-        assert_eq!(told(&ledger), number.to_string());
-        assert!(ledger.book().tickets().capacity() <= 4 * TICKETS_KEPT);
-        let rest: Vec<_> = (0..CREDITS_PER_WATCH as u64).map(|more| event(&ledger, number + more)).collect();
-        assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Exhausted);
-        drop(rest);
-    }
-
-    /// The same words as the ledger's, kept in full and evaluated from the start.
-    #[derive(Default)]
-    struct Naive(Vec<(bool, Option<Mark>, u64)>);
-
-    impl Naive {
-        fn told(&self) -> String {
-            let (mut version, mut listing) = ("none".to_owned(), false);
-            for (_, mark, number) in self.0.iter().take_while(|(complete, ..)| *complete) {
-                match mark {
-                    None if listing => {}
-                    None => version = number.to_string(),
-                    Some(Mark::Listing) => listing = true,
-                    Some(Mark::Listed(listed)) => (version, listing) = (listed.to_string(), false),
-                    Some(Mark::Bookmark(_)) if listing => {}
-                    Some(Mark::Bookmark(bookmark)) => version = bookmark.to_string(),
-                }
-            }
-            if listing { format!("{version} listing") } else { version }
-        }
-    }
-
-    #[test]
-    fn in_whatever_order_events_are_accepted_the_prefix_is_the_naive_one() {
-        for seed in 0..200 {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let (ledger, mut naive, mut open) = (ledger(), Naive::default(), Vec::new());
-            for number in 1..=200 {
-                let mark = match random.u8(..8) {
-                    0 => Some(Mark::Listing),
-                    1 => Some(Mark::Listed(version(number))),
-                    2 => Some(Mark::Bookmark(version(number))),
-                    3..6 => {
-                        open.push((naive.0.len(), event(&ledger, number)));
-                        naive.0.push((false, None, number));
-                        continue;
-                    }
-                    6.. if open.is_empty() => continue,
-                    6.. => {
-                        let (index, completion) = open.swap_remove(random.usize(..open.len()));
-                        completion.complete();
-                        naive.0[index].0 = true;
-                        None
-                    }
-                };
-                if let Some(mark) = mark {
-                    naive.0.push((true, Some(mark.clone()), number));
-                    ledger.mark(mark);
-                }
-                assert_eq!(told(&ledger), naive.told(), "seed {seed}, step {number}");
-                assert_eq!(ledger.unfinished(), open.len() as u64, "seed {seed}, step {number}");
-            }
-        }
-    }
-
-    /// One ticket as the naive model keeps it: accepted or not, where its line is, and the name that it makes known.
-    struct Line(Option<u64>, bool, String);
-
-    fn keeping(most: usize) -> (Arc<Ledger>, Arc<Backlog>) {
-        let backlog = Arc::new(Backlog::of(most));
-        let ledger = Arc::into_inner(ledger()).unwrap().resumed(Accepted::default(), Arc::clone(&backlog));
-        (Arc::new(ledger), backlog)
-    }
-
-    fn known(name: &str, number: u64) -> Change {
-        Change::Known(Identity::of(&dispatch_event(&watch("v1/pods"), name, number).metadata()))
-    }
-
-    fn name(change: &Change) -> String {
-        let Change::Known(identity) = change else { panic!("only known objects were registered") };
-        format!("{}@{}", identity.key().rsplit('\0').next().unwrap(), identity.version())
-    }
-
-    #[test]
-    fn a_checkpoint_gets_what_the_prefix_changed_and_the_lines_beyond_it() {
-        for seed in 0..100 {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let (ledger, backlog) = keeping(40);
-            let (mut lines, mut open, mut taken) = (Vec::<Line>::new(), Vec::new(), 0);
-            for number in 1..=300 {
-                match random.u8(..8) {
-                    0 => {
-                        let progress = ledger.progress();
-                        let changes: Vec<String> = progress.changes.iter().map(name).collect();
-                        let expected: Vec<&str> =
-                            lines[taken..taken + changes.len()].iter().map(|line| line.2.as_str()).collect();
-                        assert_eq!(changes, expected, "seed {seed}, step {number}");
-                        taken += changes.len();
-                        assert!(lines[..taken].iter().all(|line| line.1), "seed {seed}: only what was accepted");
-                        let beyond = lines[taken..].iter().filter(|line| line.1).filter_map(|line| line.0).min();
-                        assert_eq!(progress.written_beyond, beyond, "seed {seed}, step {number}");
-                    }
-                    1..5 if ledger.take_credit(Duration::ZERO) == Credit::Granted => {
-                        let change = known("web", number);
-                        lines.push(Line(None, false, name(&change)));
-                        open.push((
-                            lines.len() - 1,
-                            ledger.register_version(Some(version(number)), Some(change), 0, SystemTime::now()),
-                        ));
-                    }
-                    1.. if open.is_empty() => {}
-                    1.. => {
-                        let (index, completion) = open.swap_remove(random.usize(..open.len()));
-                        let at = random.bool().then_some(number);
-                        Completion::complete_all([completion], at);
-                        (lines[index].0, lines[index].1) = (at, true);
-                    }
-                }
-                assert!(backlog.waiting() <= 40, "seed {seed}, step {number}");
-            }
-            drop(open);
-        }
-    }
-
-    #[test]
-    fn changes_that_no_checkpoint_takes_use_up_the_credits() {
-        let (ledger, backlog) = keeping(10);
-        let mut accepted = 0;
-        while ledger.take_credit(Duration::ZERO) == Credit::Granted {
-            accepted += 1;
-            let change = Some(known("web", accepted));
-            ledger.register_version(Some(version(accepted)), change, 0, SystemTime::now()).complete();
-        }
-        assert_eq!((accepted as usize, backlog.waiting()), (10 + CREDITS_PER_WATCH, 10));
-        assert_eq!(told(&ledger), "10");
-        let progress = ledger.progress();
-        assert_eq!((progress.accepted.version, progress.changes.len()), (Some(version(10)), 10));
-        assert_eq!((told(&ledger).as_str(), ledger.take_credit(Duration::ZERO)), ("20", Credit::Granted));
-    }
-
-    #[test]
-    fn a_checkpoint_learns_of_a_list_that_began_and_ended_between_two_of_them() {
-        let (ledger, _) = keeping(10);
-        assert!(!ledger.progress().listed);
-        ledger.mark(Mark::Listing);
-        ledger.mark(Mark::Listed(version(7)));
-        let progress = ledger.progress();
-        assert!(progress.listed && !progress.accepted.listing);
-        assert!(!ledger.progress().listed);
     }
 }

@@ -4,15 +4,18 @@
 //! closed and nothing is parked, or at once when Faro stops waiting for it; what is left then is dropped, unacknowledged.
 
 use super::Completion;
+use super::contain::contained;
+use super::crew::Halt;
 use super::dispatcher::Shared;
+use super::lane::LaneExit;
 use super::parking::Parking;
+use super::slow::Desk;
 use super::subscription::Registered;
 use crate::chain::chain;
 use crate::event::MatchedEvent;
 use crate::health::Pulse;
-use crossbeam_channel::{Receiver, TryRecvError, at, never, select};
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crossbeam_channel::{TryRecvError, at, never, select};
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,31 +38,23 @@ impl Work {
 }
 
 pub(super) struct Worker {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) halt: Halt,
     /// Those that are registered for the gvr of this lane.
-    handlers: Arc<[Registered]>,
-    lane: Receiver<Work>,
+    pub(super) handlers: Arc<[Registered]>,
+    pub(super) lane: LaneExit,
     /// The lane was closed and is empty.
-    closed: bool,
-    parking: Parking,
+    pub(super) closed: bool,
+    pub(super) parking: Parking,
+    pub(super) desk: Arc<Desk>,
     /// Never working: what takes long here is a user's handler, or the export without room.
-    pulse: Pulse,
+    pub(super) pulse: Pulse,
 }
 
 impl Worker {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        handlers: Arc<[Registered]>,
-        lane: Receiver<Work>,
-        parking_room: usize,
-        pulse: Pulse,
-    ) -> Self {
-        Self { shared, handlers, lane, closed: false, parking: Parking::new(parking_room), pulse }
-    }
-
     /// Works until the end.
     pub(super) fn run(mut self) {
-        while !self.shared.is_halted() && !self.is_through() {
+        while !self.halt.is_halted() && !self.is_through() {
             self.retry_due();
             match self.take() {
                 Some(work) => self.accept(work),
@@ -78,7 +73,7 @@ impl Worker {
         if self.closed || self.parking.is_full() {
             return None;
         }
-        match self.lane.try_recv() {
+        match self.lane.works.try_recv() {
             Ok(work) => Some(work),
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => {
@@ -94,7 +89,7 @@ impl Worker {
             return;
         }
         let (nothing, no_timer) = (never(), never());
-        let lane = if self.closed || self.parking.is_full() { &nothing } else { &self.lane };
+        let lane = if self.closed || self.parking.is_full() { &nothing } else { &self.lane.works };
         let timer = self.parking.next_due().map_or(no_timer, at);
         select! {
             recv(lane) -> work => match work {
@@ -102,17 +97,27 @@ impl Worker {
                 Err(_) => self.closed = true,
             },
             recv(timer) -> _ => {}
-            recv(self.shared.halt) -> _ => {}
+            recv(self.lane.sweep) -> swept => match swept {
+                Ok(()) => self.sweep(),
+                // Closed with the lane, and not to be heard again.
+                Err(_) => self.lane.sweep = never(),
+            },
+            recv(self.halt.signal) -> _ => {}
         }
     }
 
     /// Deals with an event that just left the lane.
     fn accept(&mut self, work: Work) {
-        if self.parking.holds(work.object) {
-            self.parking.park_behind(work);
-        } else {
+        if !self.parking.holds(work.object) {
             self.attempt(work);
+        } else if !work.completion.ledger().is_retired() {
+            self.parking.park_behind(work);
         }
+    }
+
+    /// Drops the parked events of removed watches.
+    fn sweep(&mut self) {
+        self.parking.retain(|work| !work.completion.ledger().is_retired());
     }
 
     /// Tries the parked objects whose time has come; each goes on until it is through or fails again.
@@ -120,47 +125,47 @@ impl Worker {
         if self.parking.is_empty() {
             return;
         }
+        if self.lane.sweep.try_recv().is_ok() {
+            self.sweep();
+        }
         let now = Instant::now();
         while let Some(object) = self.parking.due(now) {
-            while !self.shared.is_halted()
+            while !self.halt.is_halted()
                 && let Some(work) = self.parking.pop(object)
             {
                 if self.attempt(work) == Outcome::Parked {
                     break;
                 }
             }
-            if self.shared.is_halted() {
+            if self.halt.is_halted() {
                 return;
             }
         }
     }
 
-    /// Gives `work` to the handlers that have not accepted it, then to the export.
+    /// Gives `work` to the handlers that have not accepted it, then to the export. That of a removed watch is dropped.
     fn attempt(&mut self, mut work: Work) -> Outcome {
-        while let Some(handler) = self.handlers.get(work.handler) {
-            if !handler.wants(&work.event) {
-                work.handler += 1;
-                continue;
+        if work.completion.begin_call().is_err() {
+            return Outcome::Done;
+        }
+        let ledger = Arc::clone(work.completion.ledger());
+        let outcome = match self.ask_handlers(&mut work) {
+            Some(pause) => {
+                self.parking.park(work, Instant::now() + pause);
+                Outcome::Parked
             }
-            match call(handler, &work) {
-                Ok(()) => (work.handler, work.failures) = (work.handler + 1, 0),
-                Err(cause) => {
-                    work.failures += 1;
-                    if work.failures < self.shared.settings.retry.attempts_max {
-                        log::debug!(cause = cause.as_str(); "{}: handler failed, trying {} again", work.event.watch.gvr, work.event.id());
-                        let pause = self.shared.settings.retry.pause_after(work.failures);
-                        self.parking.park(work, Instant::now() + pause);
-                        return Outcome::Parked;
-                    }
-                    log::error!(
-                        cause = cause.as_str();
-                        "{}: handler failed {} times, giving up on event {}", work.event.watch.gvr, work.failures, work.event.id()
-                    );
-                    self.shared.count_given_up();
-                    work.completion.metrics().handler_given_up();
-                    (work.handler, work.failures) = (work.handler + 1, 0);
-                }
+            None => {
+                self.export(work);
+                Outcome::Done
             }
+        };
+        ledger.end_call();
+        outcome
+    }
+
+    fn export(&self, mut work: Work) {
+        if work.completion.begin_export().is_err() {
+            return;
         }
         match &self.shared.export {
             Some(export) => {
@@ -170,7 +175,55 @@ impl Worker {
             }
             None => work.completion.complete(),
         }
-        Outcome::Done
+    }
+
+    /// Asks each handler that has not accepted `work`. Returns the pause after which to go on, when one refused.
+    fn ask_handlers(&self, work: &mut Work) -> Option<Duration> {
+        let retry = &self.shared.settings.retry;
+        while let Some(handler) = self.handlers.get(work.handler)
+            && !work.completion.ledger().is_retired()
+        {
+            if handler.wants(&work.event)
+                && let Err(error) = self.call(handler, work)
+            {
+                work.failures += 1;
+                let (gvr, id, cause) = (work.event.gvr(), work.event.id(), chain(error.as_ref()));
+                if work.failures < retry.attempts_max {
+                    log::debug!(cause = cause.as_str(); "{gvr}: handler {} failed, trying {id} again", handler.name());
+                    return Some(retry.pause_after(work.failures));
+                }
+                log::error!(
+                    cause = cause.as_str();
+                    "{gvr}: handler {} failed {} times, giving up on event {id}", handler.name(), work.failures
+                );
+                self.give_up(handler, work, error.as_ref());
+            }
+            (work.handler, work.failures) = (work.handler + 1, 0);
+        }
+        None
+    }
+
+    /// Calls one handler; a panic is a failure like any other.
+    fn call(&self, handler: &Registered, work: &Work) -> Result<(), Failure> {
+        let begin = Instant::now();
+        self.desk.begin(handler.name(), &work.event, begin);
+        let handled = contained(work.completion.ledger(), || handler.call(&work.event));
+        let took = begin.elapsed();
+        self.desk.end(took);
+        let handled = handled.unwrap_or_else(|panicked| Err(panicked.into()));
+        work.completion.ledger().metrics().handled(took, handled.is_err());
+        handled
+    }
+
+    fn give_up(&self, handler: &Registered, work: &Work, error: &(dyn Error + Send + Sync + 'static)) {
+        self.shared.count_given_up();
+        work.completion.ledger().metrics().handler_given_up();
+        if let Some(on_gave_up) = handler.on_gave_up()
+            && let Err(panicked) = contained(work.completion.ledger(), || on_gave_up(&work.event, error))
+        {
+            let cause = panicked.to_string();
+            log::error!(cause = cause.as_str(); "{}: on_gave_up failed for event {}", work.event.gvr(), work.event.id());
+        }
     }
 }
 
@@ -182,34 +235,5 @@ enum Outcome {
     Parked,
 }
 
-/// Calls one handler; a panic is a failure like any other.
-fn call(handler: &Registered, work: &Work) -> Result<(), String> {
-    let begin = Instant::now();
-    let handled = match catch_unwind(AssertUnwindSafe(|| handler.call(&work.event))) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(chain(error.as_ref())),
-        Err(panic) => Err(format!("panic: {}", panic_text(panic.as_ref()))),
-    };
-    work.completion.metrics().handled(begin.elapsed(), handled.is_err());
-    handled
-}
-
-/// What a panic says.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&'static str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (None, Some(text)) => text,
-        (None, None) => "of unknown content",
-    }
-}
-
-impl super::Retry {
-    /// Doubles with each failure; the random part keeps many objects from coming back at once.
-    fn pause_after(&self, failures: u32) -> Duration {
-        let doubled = self.pause_first.saturating_mul(1 << failures.saturating_sub(1).min(DOUBLINGS_MAX));
-        doubled.min(self.pause_max).mul_f64(0.5 + fastrand::f64() / 2.0)
-    }
-}
-
-/// Beyond this every pause has met its maximum.
-const DOUBLINGS_MAX: u32 = 16;
+/// Why an attempt failed.
+type Failure = Box<dyn Error + Send + Sync>;

@@ -31,13 +31,15 @@ struct Inner {
     sink_failure: Mutex<Option<String>>,
     /// Why the state cannot be written; `None` while it can.
     state_failure: Mutex<Option<String>>,
+    /// Either of them is there.
+    is_held: Arc<AtomicBool>,
     stopping: AtomicBool,
 }
 
 impl Health {
     /// Begins to watch over `watch`. Add every watch before the first one starts: [`Readiness`] knows only those added.
     pub fn add_watch(&self, watch: Arc<Watch>) -> Arc<WatchStatus> {
-        let status = Arc::new(WatchStatus::new(watch, self.0.clock));
+        let status = Arc::new(WatchStatus::new(watch, self.0.clock, Arc::clone(&self.0.is_held)));
         lock(&self.0.watches).push(Arc::clone(&status));
         status
     }
@@ -59,22 +61,28 @@ impl Health {
 
     /// Notes that the sink cannot write now, and why. The reason is for people and holds no event.
     pub fn sink_failed(&self, reason: impl Into<String>) {
-        *lock(&self.0.sink_failure) = Some(reason.into());
+        self.note(&self.0.sink_failure, Some(reason.into()));
     }
 
     /// Notes that the sink can write (again).
     pub fn sink_ok(&self) {
-        *lock(&self.0.sink_failure) = None;
+        self.note(&self.0.sink_failure, None);
     }
 
     /// Notes that the state cannot be written now, and why. The reason is for people and holds no event.
     pub fn state_failed(&self, reason: impl Into<String>) {
-        *lock(&self.0.state_failure) = Some(reason.into());
+        self.note(&self.0.state_failure, Some(reason.into()));
     }
 
     /// Notes that the state can be written (again).
     pub fn state_ok(&self) {
-        *lock(&self.0.state_failure) = None;
+        self.note(&self.0.state_failure, None);
+    }
+
+    fn note(&self, failure: &Mutex<Option<String>>, reason: Option<String>) {
+        *lock(failure) = reason;
+        let is_held = lock(&self.0.sink_failure).is_some() || lock(&self.0.state_failure).is_some();
+        self.0.is_held.store(is_held, Ordering::Relaxed);
     }
 
     /// Notes that Faro stops: from here on it is not ready, and still alive.

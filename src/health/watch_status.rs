@@ -13,6 +13,8 @@ pub struct WatchStatus {
     clock: Clock,
     state: Mutex<State>,
     ever_synced: AtomicBool,
+    /// An output cannot be written, shared by all watches.
+    is_held: Arc<AtomicBool>,
     heard_millis: AtomicU64,
     /// Its stream was given up because nothing came, and nothing has come since.
     silent: AtomicBool,
@@ -58,13 +60,14 @@ pub enum Standing {
 }
 
 impl WatchStatus {
-    pub(super) fn new(watch: Arc<Watch>, clock: Clock) -> Self {
+    pub(super) fn new(watch: Arc<Watch>, clock: Clock, is_held: Arc<AtomicBool>) -> Self {
         let state = State { condition: Condition::Starting, reason: String::new(), since: Instant::now() };
         Self {
             watch,
             clock,
             state: Mutex::new(state),
             ever_synced: AtomicBool::new(false),
+            is_held,
             heard_millis: AtomicU64::new(clock.millis()),
             silent: AtomicBool::new(false),
         }
@@ -87,6 +90,17 @@ impl WatchStatus {
         }
         state.condition = condition;
         state.reason = reason.into();
+    }
+
+    /// Takes back that it was synced: what an earlier run told turns out to need a comparison.
+    pub fn unsync(&self) {
+        self.ever_synced.store(false, Ordering::Relaxed);
+        self.set(Condition::Listing, "");
+    }
+
+    /// Whether file or state cannot be written now, which was said: events wait for that and nothing else.
+    pub fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Relaxed)
     }
 
     /// What holds now, and why.

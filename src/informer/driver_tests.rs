@@ -327,6 +327,19 @@ fn what_an_earlier_run_told_beyond_its_version_is_passed_over_when_it_comes_agai
 }
 
 #[test]
+fn a_resumed_watch_is_not_synced_when_the_server_no_longer_has_its_version() {
+    let expired = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#;
+    let watch = Answer::Watch(vec![Read::Line(expired.to_vec())]);
+    let answers = vec![Answer::Body(Vec::new()), watch, Answer::Status(500, "")];
+    let mut stage = Stage::new("v1/configmaps", answers, Limits { backoff_first: HOUR, ..testing::hasty() });
+    let resume = Resume { version: ResourceVersion::new("10"), listed_before: true, ..Resume::default() };
+    stage.informer = stage.informer.resume(resume);
+    let status = Arc::clone(&stage.status);
+    stage.stop_when(|status, _| status.get().0 == Condition::Retrying);
+    assert!(!status.ever_synced());
+}
+
+#[test]
 fn a_list_that_was_cut_short_goes_on_with_what_was_told_of_it() {
     let list = streamed(&["a@7", "b@9"], "10", vec![Read::Line(line("DELETED", "b@11"))]);
     let mut stage = Stage::new("v1/configmaps", vec![list], testing::hasty());

@@ -26,6 +26,8 @@ pub(super) struct Report {
     slow: Seldom,
     begun: Instant,
     synced: bool,
+    /// A list has ended, or a watch that goes on from an earlier run has brought something.
+    caught_up: bool,
 }
 
 /// Something that may come in numbers: said now and then, with how often it was not said.
@@ -51,6 +53,7 @@ impl Report {
             slow: Seldom::default(),
             begun: Instant::now(),
             synced: false,
+            caught_up: false,
         }
     }
 
@@ -74,6 +77,10 @@ impl Report {
         self.is_said = matches!(note, Note::Relist(_) | Note::Pages(Detour::NoFirstByte | Detour::NoEnd | Detour::Cut));
         match note {
             Note::Relist(reason) => {
+                // The server did not have what an earlier run would have gone on from.
+                if !self.caught_up && mem::take(&mut self.synced) {
+                    self.status.unsync();
+                }
                 self.metrics.relist(reason);
                 log::warn!(cause:% = cause; "{target}: {}, listing again", relist_words(reason));
             }
@@ -83,7 +90,9 @@ impl Report {
             }
             Note::Restart(RestartReason::Slow) => {
                 self.metrics.restart(RestartReason::Slow);
-                if let Some(unlogged) = self.slow.may_be_said(Instant::now()) {
+                if self.status.is_held() {
+                    log::debug!("{target}: events wait for a disk, connection closed until it is there");
+                } else if let Some(unlogged) = self.slow.may_be_said(Instant::now()) {
                     log::warn!(unlogged; "{target}: receivers are busy, connection closed until they have room");
                 }
             }
@@ -138,7 +147,7 @@ impl Report {
         if !self.synced {
             self.metrics.synced_after(self.begun.elapsed());
         }
-        self.synced = true;
+        (self.synced, self.caught_up) = (true, true);
         log::info!(objects, resource_version = version; "{}: listed, watching", self.watch.target);
         self.trouble = None;
         self.well();
@@ -152,6 +161,11 @@ impl Report {
             log::info!("{}: going on from where the last run has come to", self.watch.target);
             self.well();
         }
+    }
+
+    /// The watch has brought an event or a bookmark: it does go on from where it was opened.
+    pub(super) fn told(&mut self) {
+        self.caught_up = true;
     }
 
     /// The server answered as it should.

@@ -184,7 +184,10 @@ const ADDED: &[u8] = br#"{"type":"ADDED""#;
 /// What a line, told as far as it could be, means for the machine.
 fn take(heard: Result<teller::Heard, Halt>, teller: &mut Teller, report: &mut Report) -> Input {
     match heard {
-        Ok(teller::Heard::Line(line)) => Input::Line(line),
+        Ok(teller::Heard::Line(line)) => {
+            report.told();
+            Input::Line(line)
+        }
         Ok(teller::Heard::Error(status)) => {
             report.error_line(&status);
             Input::Close(Close::Error(status.fault(None)))

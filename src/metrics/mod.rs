@@ -189,7 +189,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     /// Every metric that is promised, with its type.
-    const PROMISED: [(&str, &str); 31] = [
+    const PROMISED: [(&str, &str); 33] = [
         ("faro_bookmark_age_seconds", "gauge"),
         ("faro_build_info", "gauge"),
         ("faro_checkpoint_age_seconds", "gauge"),
@@ -207,7 +207,9 @@ mod tests {
         ("faro_informer_last_event_timestamp", "gauge"),
         ("faro_informer_sync_duration_seconds", "histogram"),
         ("faro_informers_total", "gauge"),
+        ("faro_middleware_panics_total", "counter"),
         ("faro_received_bytes_total", "counter"),
+        ("faro_records_dropped_total", "counter"),
         ("faro_relists_total", "counter"),
         ("faro_tracked_resources_total", "gauge"),
         ("faro_watch_lag_seconds", "histogram"),

@@ -263,3 +263,144 @@ impl Parts {
         self.fields.copy_from(&other.fields);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Record;
+    use super::super::told_line::ToldLine;
+    use super::*;
+    use crate::api::ObjectRef;
+    use crate::dispatch::tests::watch;
+    use crate::event::EventType;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    fn event(labels: &str) -> MatchedEvent {
+        let object = format!(r#"{{"metadata":{{"name":"web-0","uid":"u","resourceVersion":"7","labels":{labels}}}}}"#);
+        let object = ObjectRef::scan(object.as_bytes()).unwrap().to_object();
+        MatchedEvent::new(EventType::Updated, watch("v1/pods"), object)
+    }
+
+    fn line(event: &MatchedEvent, record: &JsonRecord) -> Value {
+        let mut line = Vec::new();
+        Record::default().append(event, Some(record), false, &mut line);
+        assert!(line.ends_with(b"\n") && memchr::memchr_iter(b'\n', &line).count() == 1);
+        ToldLine::parse(&line[..line.len() - 1]).expect("it is read back");
+        serde_json::from_slice(&line).expect("a line is JSON")
+    }
+
+    #[test]
+    fn a_refused_change_leaves_the_record_as_it_was_and_says_why() {
+        let event = event(r#"{"a":"1"}"#);
+        let mut record = JsonRecord::of(&event);
+        record.set_field("mine", &json!(1)).unwrap();
+        let before = line(&event, &record);
+        let long = "n".repeat(FIELD_NAME_BYTES_MAX + 1);
+        let large = "v".repeat(ADDED_BYTES_MAX);
+        let mut check = |changed: fn(&mut JsonRecord, &str, &str) -> Result<(), RecordError>, name: &str, expected: &str| {
+            assert_eq!(changed(&mut record, name, &large).unwrap_err().to_string(), expected);
+            assert_eq!(line(&event, &record), before);
+        };
+        check(|record, name, _| record.set_field(name, &json!(1)), "", "cannot add a field without a name");
+        for name in RESERVED {
+            let expected = format!("cannot set field {name:?}: Faro writes it; choose another name");
+            check(|record, name, _| record.set_field(name, &json!(1)), name, &expected);
+        }
+        let expected = "cannot add a field whose name has 254 bytes, the most are 253";
+        check(|record, name, _| record.set_field(name, &json!(1)), &long, expected);
+        let expected = "cannot set \"mine\": a record takes 262144 bytes at most on top of what the server sent";
+        check(|record, name, large| record.set_field(name, &json!([large])), "mine", expected);
+        check(JsonRecord::insert_label, "mine", expected);
+        check(JsonRecord::insert_annotation, "mine", expected);
+    }
+
+    #[test]
+    fn every_field_that_is_written_is_refused_as_a_name() {
+        let mut full = event(r#"{"a":"1"}"#);
+        (full.initial, full.inferred) = (true, true);
+        let written = line(&full, &JsonRecord::of(&full));
+        let names = written.as_object().unwrap().keys().map(String::as_str);
+        for name in names.chain(["namespace", "annotations", "cluster"]) {
+            assert!(RESERVED.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn so_many_fields_are_taken_and_each_may_be_replaced() {
+        let event = event("{}");
+        let mut record = JsonRecord::of(&event);
+        for round in 0..2 {
+            for number in 0..FIELDS_MAX {
+                record.set_field(&format!("f{number}"), &json!(number + round)).unwrap();
+            }
+            let error = record.set_field("more", &json!(1)).unwrap_err();
+            assert_eq!(error, RecordError::TooMany { name: "more".to_owned() });
+        }
+        assert!(record.remove_field("f7") && !record.remove_field("f7"));
+        record.set_field("more", &json!(1)).unwrap();
+        let line = line(&event, &record);
+        assert_eq!((&line["f63"], line.get("f7"), &line["more"]), (&json!(64), None, &json!(1)));
+    }
+
+    #[test]
+    fn large_values_are_taken_in_place_of_large_values() {
+        let event = event(&format!(r#"{{"big":"{}"}}"#, "x".repeat(ADDED_BYTES_MAX)));
+        let mut record = JsonRecord::of(&event);
+        let almost_all = "y".repeat(ADDED_BYTES_MAX - 100);
+        for _ in 0..3 {
+            record.set_field("a", &json!(almost_all)).unwrap();
+        }
+        assert!(record.insert_label("b", &almost_all).is_err());
+        assert!(record.remove_label("big"));
+        record.insert_label("b", &almost_all).unwrap();
+        record.insert_label("b", &almost_all).unwrap();
+        line(&event, &record);
+    }
+
+    /// Any keys and values, changed in any order, against a map; each step may be undone.
+    #[test]
+    fn whatever_is_done_to_it_the_line_says_what_a_map_would() {
+        let texts = ["", "a", "b\"", "\\", "\n\r\t\0", "\u{7f}\u{2028}", "\u{fc}\u{1f600}", "a\\u0062", "}{,:"];
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let event = event(r#"{ "a" : "1", "b\u0022":"\u00fc\ud83d\ude00", "a":"twice"}"#);
+            let mut record = JsonRecord::of(&event);
+            assert!(record.remove_label("a"));
+            record.commit();
+            let mut model = (BTreeMap::from([("b\"", "\u{fc}\u{1f600}")]), BTreeMap::new());
+            for _ in 0..20 {
+                let before = model.clone();
+                let (key, value) = (random.choice(texts).unwrap(), random.choice(texts).unwrap());
+                match random.u8(..5) {
+                    0 => assert_eq!(record.remove_label(key), model.0.remove(key).is_some()),
+                    1 | 2 => {
+                        record.insert_label(key, value).unwrap();
+                        model.0.insert(key, value);
+                    }
+                    3 => assert_eq!(record.remove_field(key), model.1.remove(key).is_some()),
+                    4.. if key.is_empty() => {}
+                    4.. => {
+                        record.set_field(key, &json!({ value: [value] })).unwrap();
+                        model.1.insert(key, value);
+                    }
+                }
+                if random.u8(..4) == 0 {
+                    record.undo();
+                    model = before;
+                }
+                record.commit();
+            }
+            check(&line(&event, &record), &model.0, &model.1, seed);
+        }
+    }
+
+    fn check(line: &Value, labels: &BTreeMap<&str, &str>, fields: &BTreeMap<&str, &str>, seed: u64) {
+        let expected = (!labels.is_empty()).then(|| json!(labels));
+        assert_eq!(line.get("labels"), expected.as_ref(), "seed {seed}");
+        let ours = ["timestamp", "eventType", "gvr", "name", "uid", "resourceVersion", "labels", "watch"];
+        let found = line.as_object().unwrap().iter().filter(|(name, _)| !ours.contains(&name.as_str()));
+        let found: BTreeMap<_, _> = found.map(|(name, value)| (name.as_str(), value.clone())).collect();
+        let expected: BTreeMap<_, _> = fields.iter().map(|(name, value)| (*name, json!({ *value: [value] }))).collect();
+        assert_eq!(found, expected, "seed {seed}");
+    }
+}

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 /// **Panics** are contained: counted, logged with the event's id (once a minute for each middleware), and the record goes on
 /// as it was before that middleware.
 ///
-/// **Time.** It runs on the thread of the watch, or of the lane where there are handlers: what it takes holds back that.
+/// **Time.** It runs on the thread of the watch, or of the lane where there are handlers: what it takes holds back that. Do not
+/// wait in it for what waits for events to end, as removing a watch does: that is for handlers and other threads.
 ///
 /// **Repetition.** A dropped event is complete without a line. After a crash what no line tells may be told again, to handlers
 /// as well, and is asked again here: decide on the event alone, so that it is decided as before. What a crash left behind
@@ -210,4 +211,53 @@ impl Panics {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::tests::{event, watch};
+
+    fn touches(_event: &MatchedEvent, record: &mut JsonRecord) -> Verdict {
+        record.insert_label("team", "a").unwrap();
+        record.set_field("n", &serde_json::json!(7)).unwrap();
+        Verdict::Write
+    }
+
+    #[test]
+    fn one_record_serves_all_events_of_a_thread_and_grows_no_more_after_the_first() {
+        let (chain, metrics, watch) = (Chain::new(vec![Arc::new(touches)]), WatchMetrics::default(), watch("v1/pods"));
+        let mut capacities = Vec::new();
+        for version in 100..200 {
+            let record = chain.process(&event(&watch, "web-0", version), &metrics).unwrap();
+            assert!(lock(&chain.records).is_empty());
+            capacities.push(record.capacity());
+            chain.give_back(record);
+        }
+        assert_eq!(lock(&chain.records).len(), 1);
+        // Two buffers of the labels change places, so that the second event may fill one for the first time.
+        assert!(capacities[0] > 0 && capacities[2..].iter().all(|capacity| *capacity == capacities[2]), "{capacities:?}");
+    }
+
+    #[test]
+    fn a_large_record_is_not_kept() {
+        let (chain, metrics, watch) = (Chain::new(vec![Arc::new(touches)]), WatchMetrics::default(), watch("v1/pods"));
+        let mut record = chain.process(&event(&watch, "web-0", 1), &metrics).unwrap();
+        record.insert_annotation("large", &"x".repeat(RECORD_BYTES_KEPT)).unwrap();
+        chain.give_back(record);
+        assert!(lock(&chain.records).is_empty());
+    }
+
+    #[test]
+    fn panics_are_said_at_once_and_then_once_a_minute_with_how_many_there_were() {
+        let (mut panics, start) = (Panics::default(), Instant::now());
+        let mut check = |seconds, expected| assert_eq!(panics.count(start + Duration::from_secs(seconds)), expected, "{seconds}");
+        check(0, Some(0));
+        check(0, None);
+        check(59, None);
+        check(60, Some(2));
+        check(61, None);
+        check(500, Some(1));
+        check(560, Some(0));
+    }
 }

@@ -10,7 +10,7 @@ use ureq::Agent;
 #[derive(Debug)]
 pub(crate) struct Doctor {
     // Dropped first: it ends the thread.
-    over: EndOnDrop,
+    _over: EndOnDrop,
     answers: Arc<Mutex<Vec<Answer>>>,
     _thread: Joined,
 }
@@ -38,12 +38,19 @@ impl Doctor {
         let (over, answers) = (Stop::new(), Arc::default());
         let (asked, kept) = (over.clone(), Arc::clone(&answers));
         let thread = Joined::spawn("doctor", move || ask(port, &asked, &kept)).expect("a thread for the doctor");
-        Self { over: EndOnDrop(over), answers, _thread: thread }
+        Self { _over: EndOnDrop(over), answers, _thread: thread }
     }
 
-    /// Asks no more.
-    pub(crate) fn end(&self) {
-        self.over.0.request();
+    /// Asks no more. Gives how often `/health` was asked, how often it answered other than 200, and the codes of `/ready`, each
+    /// once where it was given several times in turn.
+    pub(crate) fn end(self) -> ((usize, usize), Vec<u16>) {
+        let answers = Arc::clone(&self.answers);
+        drop(self);
+        let answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let sick = answers.iter().filter(|answer| answer.codes.1 != 200).count();
+        let mut ready: Vec<u16> = answers.iter().map(|answer| answer.codes.0).collect();
+        ready.dedup();
+        ((answers.len(), sick), ready)
     }
 
     /// Waits until `/ready` answers `code`, as it did not before `since`; how long that took, and what it said.
@@ -53,19 +60,6 @@ impl Doctor {
             let answer = answers.iter().find(|answer| answer.at > since && answer.codes.0 == code)?;
             Some((answer.at - since, answer.body.clone()))
         })
-    }
-
-    /// The codes of `/ready`, each once where it was given several times in turn.
-    pub(crate) fn ready_codes(&self) -> Vec<u16> {
-        let mut codes: Vec<u16> = self.answers().iter().map(|answer| answer.codes.0).collect();
-        codes.dedup();
-        codes
-    }
-
-    /// How often `/health` answered, and how often other than 200.
-    pub(crate) fn health(&self) -> (usize, usize) {
-        let answers = self.answers();
-        (answers.len(), answers.iter().filter(|answer| answer.codes.1 != 200).count())
     }
 
     fn last(&self) -> Option<Answer> {

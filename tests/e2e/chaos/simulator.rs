@@ -63,7 +63,7 @@ impl Simulator {
 pub(crate) fn serve() -> ExitCode {
     let cluster = Cluster::start().expect("loopback has free ports");
     say(&format!("{}\n", cluster.kubeconfig().display()));
-    let mut pods = 0;
+    let (mut pods, mut rounds) = (0, 0);
     for command in std::io::stdin().lines() {
         let command = command.expect("commands are text");
         let words: Vec<&str> = command.split(' ').collect();
@@ -72,7 +72,8 @@ pub(crate) fn serve() -> ExitCode {
             (pods..number(1)).for_each(|index| create(&cluster, index));
             pods = pods.max(number(1));
         } else {
-            churn(&cluster, pods, number(1), number(2));
+            rounds += 1;
+            churn(&cluster, rounds, pods, number(1), number(2));
         }
         say("done\n");
     }
@@ -92,7 +93,8 @@ fn create(cluster: &Cluster, index: usize) {
     cluster.create(&pod.to_string()).expect("the simulator takes pods");
 }
 
-fn churn(cluster: &Cluster, pods: usize, changes: usize, rate: usize) {
+/// What is written in one round was written in none before: a change that changes nothing is no event.
+fn churn(cluster: &Cluster, round: usize, pods: usize, changes: usize, rate: usize) {
     let start = Instant::now();
     for change in 0..changes {
         // In bursts that the timer can keep apart.
@@ -100,7 +102,7 @@ fn churn(cluster: &Cluster, pods: usize, changes: usize, rate: usize) {
             let due = Duration::from_secs_f64(change as f64 / rate as f64);
             pause(due.saturating_sub(start.elapsed()));
         }
-        let patch = json!({"status": {"phase": "Running", "message": change.to_string()}}).to_string();
+        let patch = json!({"status": {"phase": "Running", "message": format!("{round}/{change}")}}).to_string();
         cluster.patch("v1/pods", &format!("default/{}", name(change * STRIDE % pods)), &patch).expect("the pod is there");
     }
 }

@@ -173,9 +173,9 @@ fn run(cluster: &Cluster, field: &Field, setup: Setup, harm: impl FnOnce(&mut Tr
     let complaints: Vec<&str> = log.lines().filter(|line| line.contains(" error ") || line.contains(" warn ")).collect();
     let forgetting = Forgetting { beginning: Duration::ZERO, windows: Vec::new() };
     let aftermath = Aftermath { kept, setup: &setup, moved: expected.moved, watches: &field.watches, forgetting, acts };
+    // Before it is asked to stop, and is not ready any more.
+    let ((asked, sick), ready) = doctor.end();
     let findings = aftermath.judge(hand(), &field.last());
-    doctor.end();
-    let ((asked, sick), ready) = (doctor.health(), doctor.ready_codes());
     say(&format!(
         "    {} changes: {}\n    /ready in turn {ready:?}; /health asked {asked} times, other than 200: {sick}; complaints in the log: {}\n",
         findings.acts.len(),
@@ -185,8 +185,7 @@ fn run(cluster: &Cluster, field: &Field, setup: Setup, harm: impl FnOnce(&mut Tr
     complaints.iter().take(COMPLAINTS_SHOWN).for_each(|line| say(&format!("      {line}\n")));
     findings.demand_none();
     if !expected.ready.is_empty() {
-        // It ends when it is asked to, and answers no more.
-        let ready: Vec<u16> = ready.into_iter().filter(|code| *code != 0).collect();
+        assert_eq!(sick, 0, "answers of /health other than 200");
         assert_eq!(ready, expected.ready, "the codes of /ready, in turn");
         assert_eq!(complaints.len(), 1, "lines of the log that complain");
     }

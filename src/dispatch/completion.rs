@@ -1,0 +1,78 @@
+//! One event's ticket on its way: through handlers to the export, and back to its ledger as accepted or dropped.
+
+use super::flow::{Awaited, Retired};
+use super::tracker::Ledger;
+use std::iter;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The duty to say that one event was accepted. Dropped without [`complete`](Self::complete), the event stays unacknowledged.
+#[derive(Debug)]
+pub struct Completion {
+    ledger: Arc<Ledger>,
+    pub(super) sequence: u64,
+    pub(super) bytes: usize,
+    pub(super) received: SystemTime,
+    pub(super) is_complete: bool,
+    pub(super) is_in_export: bool,
+}
+
+impl Completion {
+    pub(super) fn new(ledger: Arc<Ledger>, sequence: u64, bytes: usize, received: SystemTime) -> Self {
+        Self { ledger, sequence, bytes, received, is_complete: false, is_in_export: false }
+    }
+
+    /// The event was accepted, without a line in a file.
+    pub fn complete(self) {
+        Self::complete_all([self], None);
+    }
+
+    /// The events were all accepted, now. Costs less than one by one where neighbours are of one watch.
+    ///
+    /// `written_at`: the position in the files before the batch that holds their lines; `None` where there are none.
+    pub fn complete_all(completions: impl IntoIterator<Item = Self>, written_at: Option<u64>) {
+        let now = SystemTime::now();
+        let mut completions = completions.into_iter().peekable();
+        while let Some(first) = completions.next() {
+            let ledger = Arc::clone(&first.ledger);
+            let rest = iter::from_fn(|| completions.next_if(|next| Arc::ptr_eq(&next.ledger, &ledger)));
+            ledger.complete(iter::once(first).chain(rest), written_at, now);
+        }
+    }
+
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// The event is about to be given to handlers; not where its watch was removed. Ends with [`Ledger::end_call`].
+    pub(super) fn begin_call(&self) -> Result<(), Retired> {
+        self.told(self.ledger.flow.begin_call())
+    }
+
+    /// The event, which handlers have accepted, is about to be given to the export; not where its watch was removed.
+    pub(super) fn begin_export(&mut self) -> Result<(), Retired> {
+        self.told(self.ledger.flow.begin_export())?;
+        self.is_in_export = true;
+        Ok(())
+    }
+
+    /// Both, where there are no handlers.
+    pub(super) fn begin_call_and_export(&mut self) -> Result<(), Retired> {
+        self.told(self.ledger.flow.begin_call_and_export())?;
+        self.is_in_export = true;
+        Ok(())
+    }
+
+    /// Who waits for the end of calls may have seen the one that was refused.
+    fn told(&self, begun: Result<(), Retired>) -> Result<(), Retired> {
+        begun.inspect_err(|Retired| self.ledger.tell(Awaited(true)))
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if !self.is_complete {
+            self.ledger.abandon(self);
+        }
+    }
+}
