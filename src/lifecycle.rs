@@ -100,11 +100,6 @@ impl Joined {
         &self.name
     }
 
-    /// Whether it is the thread that asks.
-    pub fn is_current(&self) -> bool {
-        self.handle.as_ref().is_some_and(|handle| handle.thread().id() == std::thread::current().id())
-    }
-
     /// Whether the thread has ended.
     pub fn is_finished(&self) -> bool {
         self.handle.as_ref().is_none_or(JoinHandle::is_finished)

@@ -2,6 +2,7 @@
 
 use super::flow::{Awaited, Retired};
 use super::tracker::Ledger;
+use crate::metrics::WatchMetrics;
 use std::iter;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -38,6 +39,11 @@ impl Completion {
             let rest = iter::from_fn(|| completions.next_if(|next| Arc::ptr_eq(&next.ledger, &ledger)));
             ledger.complete(iter::once(first).chain(rest), written_at, now);
         }
+    }
+
+    /// The metrics of its watch.
+    pub(crate) fn metrics(&self) -> &WatchMetrics {
+        self.ledger.metrics()
     }
 
     pub(super) fn ledger(&self) -> &Arc<Ledger> {
