@@ -8,41 +8,52 @@ mod keeper;
 mod memory;
 mod namespaces;
 mod plan;
+mod run;
+mod spawned;
+mod watches;
 
-use crate::api::{Scope, Watch};
-use crate::checkpoint::{Progress, StateError, StateStore};
-use crate::client::{self, Client, Content, Interrupt, RestListWatch, Transport};
-use crate::config::{Config, InitialEvents, MetricsConfig};
-use crate::dispatch::{self, Dispatcher, EventHandler, Export, Interest, Registered, Subscription};
-use crate::files::Keeping;
-use crate::health::{Health, WatchStatus};
-use crate::http::{HttpError, HttpServer, HttpSettings};
-use crate::informer::{Context, Informer, Limits, ListGate};
+use crate::checkpoint::StateError;
+use crate::client::{self, Client, Interrupt, Transport};
+use crate::config::{self, Config, ConfigError, ConfiguredWatch, ResourceConfig};
+use crate::dispatch::{EventHandler, Registered, Subscription};
+use crate::http::HttpError;
 use crate::lifecycle::{Joined, Stop};
-use crate::metrics::Metrics;
-use crate::sink::{SinkError, SinkSettings, Writer};
-use keeper::{Keeper, Surroundings};
+use crate::sink::{JsonMiddleware, SinkError};
 use memory::Memory;
-use plan::Plan;
-use std::collections::{BTreeSet, HashMap};
+use run::Run;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use memory::OtherCluster;
 pub use plan::PlanError;
+pub use spawned::Spawned;
+pub use watches::ActiveInformers;
 
-/// Runs Faro against one API server. Cheap to clone; all clones are one controller.
+/// Runs Faro against one API server. Cheap to clone; all clones are one controller, which runs once.
 #[derive(Clone)]
 pub struct Controller(Arc<Inner>);
 
 struct Inner {
     client: Client,
     config: Config,
-    handlers: Mutex<Vec<Registered>>,
+    registered: Mutex<Registrations>,
+    /// Watches that were added and not started yet.
+    added: Mutex<Vec<ConfiguredWatch>>,
     stop: Stop,
     /// Ends what is asked of the server before anything runs.
     survey: Mutex<Option<Interrupt>>,
+    started: Mutex<bool>,
+    /// While it is at work.
+    run: Mutex<Option<Arc<Run>>>,
+}
+
+/// What the embedding program brings.
+#[derive(Default)]
+struct Registrations {
+    handlers: Vec<Registered>,
+    middleware: Vec<Arc<dyn JsonMiddleware>>,
+    ready: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// How a run ended that was stopped as asked.
@@ -52,19 +63,28 @@ pub struct Summary {
     pub unfinished: u64,
 }
 
-/// Why a run could not start, or ended by itself.
+/// Why a run could not start, or ended by itself, or why a watch could not be added to it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControllerError {
     /// What is configured does not fit the server.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// What is to be added is no resource to be watched.
+    #[error(transparent)]
+    Resources(#[from] ConfigError),
+    /// The controller was started before.
+    #[error("this controller was started before; make another for another run")]
+    StartedBefore,
     /// The events' file cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// What earlier runs have told cannot be read or written.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The state's disk takes nothing, or the watch was removed and its last events are still being dealt with.
+    #[error("cannot read what is stored of a watch while its state is being written; add it again later")]
+    StateBusy,
     /// The state is of another cluster at the same URL.
     #[error(transparent)]
     OtherCluster(#[from] OtherCluster),
@@ -89,45 +109,103 @@ pub enum ControllerError {
     },
 }
 
-/// What runs, in the order in which it stops.
-struct Running {
-    /// Every thread that asks the server.
-    informers: Vec<(Interrupt, Joined)>,
-    dispatcher: Dispatcher,
-    keeper: Option<Keeper>,
-    writer: Option<Arc<Writer>>,
-    health: Health,
-    // Last, so that probes are answered while the rest stops.
-    _http: Option<HttpServer>,
-}
-
-/// What every informer is made with.
-struct Shared {
-    metrics: Metrics,
-    health: Health,
-    gate: ListGate,
-}
-
 impl Controller {
     /// Opens nothing yet.
     pub fn new(client: Client, config: Config) -> Self {
-        Self(Arc::new(Inner { client, config, handlers: Mutex::default(), stop: Stop::new(), survey: Mutex::default() }))
+        Self(Arc::new(Inner {
+            client,
+            config,
+            registered: Mutex::default(),
+            added: Mutex::default(),
+            stop: Stop::new(),
+            survey: Mutex::default(),
+            started: Mutex::new(false),
+            run: Mutex::default(),
+        }))
     }
 
-    /// Registers a handler, called for every event from the next [`start`](Self::start) on.
+    /// Registers a handler for every event. Handlers that are registered after [`start`](Self::start) are never called.
     ///
-    /// Where a handler needs them, whole objects are asked of the server; elsewhere metadata only.
+    /// What is asked of the server is what the handlers [need](EventHandler::interest); without any, metadata only.
     pub fn add_event_handler(&self, handler: impl EventHandler + 'static) {
         self.subscribe(Subscription::new(), handler);
     }
 
-    /// Registers a handler for the events that `subscription` names, from the next [`start`](Self::start) on.
+    /// Registers a handler for what `subscription` says. As [`add_event_handler`](Self::add_event_handler) otherwise.
     pub fn subscribe(&self, subscription: Subscription, handler: impl EventHandler + 'static) {
-        let registered = Registered::new(subscription, handler);
-        self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner).push(registered);
+        self.0.registered().handlers.push(Registered::new(subscription, handler));
     }
 
-    /// Asks the run to end, from any thread, as often as one likes. Returns at once; [`start`](Self::start) returns when all is drained.
+    /// Registers middleware: it sees each record before it is written, after those that were registered before it. What is
+    /// registered after [`start`](Self::start) is never called.
+    pub fn add_json_middleware(&self, middleware: impl JsonMiddleware + 'static) {
+        self.0.registered().middleware.push(Arc::new(middleware));
+    }
+
+    /// Calls `callback` once, on a thread of its own, when the first list of every configured watch has ended. The last one
+    /// set before [`start`](Self::start) holds.
+    pub fn set_ready_callback(&self, callback: impl FnOnce() + Send + 'static) {
+        self.0.registered().ready = Some(Box::new(callback));
+    }
+
+    /// Whether it runs, the first list of every watch has ended, also of those that were added since, and what is told can be
+    /// written.
+    pub fn is_ready(&self) -> bool {
+        self.0.at_work().is_some_and(|run| run.health().readiness().ready)
+    }
+
+    /// How many watches are at work.
+    pub fn active_informers(&self) -> ActiveInformers {
+        self.0.at_work().map(|run| run.watches().count()).unwrap_or_default()
+    }
+
+    /// Notes resources to watch, from the next [`start_informers`](Self::start_informers) on, or from [`start`](Self::start).
+    /// Those that are watched already are left as they are.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in them; then none is noted.
+    pub fn add_resources(&self, resources: &[ResourceConfig]) -> Result<(), ControllerError> {
+        let watches = config::added_watches(resources)?;
+        self.0.added().extend(watches);
+        Ok(())
+    }
+
+    /// Starts what was [added](Self::add_resources), and says how many watches that are; zero before [`start`](Self::start),
+    /// which starts them itself, and after a stop. May be called from a handler.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot say what it serves, does not serve what was added (in a group that only API servers define), or
+    /// no thread can be started. What was added is forgotten then.
+    ///
+    /// # Blocking
+    ///
+    /// Asks the server what it serves; ended by [`stop`](Self::stop).
+    pub fn start_informers(&self) -> Result<usize, ControllerError> {
+        let Some(run) = self.0.at_work().filter(|_| !self.0.stop.is_requested()) else { return Ok(0) };
+        let added = std::mem::take(&mut *self.0.added());
+        if added.is_empty() { Ok(0) } else { run.add(&self.0, added) }
+    }
+
+    /// Stops watching resources, and says how many watches that were. Nothing is told as deleted, and no handler is called for
+    /// an event of theirs when this returns. What they have come to stays in the state: added again, they go on from there.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in `resources`; then none is removed.
+    ///
+    /// # Blocking
+    ///
+    /// For handler calls that are under way, `shutdown_grace_sec` at most; not for the call it is made from.
+    pub fn remove_resources(&self, resources: &[ResourceConfig]) -> Result<usize, ControllerError> {
+        let watches = config::added_watches(resources)?;
+        self.0.added().retain(|added| !watches.iter().any(|watch| watch.target == added.target));
+        Ok(self.0.at_work().map_or(0, |run| run.remove(&self.0, &watches)))
+    }
+
+    /// Asks the run to end, from any thread, also from a handler, as often as one likes. Returns at once;
+    /// [`start`](Self::start) returns when all is drained.
     pub fn stop(&self) {
         self.0.stop.request();
         if let Some(interrupt) = self.0.survey.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
@@ -145,6 +223,9 @@ impl Controller {
     ///
     /// Until [`stop`](Self::stop), or the end of `auto_shutdown_sec`; then for `shutdown_grace_sec` at most.
     pub fn start(&self) -> Result<Summary, ControllerError> {
+        if std::mem::replace(&mut *self.0.started.lock().unwrap_or_else(PoisonError::into_inner), true) {
+            return Err(ControllerError::StartedBefore);
+        }
         let _timer = self.0.config.auto_shutdown.map(|limit| self.stop_after(limit)).transpose()?;
         let ended = self.run();
         // Ends the timer, whatever ended the run.
@@ -152,211 +233,108 @@ impl Controller {
         ended
     }
 
+    /// The same on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// When no thread can be started.
+    pub fn spawn(&self) -> Result<Spawned, ControllerError> {
+        Spawned::start(self.clone())
+    }
+
     fn stop_after(&self, limit: Duration) -> Result<Joined, ControllerError> {
-        let (name, controller) = ("auto-shutdown", self.clone());
-        let body = move || {
+        let controller = self.clone();
+        thread("auto-shutdown", move || {
             controller.0.stop.wait(limit);
             controller.stop();
-        };
-        Joined::spawn(name, body).map_err(|source| ControllerError::Thread { name: name.to_owned(), source })
+        })
     }
 
     fn run(&self) -> Result<Summary, ControllerError> {
-        let running = match self.build() {
-            Err(ControllerError::Server { source, .. }) if matches!(*source, client::Error::Stopped { .. }) => {
-                return Ok(Summary { unfinished: 0 });
-            }
-            built => built?,
-        };
-        self.0.stop.wait_until_requested();
-        self.shut_down(running)
+        let inner = &*self.0;
+        let (run, memory) = Run::open(inner)?;
+        let run = Arc::new(run);
+        *inner.run() = Some(Arc::clone(&run));
+        let ended = self.work(&run, memory);
+        // A handler may hold this controller, which must not hold the handler any longer.
+        *inner.run() = None;
+        ended
     }
 
-    /// Everything from the file's writer to the informers' threads; on failure what was built is stopped again.
-    fn build(&self) -> Result<Running, ControllerError> {
-        let config = &self.0.config;
-        let health = Health::default();
-        let metrics = Metrics::new(config.cluster_name.as_deref());
-        let memory = Memory::open(config)?;
-        let writer = self.open_writer(&metrics, &health)?;
-        let http = self.serve(&metrics, &health)?;
-        let handlers = self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
-        let dispatcher = Dispatcher::new(dispatch::Settings::default(), handlers, export, health.clone());
-        let (informers, keeper) = (Vec::new(), None);
-        let mut running = Running { informers, dispatcher, keeper, writer, health: health.clone(), _http: http };
-        let shared = Shared { metrics, health, gate: ListGate::new(config.max_concurrent_lists) };
-        match self.start_informers(&mut running, memory, &shared) {
-            Ok(()) => Ok(running),
+    fn work(&self, run: &Run, memory: Option<Memory>) -> Result<Summary, ControllerError> {
+        let inner = &*self.0;
+        let begun = run.start(inner, memory).and_then(|()| {
+            self.start_informers()?;
+            self.tell_when_ready()
+        });
+        match begun {
+            Ok(telling) => {
+                inner.stop.wait_until_requested();
+                drop(telling);
+                run.shut_down(&inner.config)
+            }
             Err(error) => {
                 self.stop();
-                // What ended the start says more than what came of it.
-                _ = self.shut_down(running);
-                Err(error)
+                let ended = run.shut_down(&inner.config);
+                match error {
+                    ControllerError::Server { source, .. } if matches!(*source, client::Error::Stopped { .. }) => ended,
+                    // What ended the start says more than what came of it.
+                    error => Err(error),
+                }
             }
         }
     }
 
-    fn open_writer(&self, metrics: &Metrics, health: &Health) -> Result<Option<Arc<Writer>>, ControllerError> {
-        let config = &self.0.config;
-        if !config.json_export && !config.json_stdout {
-            return Ok(None);
-        }
-        let folder = config.json_export.then(|| config.output_dir.clone());
-        let settings = SinkSettings {
-            folder,
-            stdout: config.json_stdout,
-            rotate: config.rotate,
-            keep: Keeping { compress: config.compress, retain: config.retain },
-            hold_until_committed: config.state.enabled,
-            middleware: Vec::new(),
+    fn tell_when_ready(&self) -> Result<Option<Joined>, ControllerError> {
+        let Some(callback) = self.0.registered().ready.take() else { return Ok(None) };
+        let controller = self.clone();
+        let watch = move || {
+            while !controller.is_ready() {
+                if controller.0.stop.wait(READY_CHECK) {
+                    return;
+                }
+            }
+            callback();
         };
-        let writer = Writer::open(settings, metrics.clone(), health.clone(), self.0.stop.clone())?;
-        if let Some(path) = writer.path() {
-            log::info!("writing events to {}", path.display());
-        }
-        Ok(Some(writer))
+        thread("ready", watch).map(Some)
+    }
+}
+
+/// How often a program that waits for it has the readiness looked at, until it is there.
+const READY_CHECK: Duration = Duration::from_millis(20);
+
+impl Inner {
+    fn registered(&self) -> MutexGuard<'_, Registrations> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, metrics: &Metrics, health: &Health) -> Result<Option<HttpServer>, ControllerError> {
-        let MetricsConfig { enabled, port, path, bind_addr, .. } = &self.0.config.metrics;
-        if !enabled {
-            return Ok(None);
-        }
-        let settings = HttpSettings { bind_addr: *bind_addr, port: *port, metrics_path: path.clone() };
-        let server = HttpServer::start(&settings, metrics, health)?;
-        log::info!("serving {path}, /health and /ready on http://{}", server.local_addr());
-        Ok(Some(server))
+    fn run(&self) -> MutexGuard<'_, Option<Arc<Run>>> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start_informers(&self, running: &mut Running, mut memory: Option<Memory>, shared: &Shared) -> Result<(), ControllerError> {
-        let (uid, plan) = self.survey()?;
-        let server = self.0.client.server();
-        let cluster = match &mut memory {
-            Some(memory) => memory.identify(uid, server)?,
-            // Where kube-system cannot be read, the URL stands for the cluster.
-            None => uid.unwrap_or_else(|| server.to_owned()),
-        };
-        // All are known before the first is synced: ready means all of them.
-        let names: BTreeSet<_> = plan.keys().filter_map(|target| target.namespace.clone()).collect();
-        let known = plan.into_iter().map(|(target, scope)| {
-            let watch = Arc::new(Watch::new(target, &cluster, self.0.config.cluster_name.clone()));
-            (shared.health.add_watch(Arc::clone(&watch)), watch, scope)
-        });
-        let known: Vec<_> = known.collect();
-        let mut progress = HashMap::new();
-        if let Some(memory) = memory {
-            let (store, stored) = memory.resume(known.iter().map(|(_, watch, _)| Arc::clone(watch)))?;
-            (running.keeper, progress) = (Some(self.start_keeper(store, running.writer.clone(), shared)?), stored);
-        }
-        for (status, watch, scope) in known {
-            let stored = progress.remove(&watch.id);
-            running.informers.push(self.start_informer(status, watch, scope, stored, running, shared)?);
-        }
-        log::info!(watches = running.informers.len(); "watching");
-        running.informers.extend(namespaces::look_up(self.0.client.transport(), names)?);
-        Ok(())
+    fn at_work(&self) -> Option<Arc<Run>> {
+        self.run().clone()
     }
 
-    /// Asks the server who it is and what it serves.
-    fn survey(&self) -> Result<(Option<String>, Plan), ControllerError> {
-        let client = &self.0.client;
-        let transport = self.survey_transport();
-        let failed = |error| ControllerError::Server { server: client.server().to_owned(), source: Box::new(error) };
-        let version = transport.version().map_err(failed)?;
-        log::info!(version = version.as_deref().unwrap_or("unknown"); "connected to {} ({})", client.server(), client.origin());
-        let discovery = transport.discover().map_err(failed)?;
-        let plan = plan::plan(self.0.config.watches(), &discovery)?;
-        let cluster = transport.cluster_uid().map_err(failed)?;
-        Ok((cluster, plan))
+    fn added(&self) -> MutexGuard<'_, Vec<ConfiguredWatch>> {
+        self.added.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start_keeper(&self, store: StateStore, writer: Option<Arc<Writer>>, shared: &Shared) -> Result<Keeper, ControllerError> {
-        let (metrics, health, stop) = (shared.metrics.clone(), shared.health.clone(), self.0.stop.clone());
-        let keeper = Keeper::start(store, Surroundings { writer, metrics, health, stop });
-        keeper.map_err(|source| ControllerError::Thread { name: "checkpoint".to_owned(), source })
+    fn server_failed(&self, error: client::Error) -> ControllerError {
+        ControllerError::Server { server: self.client.server().to_owned(), source: Box::new(error) }
     }
 
     /// A transport that ends when the controller stops, also when it has stopped already.
     fn survey_transport(&self) -> Transport {
-        let transport = self.0.client.transport();
-        *self.0.survey.lock().unwrap_or_else(PoisonError::into_inner) = Some(transport.interrupt());
-        if self.0.stop.is_requested() {
+        let transport = self.client.transport();
+        *self.survey.lock().unwrap_or_else(PoisonError::into_inner) = Some(transport.interrupt());
+        if self.stop.is_requested() {
             transport.interrupt().interrupt();
         }
         transport
     }
+}
 
-    fn start_informer(
-        &self,
-        status: Arc<WatchStatus>,
-        watch: Arc<Watch>,
-        scope: Option<Scope>,
-        stored: Option<Progress>,
-        running: &Running,
-        shared: &Shared,
-    ) -> Result<(Interrupt, Joined), ControllerError> {
-        let name = format!("inf-{}", watch.gvr);
-        let refused = |source| ControllerError::Thread { name: name.clone(), source };
-        let metrics = shared.metrics.watch(&watch);
-        let (resume, accepted) = memory::resume_of(stored);
-        let outlet = match &running.keeper {
-            Some(keeper) => keeper.outlet(&running.dispatcher, &watch, metrics.clone(), accepted),
-            None => running.dispatcher.outlet(Arc::clone(&watch), metrics.clone()),
-        };
-        let outlet = outlet.map_err(refused)?;
-        let content = match running.dispatcher.interest_in(&watch.target.gvr) {
-            Some(Interest::Object) => Content::Object,
-            Some(Interest::Metadata) | None => Content::Metadata,
-        };
-        let rest = RestListWatch::new(self.0.client.transport(), &watch.target, scope, content);
-        let interrupt = rest.interrupt();
-        let context = Context {
-            stop: self.0.stop.clone(),
-            status,
-            pulse: shared.health.add_thread(&name),
-            metrics,
-            gate: shared.gate.clone(),
-            limits: Limits::default(),
-            content_is_metadata: rest.content() == Content::Metadata,
-            skip_initial: self.0.config.initial_events == InitialEvents::Skip,
-        };
-        let informer = Informer::new(watch, Box::new(rest), Box::new(outlet), context).resume(resume);
-        let thread = Joined::spawn(name.clone(), move || informer.run()).map_err(refused)?;
-        Ok((interrupt, thread))
-    }
-
-    /// Ends reading first, then waits for what was read.
-    fn shut_down(&self, running: Running) -> Result<Summary, ControllerError> {
-        let grace = self.0.config.shutdown_grace;
-        let deadline = Instant::now() + grace;
-        // An informer that does not end must not cost the others what they have read.
-        let reading_deadline = Instant::now() + grace / 2;
-        let Running { informers, dispatcher, keeper, writer, health, _http } = running;
-        health.stopping();
-        dispatcher.close();
-        for (interrupt, _) in &informers {
-            interrupt.interrupt();
-        }
-        for (_, informer) in informers {
-            let name = informer.name().to_owned();
-            if !informer.join_until(reading_deadline) {
-                log::warn!("{name}: does not end, left alone");
-            }
-        }
-        dispatcher.drain(deadline.saturating_duration_since(Instant::now()));
-        if let Some(keeper) = keeper {
-            keeper.stop(deadline);
-            if let Some(error) = keeper.failure() {
-                return Err(error.into());
-            }
-        }
-        if let Some(writer) = writer {
-            writer.stop(deadline);
-            if let Some(error) = writer.failure() {
-                return Err(error.into());
-            }
-        }
-        Ok(Summary { unfinished: dispatcher.unfinished() })
-    }
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<Joined, ControllerError> {
+    Joined::spawn(name, body).map_err(|source| ControllerError::Thread { name: name.to_owned(), source })
 }

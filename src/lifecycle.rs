@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ pub struct Stop(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Asked with this one.
+    children: Mutex<Vec<Weak<Inner>>>,
     /// Set while `waiting` is locked, so that no wait misses it; read without, since every informer asks with every event.
     requested: AtomicBool,
     waiting: Mutex<()>,
@@ -26,12 +28,29 @@ impl Stop {
         Self::default()
     }
 
-    /// Asks everyone who holds a clone to stop, and wakes those that wait.
+    /// One that is asked for with this one, and may be asked for alone.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        let child = Self::new();
+        let mut children = self.0.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.retain(|child| child.strong_count() > 0);
+        children.push(Arc::downgrade(&child.0));
+        drop(children);
+        // Asked for meanwhile, when nobody knew of the child.
+        if self.is_requested() {
+            child.request();
+        }
+        child
+    }
+
+    /// Asks everyone who holds a clone or a child to stop, and wakes those that wait.
     pub fn request(&self) {
         let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.requested.store(true, Ordering::Relaxed);
         drop(waiting);
         self.0.changed.notify_all();
+        let children = std::mem::take(&mut *self.0.children.lock().unwrap_or_else(PoisonError::into_inner));
+        children.iter().filter_map(Weak::upgrade).for_each(|child| Self(child).request());
     }
 
     /// Whether a stop was requested.

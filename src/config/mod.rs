@@ -10,6 +10,7 @@
 //! # Ok::<(), faro::config::ConfigError>(())
 //! ```
 
+mod builder;
 mod error;
 mod read;
 mod schema;
@@ -22,6 +23,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use builder::{ConfigBuilder, ResourceConfig};
 pub use error::{ConfigError, Place, Problem};
 pub use storage::{Compression, InitialEvents, RetainConfig, RotateConfig, StateConfig};
 pub use suggest::nearest;
@@ -214,6 +216,16 @@ impl Config {
     pub fn watches(&self) -> Vec<ConfiguredWatch> {
         watches::of(&self.resources)
     }
+}
+
+/// Every watch that is asked for by resources that are added at run time: sorted, each once.
+///
+/// # Errors
+///
+/// Every mistake, each with its place in the list.
+pub(crate) fn added_watches(resources: &[ResourceConfig]) -> Result<Vec<ConfiguredWatch>, ConfigError> {
+    let entries = builder::read_resources(resources).map_err(ConfigError::Invalid)?;
+    Ok(watches::of(&entries))
 }
 
 fn invalid(source: &Arc<Source>, spot: Spot, message: &str) -> ConfigError {

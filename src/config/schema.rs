@@ -85,6 +85,21 @@ pub(super) fn read(source: Arc<Source>, root: &Node, overrides: &Overrides) -> R
     if problems.is_empty() { Ok(finish(raw, overrides)) } else { Err(problems) }
 }
 
+fn read_resources(reader: &mut Reader, map: &Map<'_>) -> Vec<ResourceEntry> {
+    let items = reader.list(map, "resources", "a list of resources, each with `gvr`");
+    items.into_iter().filter_map(|(path, node)| read_resource(reader, &path, node)).collect()
+}
+
+/// Reads resources that are added at run time.
+pub(super) fn read_added(source: Arc<Source>, root: &Node) -> Result<Vec<ResourceEntry>, Vec<Problem>> {
+    let mut reader = Reader::new(source);
+    let map = reader.map("", root, "resources", &["resources"]);
+    let resources = map.map(|map| read_resources(&mut reader, &map)).unwrap_or_default();
+    check_scopes(&mut reader, &resources);
+    let problems = reader.into_problems();
+    if problems.is_empty() { Ok(resources) } else { Err(problems) }
+}
+
 fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
     let output_dir = overrides.output_dir.clone().or(raw.output_dir).expect("its absence is a mistake that was told");
     let auto_shutdown = overrides.auto_shutdown.or(raw.auto_shutdown).filter(|after| !after.is_zero());
@@ -139,9 +154,7 @@ fn read_root(reader: &mut Reader, map: &Map<'_>) -> RawConfig {
     for (path, node) in reader.list(map, "namespaces", "a list of namespaces, each with `name_selector` and `resources`") {
         read_namespace(reader, &path, node, &mut raw.resources);
     }
-    for (path, node) in reader.list(map, "resources", "a list of resources, each with `gvr`") {
-        raw.resources.extend(read_resource(reader, &path, node));
-    }
+    raw.resources.extend(read_resources(reader, map));
     raw
 }
 

@@ -4,9 +4,10 @@
 //! most one a second, but for many changes ([`CHANGES_DUE`](crate::dispatch::CHANGES_DUE)), the end of a list, and the end. A disk that takes
 //! nothing is waited for; what is committed then is committed late, and never in part.
 
+use super::ControllerError;
 use crate::api::{Watch, WatchId};
 use crate::chain::chain;
-use crate::checkpoint::{Commit, StateError, StateStore, WatchCommit};
+use crate::checkpoint::{Commit, Progress, StateError, StateStore, WatchCommit};
 use crate::dispatch::{Accepted, Backlog, Dispatcher, LaneOutlet, Ledger};
 use crate::health::{Health, Pulse};
 use crate::lifecycle::{Joined, Stop};
@@ -16,13 +17,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use std::collections::BTreeMap;
 use std::io;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The checkpoint thread, and the watches whose progress it stores.
 pub(super) struct Keeper {
     shared: Arc<Shared>,
-    stop: Sender<Instant>,
+    orders: Sender<Order>,
     thread: Mutex<Option<Joined>>,
 }
 
@@ -39,6 +40,8 @@ pub(super) struct Surroundings {
 #[derive(Default)]
 struct Shared {
     watches: Mutex<Vec<Kept>>,
+    /// A watch that has ended was taken for the last time.
+    taken: Condvar,
     backlog: Arc<Backlog>,
     failure: Mutex<Option<StateError>>,
 }
@@ -48,6 +51,17 @@ struct Kept {
     watch: Arc<Watch>,
     ledger: Arc<Ledger>,
     taken: Accepted,
+    /// Nothing more is handed over: once what was is settled, it is taken for the last time.
+    ended: bool,
+}
+
+enum Order {
+    /// Give what is stored of this watch.
+    Load(WatchId, Sender<Result<Option<Progress>, StateError>>),
+    /// A watch has ended.
+    Look,
+    /// Commit once more, trying until then, and end.
+    Stop(Instant),
 }
 
 /// At least so long between two commits, but for many changes: what a crash costs is one second's replay.
@@ -63,20 +77,29 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// How long the last commit gets beyond the time for it, as a write that is under way cannot be ended.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
+/// Orders that wait: one of each thread that adds or removes watches at once, and a few more.
+const ORDERS_MAX: usize = 16;
+
+/// How long what is stored of a watch is waited for, while a disk may be slow.
+const LOAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often a watch that has ended is looked at until its last event is settled.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 const THREAD_NAME: &str = "checkpoint";
 
 impl Keeper {
     /// Starts the thread.
     pub(super) fn start(store: StateStore, surroundings: Surroundings) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let (stop, stopped) = bounded(1);
+        let (orders, received) = bounded(ORDERS_MAX);
         let pulse = surroundings.health.add_thread(THREAD_NAME);
         surroundings.metrics.checkpointed(false);
         let keeping = Keeping {
             store,
             surroundings,
             shared: Arc::clone(&shared),
-            stop: stopped,
+            orders: received,
             pulse,
             due: BTreeMap::new(),
             safe: None,
@@ -84,7 +107,7 @@ impl Keeper {
             deadline: None,
         };
         let thread = Joined::spawn(THREAD_NAME, move || keeping.run())?;
-        Ok(Self { shared, stop, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, orders, thread: Mutex::new(Some(thread)) })
     }
 
     /// The outlet of a watch that goes on from `accepted`; its progress is stored from now on.
@@ -98,8 +121,36 @@ impl Keeper {
         let backlog = Arc::clone(&self.shared.backlog);
         let outlet = dispatcher.resumed_outlet(Arc::clone(watch), metrics, accepted.clone(), backlog)?;
         let (watch, ledger) = (Arc::clone(watch), Arc::clone(outlet.ledger()));
-        self.shared.watches().push(Kept { watch, ledger, taken: accepted });
+        self.shared.watches().push(Kept { watch, ledger, taken: accepted, ended: false });
         Ok(outlet)
+    }
+
+    /// What is stored of a watch, or was accepted of it and is to be stored.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or its disk takes nothing.
+    pub(super) fn load(&self, id: WatchId) -> Result<Option<Progress>, ControllerError> {
+        let (reply, answer) = bounded(1);
+        // A thread that has ended takes no orders, and gives no answer.
+        _ = self.orders.send_timeout(Order::Load(id, reply), LOAD_LIMIT);
+        match answer.recv_timeout(LOAD_LIMIT) {
+            Ok(loaded) => Ok(loaded?),
+            Err(_) => Err(ControllerError::StateBusy),
+        }
+    }
+
+    /// Stores what of an ended watch was accepted, and then forgets it here; its state stays. Returns at `deadline` at the
+    /// latest, also when some of its events are still being written.
+    pub(super) fn remove(&self, ledger: &Arc<Ledger>, deadline: Instant) {
+        let is_this = |kept: &Kept| Arc::ptr_eq(&kept.ledger, ledger);
+        let mut watches = self.shared.watches();
+        watches.iter_mut().filter(|kept| is_this(kept)).for_each(|kept| kept.ended = true);
+        while watches.iter().any(is_this) && Instant::now() < deadline {
+            // Full means that it looks soon.
+            _ = self.orders.try_send(Order::Look);
+            (watches, _) = self.shared.taken.wait_timeout(watches, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Forgets what ended the thread before it was stopped, and gives it.
@@ -110,7 +161,7 @@ impl Keeper {
     /// Commits once more, and ends. Call it when nothing more is accepted, and while the writer still runs.
     pub(super) fn stop(&self, deadline: Instant) {
         // A thread that has ended by itself takes no orders.
-        _ = self.stop.try_send(deadline);
+        _ = self.orders.send_timeout(Order::Stop(deadline), END_LIMIT);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && !thread.join_until(deadline.max(Instant::now() + END_LIMIT))
@@ -131,8 +182,7 @@ struct Keeping {
     store: StateStore,
     surroundings: Surroundings,
     shared: Arc<Shared>,
-    /// Brings until when to try the last commit.
-    stop: Receiver<Instant>,
+    orders: Receiver<Order>,
     pulse: Pulse,
     /// What was taken and is not committed.
     due: BTreeMap<WatchId, WatchCommit>,
@@ -161,9 +211,23 @@ impl Keeping {
     fn wait_until_due(&mut self) {
         select! {
             recv(self.shared.backlog.due()) -> _ => {}
-            // Nobody is left to say until when.
-            recv(self.stop) -> deadline => self.deadline = Some(deadline.unwrap_or_else(|_| Instant::now())),
+            recv(self.orders) -> order => match order {
+                Ok(Order::Stop(deadline)) => self.deadline = Some(deadline),
+                Ok(Order::Load(id, reply)) => self.load(id, &reply),
+                Ok(Order::Look) => {}
+                // Nobody is left to say until when.
+                Err(_) => self.deadline = Some(Instant::now()),
+            },
             default(COMMIT_INTERVAL) => {}
+        }
+    }
+
+    /// Gives what is stored, once everything is. Without an answer whoever asked is told that it cannot be now.
+    fn load(&mut self, id: WatchId, reply: &Sender<Result<Option<Progress>, StateError>>) {
+        self.take();
+        let is_ending = self.shared.watches().iter().any(|kept| kept.watch.id == id);
+        if !is_ending && (self.due.is_empty() || self.checkpoint()) {
+            _ = reply.send(self.store.load(id));
         }
     }
 
@@ -172,12 +236,17 @@ impl Keeping {
         self.pulse.working();
         self.safe = self.surroundings.writer.as_ref().map(|writer| writer.position());
         let shared = Arc::clone(&self.shared);
-        shared.watches().iter_mut().for_each(|kept| self.take_one(kept));
+        shared.watches().retain_mut(|kept| {
+            let is_over = kept.ended && kept.ledger.is_settled();
+            self.take_one(kept, is_over);
+            !is_over
+        });
+        shared.taken.notify_all();
         self.pulse.waiting();
     }
 
-    fn take_one(&mut self, kept: &mut Kept) {
-        let progress = kept.ledger.progress();
+    fn take_one(&mut self, kept: &mut Kept, is_over: bool) {
+        let progress = if is_over { kept.ledger.last_progress() } else { kept.ledger.progress() };
         if let (Some(safe), Some(beyond)) = (&mut self.safe, progress.written_beyond) {
             *safe = Position(beyond).min(*safe);
         }
@@ -262,12 +331,14 @@ impl Keeping {
 
     /// Lets `pause` pass, or less when there is no more time. Returns whether to try again.
     fn wait_to_retry(&mut self, pause: Duration) -> bool {
-        match self.stop.recv_timeout(self.patience(pause)) {
+        match self.orders.recv_timeout(self.patience(pause)) {
             // A stop that comes while waiting allows one more attempt, however near its deadline.
-            Ok(deadline) => {
+            Ok(Order::Stop(deadline)) => {
                 self.deadline = Some(deadline);
                 true
             }
+            // Whoever asks is answered by the end of its question.
+            Ok(Order::Load(..) | Order::Look) => true,
             Err(RecvTimeoutError::Timeout) => self.deadline.is_none_or(|deadline| Instant::now() < deadline),
             Err(RecvTimeoutError::Disconnected) => false,
         }

@@ -1,0 +1,339 @@
+//! Configurations made by programs: checked by the same rules as a file, by being read as one.
+//!
+//! Takes settings one by one; gives a [`Config`], or every mistake at once, each with the path of its key.
+
+use super::error::{Problem, Source};
+use super::yaml::{Node, Value};
+use super::{Compression, Config, ConfigError, InitialEvents, LogLevel, Overrides, ResourceEntry, schema};
+use crate::api::Scope;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One resource that is asked for, in the words of the file. Selectors are applied by the server.
+///
+/// ```
+/// use faro::config::ResourceConfig;
+///
+/// let web = ResourceConfig { label_selector: Some("app=web".to_owned()), ..ResourceConfig::new("v1/pods") };
+/// assert!(web.namespace_names.is_empty(), "all namespaces");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceConfig {
+    /// Which resource, as in `v1/pods` or `apps/v1/deployments`. Required.
+    pub gvr: String,
+    /// What its scope is expected to be; checked against the server. Defaults to `None`: as the server says.
+    pub scope: Option<Scope>,
+    /// In which namespaces, by their exact names. Defaults to none, which means all.
+    pub namespace_names: Vec<String>,
+    /// One object's exact name. Defaults to `None`: any.
+    pub name_selector: Option<String>,
+    /// Labels, as `kubectl -l` takes them. Defaults to `None`: any.
+    pub label_selector: Option<String>,
+    /// Fields, as `kubectl --field-selector` takes them. Defaults to `None`: any.
+    pub field_selector: Option<String>,
+}
+
+/// Gathers settings; what is not set has the default of the file.
+#[derive(Clone, Debug)]
+pub struct ConfigBuilder {
+    overrides: Overrides,
+    settings: Vec<(&'static str, Tree)>,
+    resources: Vec<ResourceConfig>,
+}
+
+#[derive(Clone, Debug)]
+enum Tree {
+    Leaf(Leaf),
+    Map(Vec<(&'static str, Leaf)>),
+}
+
+#[derive(Clone, Debug)]
+enum Leaf {
+    Bool(bool),
+    Number(u64),
+    Text(String),
+}
+
+/// What mistakes call the source.
+const ORIGIN: &str = "the configuration";
+
+impl ResourceConfig {
+    /// All objects of one resource.
+    pub fn new(gvr: impl Into<String>) -> Self {
+        Self { gvr: gvr.into(), ..Self::default() }
+    }
+
+    fn node(&self) -> Node {
+        let texts = [
+            ("gvr", Some(self.gvr.clone())),
+            ("scope", self.scope.map(|scope| scope.to_string())),
+            ("name_selector", self.name_selector.clone()),
+            ("label_selector", self.label_selector.clone()),
+            ("field_selector", self.field_selector.clone()),
+        ];
+        let texts = texts.into_iter().filter_map(|(key, text)| Some((key, Value::Text(text?))));
+        let names = self.namespace_names.iter().map(|name| node(Value::Text(name.clone()))).collect();
+        map(texts.chain([("namespace_names", Value::List(names))]))
+    }
+}
+
+impl Config {
+    /// Begins a configuration that writes to `output_dir`.
+    ///
+    /// ```
+    /// use faro::config::{Config, ResourceConfig};
+    ///
+    /// let config = Config::builder("/var/faro/events").resource(ResourceConfig::new("v1/pods")).json_export(false).build()?;
+    /// assert_eq!(config.watches()[0].target.to_string(), "v1/pods");
+    /// # Ok::<(), faro::config::ConfigError>(())
+    /// ```
+    pub fn builder(output_dir: impl Into<PathBuf>) -> ConfigBuilder {
+        let overrides = Overrides { output_dir: Some(output_dir.into()), ..Overrides::default() };
+        ConfigBuilder { overrides, settings: Vec::new(), resources: Vec::new() }
+    }
+}
+
+impl ConfigBuilder {
+    /// Watches one more resource. At least one is required.
+    #[must_use]
+    pub fn resource(mut self, resource: ResourceConfig) -> Self {
+        self.resources.push(resource);
+        self
+    }
+
+    /// The least important level that is logged. Defaults to [`LogLevel::Info`].
+    #[must_use]
+    pub fn log_level(mut self, level: LogLevel) -> Self {
+        self.overrides.log_level = Some(level);
+        self
+    }
+
+    /// Whether log lines also go to a file. Defaults to true.
+    #[must_use]
+    pub fn log_file(self, is_wanted: bool) -> Self {
+        self.leaf("log_file", Leaf::Bool(is_wanted))
+    }
+
+    /// Stop by itself after so long, in whole seconds. Defaults to zero: run until stopped.
+    #[must_use]
+    pub fn auto_shutdown(self, after: Duration) -> Self {
+        self.leaf("auto_shutdown_sec", Leaf::Number(after.as_secs()))
+    }
+
+    /// How long a stop waits for queues to drain, in whole seconds. Defaults to 10 s.
+    #[must_use]
+    pub fn shutdown_grace(self, grace: Duration) -> Self {
+        self.leaf("shutdown_grace_sec", Leaf::Number(grace.as_secs()))
+    }
+
+    /// Whether events are written to files. Defaults to true.
+    #[must_use]
+    pub fn json_export(self, is_wanted: bool) -> Self {
+        self.leaf("json_export", Leaf::Bool(is_wanted))
+    }
+
+    /// Whether the same lines go to stdout. Defaults to false.
+    #[must_use]
+    pub fn json_stdout(self, is_wanted: bool) -> Self {
+        self.leaf("json_stdout", Leaf::Bool(is_wanted))
+    }
+
+    /// A name that every line and metric carries. Defaults to none.
+    #[must_use]
+    pub fn cluster_name(self, name: impl Into<String>) -> Self {
+        self.leaf("cluster_name", Leaf::Text(name.into()))
+    }
+
+    /// What becomes of the objects that are there at the very first start. Defaults to [`InitialEvents::Emit`].
+    #[must_use]
+    pub fn initial_events(self, initial: InitialEvents) -> Self {
+        let text = match initial {
+            InitialEvents::Emit => "emit",
+            InitialEvents::Skip => "skip",
+        };
+        self.leaf("initial_events", Leaf::Text(text.to_owned()))
+    }
+
+    /// Whether what was told is remembered for the next run. Defaults to true.
+    #[must_use]
+    pub fn state(self, is_wanted: bool) -> Self {
+        self.member("state", "enabled", Leaf::Bool(is_wanted))
+    }
+
+    /// When an events file is closed and the next one begun: at so many bytes, or at this age in whole seconds (zero: at any
+    /// age). Defaults to 100 MiB or a day.
+    #[must_use]
+    pub fn rotate(self, max_bytes: u64, max_age: Duration) -> Self {
+        self.member("rotate", "max_bytes", Leaf::Number(max_bytes)).member(
+            "rotate",
+            "max_age_sec",
+            Leaf::Number(max_age.as_secs()),
+        )
+    }
+
+    /// How closed files are compressed. Defaults to [`Compression::None`].
+    #[must_use]
+    pub fn compress(self, compression: Compression) -> Self {
+        let text = match compression {
+            Compression::None => "none",
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
+        };
+        self.leaf("compress", Leaf::Text(text.to_owned()))
+    }
+
+    /// Which closed files are removed: the oldest beyond so many bytes, and those older than this in whole seconds; zero is
+    /// no limit. Defaults to 1 GiB and any age.
+    #[must_use]
+    pub fn retain(self, total_bytes: u64, max_age: Duration) -> Self {
+        self.member("retain", "total_bytes", Leaf::Number(total_bytes)).member(
+            "retain",
+            "max_age_sec",
+            Leaf::Number(max_age.as_secs()),
+        )
+    }
+
+    /// How many watches may list at once. Defaults to 4.
+    #[must_use]
+    pub fn max_concurrent_lists(self, lists: usize) -> Self {
+        self.leaf("max_concurrent_lists", Leaf::Number(lists as u64))
+    }
+
+    /// Serves metrics, `/health` and `/ready` here; port 0 takes one that is free. Defaults to port 8080 of all addresses.
+    #[must_use]
+    pub fn metrics(self, address: IpAddr, port: u16) -> Self {
+        self.member("metrics", "bind_addr", Leaf::Text(address.to_string())).member("metrics", "port", Leaf::Number(port.into()))
+    }
+
+    /// Serves nothing.
+    #[must_use]
+    pub fn without_metrics(self) -> Self {
+        self.member("metrics", "enabled", Leaf::Bool(false))
+    }
+
+    /// Checks the whole.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake, each with the path of its key.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let resources = self.resources.iter().map(ResourceConfig::node).collect();
+        let settings = self.settings.into_iter().map(|(key, tree)| (key, value_of(tree)));
+        let root = map(settings.chain([("resources", Value::List(resources))]));
+        schema::read(source(), &root, &self.overrides).map_err(ConfigError::Invalid)
+    }
+
+    /// The last one set of a key holds.
+    fn leaf(mut self, key: &'static str, leaf: Leaf) -> Self {
+        self.settings.retain(|(known, _)| *known != key);
+        self.settings.push((key, Tree::Leaf(leaf)));
+        self
+    }
+
+    fn member(mut self, key: &'static str, member: &'static str, leaf: Leaf) -> Self {
+        match self.settings.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, Tree::Map(members))) => {
+                members.retain(|(known, _)| *known != member);
+                members.push((member, leaf));
+            }
+            Some((_, Tree::Leaf(_))) => unreachable!("a key is either a mapping or not"),
+            None => self.settings.push((key, Tree::Map(vec![(member, leaf)]))),
+        }
+        self
+    }
+}
+
+/// Checks resources that are added to a configuration at run time.
+pub(crate) fn read_resources(resources: &[ResourceConfig]) -> Result<Vec<ResourceEntry>, Vec<Problem>> {
+    let list = Value::List(resources.iter().map(ResourceConfig::node).collect());
+    schema::read_added(source(), &map([("resources", list)]))
+}
+
+fn source() -> Arc<Source> {
+    Arc::new(Source { name: ORIGIN.to_owned(), text: String::new() })
+}
+
+fn map(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Node {
+    let entries = entries.into_iter().map(|(key, value)| (node(Value::Text(key.to_owned())), node(value)));
+    node(Value::Map(entries.collect()))
+}
+
+/// A node of no text, so that no line is told with its mistakes.
+fn node(value: Value) -> Node {
+    Node { number: 0, value }
+}
+
+fn value_of(tree: Tree) -> Value {
+    match tree {
+        Tree::Leaf(leaf) => leaf_value(leaf),
+        Tree::Map(members) => map(members.into_iter().map(|(key, leaf)| (key, leaf_value(leaf)))).value,
+    }
+}
+
+fn leaf_value(leaf: Leaf) -> Value {
+    match leaf {
+        Leaf::Bool(value) => Value::Bool(value),
+        Leaf::Number(value) => Value::Integer(value.into()),
+        Leaf::Text(value) => Value::Text(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_is_what_a_file_of_the_same_words_gives() {
+        let yaml = "output_dir: out\nlog_level: error\nlog_file: false\nauto_shutdown_sec: 7\nshutdown_grace_sec: 3\n\
+                    json_export: false\njson_stdout: true\ncluster_name: prod\ninitial_events: skip\nstate: {enabled: false}\n\
+                    rotate: {max_bytes: 70000, max_age_sec: 0}\ncompress: gzip\nretain: {total_bytes: 0, max_age_sec: 60}\n\
+                    max_concurrent_lists: 2\nmetrics: {bind_addr: '::1', port: 0}\n\
+                    resources: [{gvr: v1/pods, scope: Namespaced, namespace_names: [a], name_selector: n, label_selector: l, field_selector: f=1}]";
+        let resource = ResourceConfig {
+            gvr: "v1/pods".to_owned(),
+            scope: Some(Scope::Namespaced),
+            namespace_names: vec!["a".to_owned()],
+            name_selector: Some("n".to_owned()),
+            label_selector: Some("l".to_owned()),
+            field_selector: Some("f=1".to_owned()),
+        };
+        let built = Config::builder("out")
+            .log_level(LogLevel::Error)
+            .log_file(false)
+            .auto_shutdown(Duration::from_secs(7))
+            .shutdown_grace(Duration::from_secs(3))
+            .json_export(false)
+            .json_stdout(true)
+            .cluster_name("prod")
+            .initial_events(InitialEvents::Skip)
+            .state(true)
+            .state(false)
+            .rotate(70_000, Duration::ZERO)
+            .compress(Compression::Gzip)
+            .retain(0, Duration::from_secs(60))
+            .max_concurrent_lists(2)
+            .metrics("::1".parse().unwrap(), 0)
+            .resource(resource)
+            .build()
+            .unwrap();
+        // Only the places differ.
+        let words = |config: &Config| {
+            let text = format!("{config:?}");
+            let (before, after) = text.split_once("place: Place(").unwrap();
+            format!("{before}{}", after.split_once(')').unwrap().1)
+        };
+        assert_eq!(words(&built), words(&Config::from_yaml(yaml, "c").unwrap()));
+    }
+
+    #[test]
+    fn mistakes_are_those_of_a_file_with_the_path_of_their_key() {
+        let wrong = Config::builder("out").rotate(1, Duration::ZERO).resource(ResourceConfig::new("pods")).build().unwrap_err();
+        let text = wrong.to_string();
+        assert!(text.contains("the configuration: rotate.max_bytes: "), "{text}");
+        assert!(text.contains("the configuration: resources[0].gvr: expected `version/resource`"), "{text}");
+        let nothing = Config::builder("out").build().unwrap_err().to_string();
+        assert!(nothing.contains("nothing to watch"), "{nothing}");
+    }
+}

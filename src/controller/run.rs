@@ -1,0 +1,255 @@
+//! One run: the stations, built right to left so that nothing is read before it can be written, and stopped left to right so
+//! that what was read is still written.
+
+use super::memory::Memory;
+use super::plan::{self, Plan};
+use super::watches::{Maker, Start, Watches};
+use super::{ControllerError, Inner, Summary, namespaces};
+use crate::api::Watch;
+use crate::checkpoint::Progress;
+use crate::client::{self, Interrupt, Transport};
+use crate::config::{Config, ConfiguredWatch, InitialEvents, MetricsConfig};
+use crate::controller::keeper::{Keeper, Surroundings};
+use crate::dispatch::{self, Dispatcher, Export};
+use crate::files::Keeping;
+use crate::health::Health;
+use crate::http::{HttpServer, HttpSettings};
+use crate::informer::ListGate;
+use crate::lifecycle::Joined;
+use crate::metrics::Metrics;
+use crate::sink::{SinkSettings, Writer};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// What runs, in the order in which it stops.
+pub(super) struct Run {
+    watches: Watches,
+    /// Looks for namespaces that are not there.
+    looking: Mutex<Option<(Interrupt, Joined)>>,
+    dispatcher: Arc<Dispatcher>,
+    keeper: OnceLock<Arc<Keeper>>,
+    writer: Option<Arc<Writer>>,
+    metrics: Metrics,
+    health: Health,
+    gate: ListGate,
+    /// By what the cluster is known; set once it was asked.
+    cluster: OnceLock<String>,
+    /// Last, so that probes are answered while the rest stops.
+    http: Mutex<Option<HttpServer>>,
+}
+
+impl Run {
+    /// Opens the outputs and asks the server nothing yet.
+    pub(super) fn open(inner: &Inner) -> Result<(Self, Option<Memory>), ControllerError> {
+        let config = &inner.config;
+        let (health, metrics) = (Health::default(), Metrics::new(config.cluster_name.as_deref()));
+        let memory = Memory::open(config)?;
+        let writer = open_writer(inner, &metrics, &health)?;
+        let http = serve(config, &metrics, &health)?;
+        let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
+        let handlers = std::mem::take(&mut inner.registered().handlers);
+        let dispatcher = Dispatcher::new(dispatch::Settings::default(), handlers, export, health.clone());
+        let run = Self {
+            watches: Watches::default(),
+            looking: Mutex::default(),
+            dispatcher: Arc::new(dispatcher),
+            keeper: OnceLock::new(),
+            writer,
+            metrics,
+            health,
+            gate: ListGate::new(config.max_concurrent_lists),
+            cluster: OnceLock::new(),
+            http: Mutex::new(http),
+        };
+        Ok((run, memory))
+    }
+
+    /// Starts every configured watch.
+    pub(super) fn start(&self, inner: &Inner, memory: Option<Memory>) -> Result<(), ControllerError> {
+        let transport = inner.survey_transport();
+        let failed = |error| inner.server_failed(error);
+        let version = transport.version().map_err(failed)?;
+        let (server, origin) = (inner.client.server(), inner.client.origin());
+        log::info!(version = version.as_deref().unwrap_or("unknown"); "connected to {server} ({origin})");
+        let plan = plan_of(inner, &transport, inner.config.watches())?;
+        let uid = transport.cluster_uid().map_err(failed)?;
+        let names: BTreeSet<_> = plan.keys().filter_map(|target| target.namespace.clone()).collect();
+        self.start_all(inner, memory, uid, plan)?;
+        log::info!(watches = self.watches.count().configured; "watching");
+        *self.looking.lock().unwrap_or_else(PoisonError::into_inner) = namespaces::look_up(inner.client.transport(), names)?;
+        Ok(())
+    }
+
+    fn start_all(
+        &self,
+        inner: &Inner,
+        mut memory: Option<Memory>,
+        uid: Option<String>,
+        plan: Plan,
+    ) -> Result<(), ControllerError> {
+        let server = inner.client.server();
+        let cluster = match &mut memory {
+            Some(memory) => memory.identify(uid, server)?,
+            // Where kube-system cannot be read, the URL stands for the cluster.
+            None => uid.unwrap_or_else(|| server.to_owned()),
+        };
+        let cluster = self.cluster.get_or_init(|| cluster);
+        // All are known before the first is synced: ready means all of them.
+        let known: Vec<_> = plan
+            .into_iter()
+            .map(|(target, scope)| {
+                let watch = Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone()));
+                (self.health.add_watch(Arc::clone(&watch)), watch, scope)
+            })
+            .collect();
+        let mut progress = HashMap::new();
+        if let Some(memory) = memory {
+            let (store, stored) = memory.resume(known.iter().map(|(_, watch, _)| Arc::clone(watch)))?;
+            let surroundings = Surroundings {
+                writer: self.writer.clone(),
+                metrics: self.metrics.clone(),
+                health: self.health.clone(),
+                stop: inner.stop.clone(),
+            };
+            let keeper = Keeper::start(store, surroundings);
+            let refused = |source| ControllerError::Thread { name: "checkpoint".to_owned(), source };
+            self.keeper.get_or_init({
+                let keeper = Arc::new(keeper.map_err(refused)?);
+                || keeper
+            });
+            progress = stored;
+        }
+        for (status, watch, scope) in known {
+            let stored = progress.remove(&watch.id);
+            self.watches.start(&self.maker(inner), Start { watch, status, scope, stored, is_dynamic: false })?;
+        }
+        Ok(())
+    }
+
+    /// Starts watches that are new to this run, and says how many.
+    pub(super) fn add(&self, inner: &Inner, added: Vec<ConfiguredWatch>) -> Result<usize, ControllerError> {
+        let transport = inner.survey_transport();
+        let plan = plan_of(inner, &transport, added)?;
+        let cluster = self.cluster.get().expect("watches are added once the cluster was asked");
+        let mut started = 0;
+        for (target, scope) in plan {
+            let watch = Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone()));
+            if !self.watches.reserve(&watch) {
+                continue;
+            }
+            let status = self.health.add_watch(Arc::clone(&watch));
+            let begun = self.stored(&watch).and_then(|stored| {
+                let start = Start { watch: Arc::clone(&watch), status: Arc::clone(&status), scope, stored, is_dynamic: true };
+                self.watches.start(&self.maker(inner), start)
+            });
+            if let Err(error) = begun {
+                self.health.remove_watch(&status);
+                self.watches.give_up(&watch);
+                return Err(error);
+            }
+            started += 1;
+        }
+        Ok(started)
+    }
+
+    fn stored(&self, watch: &Watch) -> Result<Option<Progress>, ControllerError> {
+        self.keeper.get().map_or(Ok(None), |keeper| keeper.load(watch.id))
+    }
+
+    /// Stops watches, and tells nothing as deleted. Returns how many there were.
+    pub(super) fn remove(&self, inner: &Inner, removed: &[ConfiguredWatch]) -> usize {
+        let deadline = Instant::now() + inner.config.shutdown_grace;
+        let targets = removed.iter().map(|watch| &watch.target);
+        self.watches.remove(targets, &self.maker(inner), deadline)
+    }
+
+    fn maker<'a>(&'a self, inner: &'a Inner) -> Maker<'a> {
+        Maker {
+            client: &inner.client,
+            stop: &inner.stop,
+            dispatcher: &self.dispatcher,
+            keeper: self.keeper.get().map(Arc::as_ref),
+            metrics: &self.metrics,
+            health: &self.health,
+            gate: &self.gate,
+            wants_objects: self.writer.as_ref().is_some_and(|writer| writer.wants_objects()),
+            skip_initial: inner.config.initial_events == InitialEvents::Skip,
+        }
+    }
+
+    pub(super) fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Ends reading first, then waits for what was read.
+    pub(super) fn shut_down(&self, config: &Config) -> Result<Summary, ControllerError> {
+        let grace = config.shutdown_grace;
+        let deadline = Instant::now() + grace;
+        self.health.stopping();
+        self.dispatcher.close();
+        let looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((interrupt, _)) = &looking {
+            interrupt.interrupt();
+        }
+        // An informer that does not end must not cost the others what they have read.
+        self.watches.stop(Instant::now() + grace / 2);
+        drop(looking);
+        self.dispatcher.drain(deadline.saturating_duration_since(Instant::now()));
+        let keeper = self.keeper.get();
+        if let Some(keeper) = keeper {
+            keeper.stop(deadline);
+        }
+        if let Some(writer) = &self.writer {
+            writer.stop(deadline);
+        }
+        drop(self.http.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(error) = keeper.and_then(|keeper| keeper.failure()) {
+            return Err(error.into());
+        }
+        if let Some(error) = self.writer.as_ref().and_then(|writer| writer.failure()) {
+            return Err(error.into());
+        }
+        Ok(Summary { unfinished: self.dispatcher.unfinished() })
+    }
+}
+
+fn plan_of(inner: &Inner, transport: &Transport, watches: Vec<ConfiguredWatch>) -> Result<Plan, ControllerError> {
+    let discovery = transport.discover().map_err(|error: client::Error| inner.server_failed(error))?;
+    Ok(plan::plan(watches, &discovery)?)
+}
+
+fn open_writer(inner: &Inner, metrics: &Metrics, health: &Health) -> Result<Option<Arc<Writer>>, ControllerError> {
+    let config = &inner.config;
+    if !config.json_export && !config.json_stdout {
+        return Ok(None);
+    }
+    let settings = SinkSettings {
+        folder: config.json_export.then(|| config.output_dir.clone()),
+        stdout: config.json_stdout,
+        rotate: config.rotate,
+        keep: Keeping { compress: config.compress, retain: config.retain },
+        hold_until_committed: config.state.enabled,
+        middleware: std::mem::take(&mut inner.registered().middleware),
+    };
+    let writer = Writer::open(settings, metrics.clone(), health.clone(), inner.stop.clone())?;
+    if let Some(path) = writer.path() {
+        log::info!("writing events to {}", path.display());
+    }
+    Ok(Some(writer))
+}
+
+fn serve(config: &Config, metrics: &Metrics, health: &Health) -> Result<Option<HttpServer>, ControllerError> {
+    let MetricsConfig { enabled, port, path, bind_addr, .. } = &config.metrics;
+    if !enabled {
+        return Ok(None);
+    }
+    let settings = HttpSettings { bind_addr: *bind_addr, port: *port, metrics_path: path.clone() };
+    let server = HttpServer::start(&settings, metrics, health)?;
+    log::info!("serving {path}, /health and /ready on http://{}", server.local_addr());
+    Ok(Some(server))
+}

@@ -1,0 +1,241 @@
+//! The watches at work: one informer each, started and stopped while others go on.
+
+use super::ControllerError;
+use super::keeper::Keeper;
+use super::memory;
+use crate::api::{Scope, Watch, WatchTarget};
+use crate::checkpoint::Progress;
+use crate::client::{Client, Content, Interrupt, RestListWatch};
+use crate::dispatch::{Dispatcher, Interest, Ledger};
+use crate::health::{Health, WatchStatus};
+use crate::informer::{Context, Informer, Limits, ListGate};
+use crate::lifecycle::{Joined, Stop};
+use crate::metrics::Metrics;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Every watch of a run, by what it watches.
+#[derive(Default)]
+pub(super) struct Watches(Mutex<BTreeMap<WatchTarget, Slot>>);
+
+/// How many watches there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ActiveInformers {
+    /// Those that the configuration asks for.
+    pub configured: usize,
+    /// Those that were added at run time.
+    pub dynamic: usize,
+}
+
+enum Slot {
+    /// Someone starts it, or stops it.
+    Reserved,
+    Working(Working),
+}
+
+/// One informer, and what of it the other stations hold.
+struct Working {
+    status: Arc<WatchStatus>,
+    ledger: Arc<Ledger>,
+    /// Of this informer alone.
+    stop: Stop,
+    interrupt: Interrupt,
+    thread: Joined,
+    is_dynamic: bool,
+}
+
+/// What every informer is made with.
+pub(super) struct Maker<'a> {
+    pub(super) client: &'a Client,
+    pub(super) stop: &'a Stop,
+    pub(super) dispatcher: &'a Dispatcher,
+    pub(super) keeper: Option<&'a Keeper>,
+    pub(super) metrics: &'a Metrics,
+    pub(super) health: &'a Health,
+    pub(super) gate: &'a ListGate,
+    /// What comes after the handlers needs whole objects.
+    pub(super) wants_objects: bool,
+    pub(super) skip_initial: bool,
+}
+
+/// A watch that is to be started.
+pub(super) struct Start {
+    pub(super) watch: Arc<Watch>,
+    pub(super) status: Arc<WatchStatus>,
+    pub(super) scope: Option<Scope>,
+    /// What an earlier run has stored of it.
+    pub(super) stored: Option<Progress>,
+    pub(super) is_dynamic: bool,
+}
+
+impl Watches {
+    /// Takes the place of a watch that is about to be started; `false` where there is one already.
+    pub(super) fn reserve(&self, watch: &Watch) -> bool {
+        match self.slots().entry(watch.target.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Slot::Reserved);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
+    }
+
+    /// Gives the place back.
+    pub(super) fn give_up(&self, watch: &Watch) {
+        self.slots().remove(&watch.target);
+    }
+
+    /// Starts an informer.
+    pub(super) fn start(&self, maker: &Maker<'_>, start: Start) -> Result<(), ControllerError> {
+        let target = start.watch.target.clone();
+        let working = maker.start(start)?;
+        self.slots().insert(target, Slot::Working(working));
+        // Whoever stops the run may have been here before.
+        if maker.stop.is_requested() {
+            self.interrupt();
+        }
+        Ok(())
+    }
+
+    /// Stops the informers of these targets. Nothing of them is handed on when this returns. Returns how many there were.
+    pub(super) fn remove<'t>(
+        &self,
+        targets: impl Iterator<Item = &'t WatchTarget>,
+        maker: &Maker<'_>,
+        deadline: Instant,
+    ) -> usize {
+        let mut removed = Vec::new();
+        {
+            let mut slots = self.slots();
+            for target in targets {
+                // One that is being started is its starter's.
+                if let Some(slot @ Slot::Working(_)) = slots.get_mut(target)
+                    && let Slot::Working(working) = std::mem::replace(slot, Slot::Reserved)
+                {
+                    removed.push((target, working));
+                }
+            }
+        }
+        let count = removed.len();
+        removed.iter().for_each(|(_, working)| working.interrupt());
+        for (target, working) in removed {
+            working.end(maker, deadline);
+            self.slots().remove(target);
+            log::info!("{target}: no longer watched");
+        }
+        count
+    }
+
+    /// Ends the requests of all of them.
+    fn interrupt(&self) {
+        for slot in self.slots().values() {
+            if let Slot::Working(working) = slot {
+                working.interrupt();
+            }
+        }
+    }
+
+    /// Stops all of them.
+    pub(super) fn stop(&self, deadline: Instant) {
+        self.interrupt();
+        let slots = std::mem::take(&mut *self.slots());
+        slots.into_values().filter_map(Slot::into_working).for_each(|working| join(working.thread, deadline));
+    }
+
+    pub(super) fn count(&self) -> ActiveInformers {
+        let mut count = ActiveInformers::default();
+        for slot in self.slots().values() {
+            match slot {
+                Slot::Working(Working { is_dynamic: true, .. }) => count.dynamic += 1,
+                Slot::Working(Working { is_dynamic: false, .. }) => count.configured += 1,
+                Slot::Reserved => {}
+            }
+        }
+        count
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<WatchTarget, Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn into_working(self) -> Option<Working> {
+        match self {
+            Self::Working(working) => Some(working),
+            Self::Reserved => None,
+        }
+    }
+}
+
+impl Maker<'_> {
+    fn start(&self, start: Start) -> Result<Working, ControllerError> {
+        let Start { watch, status, scope, stored, is_dynamic } = start;
+        let name = format!("inf-{}", watch.gvr);
+        let refused = |source| ControllerError::Thread { name: name.clone(), source };
+        let metrics = self.metrics.watch(&watch);
+        let (resume, accepted) = memory::resume_of(stored);
+        let outlet = match self.keeper {
+            Some(keeper) => keeper.outlet(self.dispatcher, &watch, metrics.clone(), accepted),
+            None => self.dispatcher.outlet(Arc::clone(&watch), metrics.clone()),
+        };
+        let outlet = outlet.map_err(refused)?;
+        let ledger = Arc::clone(outlet.ledger());
+        let rest = RestListWatch::new(self.client.transport(), &watch.target, scope, self.content_of(&watch));
+        let interrupt = rest.interrupt();
+        let stop = self.stop.child();
+        let context = Context {
+            stop: stop.clone(),
+            status: Arc::clone(&status),
+            pulse: self.health.add_thread(&name),
+            metrics,
+            gate: self.gate.clone(),
+            limits: Limits::default(),
+            content_is_metadata: rest.content() == Content::Metadata,
+            skip_initial: self.skip_initial,
+        };
+        let informer = Informer::new(watch, Box::new(rest), Box::new(outlet), context).resume(resume);
+        let thread = Joined::spawn(name.clone(), move || informer.run()).map_err(refused)?;
+        Ok(Working { status, ledger, stop, interrupt, thread, is_dynamic })
+    }
+
+    /// The wire carries no more than somebody wants.
+    fn content_of(&self, watch: &Watch) -> Content {
+        match self.dispatcher.interest_in(&watch.target.gvr) {
+            Some(Interest::Object) => Content::Object,
+            Some(Interest::Metadata) | None if self.wants_objects => Content::Object,
+            Some(Interest::Metadata) | None => Content::Metadata,
+        }
+    }
+}
+
+impl Working {
+    fn interrupt(&self) {
+        self.stop.request();
+        self.interrupt.interrupt();
+    }
+
+    /// Ends one watch for good, while others go on.
+    fn end(self, maker: &Maker<'_>, deadline: Instant) {
+        let Self { status, ledger, thread, .. } = self;
+        maker.health.remove_watch(&status);
+        join(thread, deadline);
+        if !maker.dispatcher.remove(&ledger, deadline.saturating_duration_since(Instant::now())) {
+            log::warn!("{}: a handler still has one of its events", status.watch().target);
+        }
+        if let Some(keeper) = maker.keeper {
+            keeper.remove(&ledger, deadline);
+        }
+    }
+}
+
+fn join(thread: Joined, deadline: Instant) {
+    let name = thread.name().to_owned();
+    // Middleware runs on the thread of its watch, and may be who stops it.
+    let deadline = if thread.is_current() { Instant::now() } else { deadline };
+    if !thread.join_until(deadline) {
+        log::warn!("{name}: does not end, left alone");
+    }
+}
