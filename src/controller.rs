@@ -276,11 +276,8 @@ impl Controller {
             Err(error) => {
                 self.stop();
                 let ended = run.shut_down(&inner.config);
-                match error {
-                    ControllerError::Server { source, .. } if matches!(*source, client::Error::Stopped { .. }) => ended,
-                    // What ended the start says more than what came of it.
-                    error => Err(error),
-                }
+                // What ended the start says more than what came of it.
+                if error.is_stop() { ended } else { Err(error) }
             }
         }
     }
@@ -297,6 +294,13 @@ impl Controller {
             callback();
         };
         thread("ready", watch).map(Some)
+    }
+}
+
+impl ControllerError {
+    /// Whether it only says that the run was stopped before it began.
+    fn is_stop(&self) -> bool {
+        matches!(self, Self::Server { source, .. } if matches!(**source, client::Error::Stopped { .. }))
     }
 }
 
