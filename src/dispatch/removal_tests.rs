@@ -67,15 +67,13 @@ impl Export for Witness {
     }
 }
 
-/// Sends until its watch is removed; returns how often.
-fn feed(mut outlet: LaneOutlet, watch: &Arc<Watch>, seed: u64) -> u64 {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut sent = 0;
-    while outlet.wait_for_credit(DEADLINE) == Credit::Granted {
+/// Sends until its watch is removed, or for so long that the test has failed.
+fn feed(mut outlet: LaneOutlet, watch: &Arc<Watch>, seed: u64) {
+    let (mut random, mut sent, begin) = (fastrand::Rng::with_seed(seed), 0, Instant::now());
+    while outlet.wait_for_credit(DEADLINE) == Credit::Granted && begin.elapsed() < 2 * DEADLINE {
         sent += 1;
         outlet.send(event(watch, &format!("object-{}", random.u8(..20)), sent));
     }
-    sent
 }
 
 /// One slot of many: adds a watch, lets some of its events through, and removes it, again and again.
