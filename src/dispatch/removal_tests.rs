@@ -120,7 +120,8 @@ fn nothing_is_told_of_a_watch_after_its_removal_and_no_thread_is_left() {
     let (seen, random) = (Arc::clone(&witness), Mutex::new(fastrand::Rng::with_seed(7)));
     let flaky = handler(move |event| {
         seen.see(event);
-        match random.lock().unwrap().u8(..10) {
+        let roll = random.lock().unwrap().u8(..10);
+        match roll {
             0..2 => Err("refused".into()),
             // Without the hook that prints.
             2 => resume_unwind(Box::new("this handler panics on purpose")),
