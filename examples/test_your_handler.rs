@@ -16,10 +16,10 @@ struct CrashAlarm(crossbeam_channel::Sender<String>);
 
 impl EventHandler for CrashAlarm {
     fn on_matched(&self, event: &MatchedEvent) -> Result<(), HandlerError> {
-        let pod: serde_json::Value = serde_json::from_slice(event.raw())?;
+        let pod = event.value()?;
         let container = &pod["status"]["containerStatuses"][0];
         if container["state"]["waiting"]["reason"] == "CrashLoopBackOff" {
-            self.0.send(format!("{} crashed {} times", event.metadata().name(), container["restartCount"]))?;
+            self.0.send(format!("{} crashed {} times", event.name(), container["restartCount"]))?;
         }
         Ok(())
     }
