@@ -8,6 +8,7 @@ mod bounds;
 mod capture;
 mod demo;
 mod ending;
+mod examples;
 mod faults;
 mod flow;
 mod kinds;
