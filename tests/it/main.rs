@@ -9,6 +9,7 @@ mod capture;
 mod closed_files;
 mod demo;
 mod ending;
+mod examples;
 mod faults;
 mod flow;
 mod kinds;
