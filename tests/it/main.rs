@@ -7,6 +7,7 @@ mod api;
 mod bounds;
 mod capture;
 mod demo;
+mod embedding;
 mod ending;
 mod faults;
 mod flow;
