@@ -3,11 +3,10 @@
 //! The handler counts the pods that crash. The test lets a pod crash in a simulated cluster, takes the API server away while
 //! it crashes again, and finds that the handler has seen it all the same.
 
-use faro::config::Config;
+use faro::config::{Config, ResourceConfig};
 use faro::controller::Controller;
 use faro::dispatch::{EventHandler, HandlerError};
 use faro::event::MatchedEvent;
-use faro::lifecycle::Joined;
 use faro::sim::Cluster;
 use std::error::Error;
 
@@ -16,10 +15,10 @@ struct CrashAlarm(crossbeam_channel::Sender<String>);
 
 impl EventHandler for CrashAlarm {
     fn on_matched(&self, event: &MatchedEvent) -> Result<(), HandlerError> {
-        let pod: serde_json::Value = serde_json::from_slice(event.raw())?;
+        let pod = event.value()?;
         let container = &pod["status"]["containerStatuses"][0];
         if container["state"]["waiting"]["reason"] == "CrashLoopBackOff" {
-            self.0.send(format!("{} crashed {} times", event.metadata().name(), container["restartCount"]))?;
+            self.0.send(format!("{} crashed {} times", event.name(), container["restartCount"]))?;
         }
         Ok(())
     }
@@ -29,16 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::start()?;
     cluster.create("{apiVersion: v1, kind: Pod, metadata: {name: web}, status: {phase: Running}}")?;
 
-    let config = "output_dir: unused\njson_export: false\nmetrics: {enabled: false}\nresources: [{gvr: v1/pods}]";
-    let controller = Controller::new(cluster.client(), Config::from_yaml(config, "the test")?);
+    let config = Config::builder("unused").resource(ResourceConfig::new("v1/pods"));
+    let config = config.json_export(false).state(false).without_metrics().build()?;
+    let controller = Controller::new(cluster.client(), config);
     let (alarm, alarms) = crossbeam_channel::bounded(10);
     controller.add_event_handler(CrashAlarm(alarm));
-    let running = controller.clone();
-    let _faro = Joined::spawn("faro", move || {
-        if let Err(error) = running.start() {
-            log::error!("{error}");
-        }
-    })?;
+    let running = controller.spawn()?;
 
     let crash = |count: u32| {
         let container = format!("{{restartCount: {count}, state: {{waiting: {{reason: CrashLoopBackOff}}}}}}");
@@ -52,6 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     cluster.up()?;
     assert_eq!(alarms.recv()?, "web crashed 2 times");
 
-    controller.stop();
+    running.stop();
+    running.join()?;
     Ok(())
 }

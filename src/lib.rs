@@ -96,7 +96,7 @@ pub mod metrics;
 pub mod sim;
 pub mod sink;
 
-/// Holds the README's program to the library as it is.
+/// Holds the README's programs to the library as it is.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

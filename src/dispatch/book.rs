@@ -200,7 +200,7 @@ impl Book {
             }
             let ticket = self.tickets.pop_front().expect("it was looked at");
             self.first += 1;
-            self.list_ended |= ticket.listed && !ticket.listing || self.accepted.listing && !ticket.listing;
+            self.list_ended |= !ticket.listing && (ticket.listed || self.accepted.listing);
             self.accepted.listing = ticket.listing;
             self.listed |= ticket.listed;
             self.accepted.version = ticket.version.or(self.accepted.version.take());
