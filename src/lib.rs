@@ -59,6 +59,7 @@
 //! | `sim` | a simulated API server, for tests and demos | is part of an operator's image |
 //! | [`controller`] | joins the stations: builds right to left, stops left to right | holds logic of its own |
 //! | [`lifecycle`] | stopping, and threads with one owner | |
+//! | `cli` | a program's command line and logger, for whoever wants them | is needed by the library |
 //!
 //! **The hot path.** A watch's bytes are cut into lines in a reused buffer; one pass finds `type` and `metadata` in a line and
 //! reads no further; an event is one copy of the object's bytes, with places instead of parsed fields; the record is
@@ -76,11 +77,13 @@
 //!
 //! # Features
 //!
-//! `cli` (default) builds the program `faro`; `sim` (default) adds the simulated API server; a program that embeds the library says `default-features = false`.
+//! `cli` (default) adds the module `cli` and builds the program `faro`; `sim` (default) adds the simulated API server; a program that embeds the library says `default-features = false`.
 
 pub mod api;
 mod chain;
 pub mod checkpoint;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod client;
 pub mod config;
 pub mod controller;

@@ -1,6 +1,7 @@
 //! The library in a program that adds, removes and stops while events flow, against a simulated API server.
 
 mod adding;
+mod ending;
 mod removing;
 
 use crate::support::lines::{self, Line};
