@@ -28,7 +28,7 @@ pub(super) struct Run {
     /// Looks for namespaces that are not there.
     looking: Mutex<Option<(Interrupt, Joined)>>,
     dispatcher: Arc<Dispatcher>,
-    keeper: OnceLock<Arc<Keeper>>,
+    keeper: OnceLock<Keeper>,
     writer: Option<Arc<Writer>>,
     metrics: Metrics,
     health: Health,
@@ -112,12 +112,9 @@ impl Run {
                 health: self.health.clone(),
                 stop: inner.stop.clone(),
             };
-            let keeper = Keeper::start(store, surroundings);
             let refused = |source| ControllerError::Thread { name: "checkpoint".to_owned(), source };
-            self.keeper.get_or_init({
-                let keeper = Arc::new(keeper.map_err(refused)?);
-                || keeper
-            });
+            let keeper = Keeper::start(store, surroundings).map_err(refused)?;
+            self.keeper.get_or_init(|| keeper);
             progress = stored;
         }
         for (status, watch, scope) in known {
@@ -184,7 +181,7 @@ impl Run {
             client: &inner.client,
             stop: &inner.stop,
             dispatcher: &self.dispatcher,
-            keeper: self.keeper.get().map(Arc::as_ref),
+            keeper: self.keeper.get(),
             metrics: &self.metrics,
             health: &self.health,
             gate: &self.gate,
