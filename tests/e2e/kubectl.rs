@@ -41,6 +41,11 @@ impl Kubectl {
         self.checked("create --validate=false -f -", manifests);
     }
 
+    /// Puts `document` to this path, where the server takes it: a controller of its own may have been there before.
+    pub(crate) fn replace_raw(&self, path: &str, document: &str) {
+        self.output(&format!("replace --raw {path} -f -"), document);
+    }
+
     /// One that has not run yet, for `kubectl proxy`.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("kubectl");

@@ -7,6 +7,7 @@ mod crds;
 mod faults;
 mod harness;
 mod judging;
+mod library;
 mod load;
 mod samples;
 mod stopping;
@@ -44,6 +45,9 @@ pub(crate) fn all() -> Vec<Scenario> {
         access::a_service_account_token_logs_in,
         access::a_token_file_logs_in,
         access::an_exec_plugin_logs_in,
+        library::a_workload_controller_follows_namespaces_that_come_and_go,
+        library::dynamic_discovery_watches_a_kind_that_was_just_defined,
+        library::vanilla_use_tells_a_handler_and_the_file,
         watches::a_line_carries_what_the_server_has,
         watches::all_namespaces_are_one_watch,
         watches::an_object_recreated_under_its_name_is_two_objects,
