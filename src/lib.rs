@@ -1,21 +1,23 @@
 //! Change data capture for Kubernetes: lists and watches any resource and hands on every change, in order, none lost.
 //!
-//! Faro is a library first, blocking and thread-based, and a daemon on top of it. A [`Controller`](controller::Controller)
-//! takes a [`Client`](client::Client) and a [`Config`](config::Config), runs one informer thread for each watch, and hands
-//! every change to your [`EventHandler`](dispatch::EventHandler)s and to JSON-lines files:
+//! Faro is a library first, blocking and thread-based, and a daemon on top of it that uses nothing an embedding program can't.
+//!
+//! # Quick start
+//!
+//! A [`Controller`](controller::Controller) takes a [`Client`](client::Client) and a [`Config`](config::Config), runs one informer
+//! thread for each watch, and hands every change to your [`EventHandler`](dispatch::EventHandler)s and to JSON-lines files:
 //!
 //! ```no_run
 //! use faro::client::Client;
-//! use faro::config::Config;
+//! use faro::config::{Config, ResourceConfig};
 //! use faro::controller::Controller;
 //! use faro::event::MatchedEvent;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::load("examples/minimal.yaml".as_ref())?;
+//! let config = Config::builder("faro-events").resource(ResourceConfig::new("v1/pods")).build()?;
 //! let controller = Controller::new(Client::try_default()?, config);
 //! controller.add_event_handler(|event: &MatchedEvent| {
-//!     let object = event.metadata();
-//!     log::info!("{} {} {}/{}", event.event_type, event.watch.gvr, object.namespace(), object.name());
+//!     log::info!("{} {} {}", event.event_type, event.gvr(), event.key());
 //!     Ok(())
 //! });
 //! controller.start()?; // until `controller.stop()`, from any thread
@@ -23,24 +25,162 @@
 //! # }
 //! ```
 //!
+//! The same settings come from a file with [`Config::load`](config::Config::load). Whole programs, to run against your cluster
+//! as they are, are in the repository's `examples/`.
+//!
 //! # What is promised
 //!
-//! - **Nothing is lost**: whatever the server or the network do, the last state of every object is told, and the delete of
-//!   every object that was told. What had to be found by comparing a list with what was known is marked `inferred`.
+//! - **Nothing is lost**: whatever the server, the network, the disk or a crash do, the last state of every object is told, and
+//!   the delete of every object that was told. What had to be found by comparing a list with what was known is marked
+//!   [`inferred`](event::MatchedEvent::inferred).
 //! - **Order**: the events of one object in one watch arrive in order and never at once.
+//! - **Delivery**: at least once to handlers, each event with a stable [`id`](event::MatchedEvent::id); exactly once for each watch
+//!   into the files.
 //! - **Isolation**: a watch that is forbidden, absent, slow or broken stops no other; neither does a slow handler of one gvr.
 //! - **Bounds**: every queue, line, page, retry and wait has a named limit. Full queues push back on their own watch.
 //! - **Secrets stay secret**: credentials are never logged; of `v1/secrets` nothing but metadata is asked, kept or told.
+//!
+//! # Recipes
+//!
+//! ## Trying again, and giving up
+//!
+//! A handler that returns `Err`, or panics, is given the event again after a pause that doubles. The object's later events wait,
+//! other objects go on. After five attempts the event is counted, logged with its id, given to
+//! [`on_gave_up`](dispatch::Subscription::on_gave_up), and taken as accepted:
+//!
+//! ```
+//! # use faro::{controller::Controller, dispatch::{HandlerError, Subscription}, event::MatchedEvent};
+//! # fn post(event: &MatchedEvent) -> Result<(), HandlerError> { Err("the receiver is away".into()) }
+//! # fn keep_for_later(id: &str) {}
+//! # fn register(controller: &Controller) {
+//! let subscription = Subscription::new().on_gave_up(|event, error| {
+//!     log::error!("{} was not posted: {error}", event.key());
+//!     keep_for_later(&event.id());
+//! });
+//! controller.subscribe(subscription, |event: &MatchedEvent| post(event));
+//! # }
+//! ```
+//!
+//! After a crash an event may come again: the [`id`](event::MatchedEvent::id) is what to know it by.
+//!
+//! ## Only some events
+//!
+//! Let the server filter where it can: selectors in a [`ResourceConfig`](config::ResourceConfig) keep what nobody wants off the
+//! wire. A [`Subscription`](dispatch::Subscription) says which of the rest a handler is called for:
+//!
+//! ```
+//! # use faro::{controller::Controller, dispatch::{Subscription, metadata_only}, event::{EventType, MatchedEvent}};
+//! # fn register(controller: &Controller) -> Result<(), Box<dyn std::error::Error>> {
+//! let deletes = Subscription::new().gvrs(["v1/pods".parse()?]).namespaces(["shop"]).event_types([EventType::Deleted]);
+//! controller.subscribe(deletes, metadata_only(|event: &MatchedEvent| {
+//!     log::info!("{} is gone", event.key());
+//!     Ok(())
+//! }));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where every handler of a gvr is [`metadata_only`](dispatch::metadata_only()), only metadata comes over the wire.
+//!
+//! ## Typed objects
+//!
+//! An event holds the bytes that the server sent, and parses them when asked: [`object`](event::MatchedEvent::object) into a
+//! type of `k8s_openapi` or one of your own, [`value`](event::MatchedEvent::value) into a JSON value, [`raw`](event::MatchedEvent::raw)
+//! not at all. A `DELETED` that was found by comparison carries metadata alone, so let fields be absent:
+//!
+//! ```
+//! # use faro::{dispatch::HandlerError, event::MatchedEvent};
+//! use k8s_openapi::api::core::v1::Pod;
+//!
+//! fn on_pod(event: &MatchedEvent) -> Result<(), HandlerError> {
+//!     let pod: Pod = event.object()?;
+//!     let phase = pod.status.and_then(|status| status.phase);
+//!     log::info!("{} is {}", event.key(), phase.as_deref().unwrap_or("unknown"));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! ## Lines of your own
+//!
+//! [`JsonMiddleware`](sink::JsonMiddleware) changes a line before it is written, or drops it; handlers have had the event then:
+//!
+//! ```
+//! # use faro::{controller::Controller, event::MatchedEvent, sink::{JsonRecord, Verdict}};
+//! # fn register(controller: &Controller) {
+//! controller.add_json_middleware(|event: &MatchedEvent, record: &mut JsonRecord| {
+//!     if event.namespace() == "kube-system" {
+//!         return Verdict::Drop;
+//!     }
+//!     record.remove_annotation("kubectl.kubernetes.io/last-applied-configuration");
+//!     Verdict::Write
+//! });
+//! # }
+//! ```
+//!
+//! ## Resources that come and go
+//!
+//! A `Controller` is a cheap clone: a handler may hold one, and [add](controller::Controller::add_resources) and
+//! [remove](controller::Controller::remove_resources) resources while events flow. What an earlier run was told is not told again,
+//! so a program whose watches come from events finds them anew in each run with `state(false)`, on a controller of its own where
+//! the lines are to be remembered; `examples/workload_monitor.rs` does so.
+//!
+//! ## Testing
+//!
+//! `sim::Cluster`, of the feature `sim`, is an API server inside the test's process, with faults where you want them:
+//!
+#![cfg_attr(feature = "sim", doc = "```")]
+#![cfg_attr(not(feature = "sim"), doc = "```ignore")]
+//! use faro::config::{Config, ResourceConfig};
+//! use faro::controller::Controller;
+//! use faro::event::MatchedEvent;
+//! use faro::sim::Cluster;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = Cluster::start()?;
+//! let config = Config::builder("unused").resource(ResourceConfig::new("v1/pods")).json_export(false).state(false);
+//! let controller = Controller::new(cluster.client(), config.without_metrics().build()?);
+//! let (told, events) = crossbeam_channel::bounded(10);
+//! controller.add_event_handler(move |event: &MatchedEvent| Ok(told.send(format!("{} {}", event.event_type, event.name()))?));
+//! let running = controller.spawn()?;
+//!
+//! cluster.create("{apiVersion: v1, kind: Pod, metadata: {name: web-0}}")?;
+//! assert_eq!(events.recv()?, "ADDED web-0");
+//! cluster.down();
+//! cluster.delete("v1/pods", "default/web-0")?;
+//! cluster.up()?;
+//! assert_eq!(events.recv()?, "DELETED web-0");
+//!
+//! running.stop();
+//! assert_eq!(running.join()?.unfinished, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ## Beside your own threads
+//!
+//! [`start`](controller::Controller::start) takes the thread that calls it; [`spawn`](controller::Controller::spawn) runs on one of
+//! its own and gives a handle. Faro installs no signal handler, no logger and no panic hook, and never ends the process: what
+//! happens is told through the crate `log`, and by what `start` and `join` return. A handler runs on Faro's threads: hand over
+//! through a bounded channel, and a full one pushes back on that resource alone, up to the server.
+//!
+//! ## Shutting down
+//!
+//! [`stop`](controller::Controller::stop) returns at once, may be called from any thread, a handler's too, and as often as one likes.
+//! `start` and `join` return when queues are drained and files are synced, or when `shutdown_grace` is over;
+//! [`unfinished`](controller::Summary::unfinished) says how many events were not accepted by then: the next run tells them again.
+//! Dropping a [`Spawned`](controller::Spawned) stops and waits. A controller runs once: make another for another run.
 //!
 //! # How it is built
 //!
 //! Data goes one way, and no station knows the next but by a trait that the one before it owns:
 //!
 //! ```text
-//! config ──► controller ──builds──►  client ──► informer ──► dispatch ──► sink
+//! config ──► controller ──builds──►  client ──► informer ──► dispatch ──► sink ──► files
 //!                                    (HTTP)    (list+watch   (lanes,      (JSON lines)
-//!                                               one thread    workers,
-//!                                               each)         handlers)
+//!                                               one thread    workers,       │
+//!                                               each)         handlers)      │
+//!                                                               tracker ◄────┘
+//!                                                                  └──► checkpoint
 //! ```
 //!
 //! | module | what lives there | never |
@@ -72,12 +212,40 @@
 //! **Handlers have lanes.** A gvr with handlers has lanes of its own, so that a slow handler holds up its gvr alone, and an
 //! object always takes the same one. Without handlers there is nothing to wait for: an informer hands straight to the sink.
 //!
+//! **The checkpoint.** Once a second, and at a stop, what was accepted goes to the state in one transaction: each watch's version
+//! and inventory, and the place in the files before which every line is in it. After a crash the lines past that place are read
+//! back before the first request, so that none is told twice; files before it may be compressed and removed.
+//!
 //! **Stopping is dropping.** The controller ends the reading, the informers drop their outlets, closed lanes end their
 //! workers when they are empty, and the writer ends when its last batch is on the disk.
 //!
 //! # Features
 //!
-//! `cli` (default) adds the module `cli` and builds the program `faro`; `sim` (default) adds the simulated API server; a program that embeds the library says `default-features = false`.
+//! | feature | gives | costs |
+//! | --- | --- | --- |
+//! | `cli` (default) | the module `cli`, and the program `faro` | flags, signals, a logger |
+//! | `sim` (default) | the simulated API server, for tests and demos | makes certificates |
+//! | `e2e` | the tests that need a real API server | |
+//!
+//! A program that embeds the library says `default-features = false`, and takes `sim` for its tests: `features = ["sim"]` in its
+//! `dev-dependencies`.
+//!
+//! # Versions
+//!
+//! Under semantic versioning stands what an embedding program says: [`controller`], [`config`], [`event`], the handlers' side of
+//! [`dispatch`] ([`EventHandler`](dispatch::EventHandler), [`Subscription`](dispatch::Subscription),
+//! [`Interest`](dispatch::Interest), [`metadata_only`](dispatch::metadata_only())), the middleware's side of [`sink`]
+//! ([`JsonMiddleware`](sink::JsonMiddleware), [`JsonRecord`](sink::JsonRecord), [`Verdict`](sink::Verdict)),
+//! [`Client`](client::Client) and its setup, [`lifecycle`], `sim`, and the words of [`api`] that these use; further the JSON line,
+//! the configuration file, the metrics' names, the flags and the exit codes. Errors, settings and whatever else will grow are
+//! `#[non_exhaustive]`; [`ResourceConfig`](config::ResourceConfig) grows too, and is written as
+//! `ResourceConfig { …, ..ResourceConfig::new(gvr) }`. New fields in a line and new series are no break.
+//!
+//! The rest is public so that its documentation can be read and its parts be measured, and may change in any release: the
+//! informer, the checkpoint, the files, the HTTP server, and the inner sides of the other stations. So may the format of the
+//! state; a version that cannot read an older one says so.
+//!
+//! The oldest compiler is named in `Cargo.toml`; raising it is a minor release.
 
 pub mod api;
 mod chain;

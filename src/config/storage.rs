@@ -12,6 +12,7 @@ use std::time::Duration;
 /// What becomes of the objects that are there at the very first start of a watch (`initial_events`). Defaults to
 /// [`Emit`](Self::Emit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InitialEvents {
     /// Each is told as `ADDED`, with `initial`.
     #[default]
@@ -42,6 +43,7 @@ pub struct RotateConfig {
 
 /// How closed files are compressed. Defaults to [`None`](Self::None).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Compression {
     /// They stay as they were written.
     #[default]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 /// One kind of misbehaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Fault {
     /// The connection ends after any byte of an answer.
     Cut,

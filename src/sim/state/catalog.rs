@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 /// Which Kubernetes the server pretends to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Release {
     /// The oldest that matters: no aggregated discovery, and streaming lists are ignored or refused as unknown.
     V1_20,
