@@ -220,7 +220,7 @@ impl Run {
             writer.stop(deadline);
         }
         drop(self.http.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if let Some(error) = keeper.and_then(|keeper| keeper.failure()) {
+        if let Some(error) = keeper.and_then(Keeper::failure) {
             return Err(error.into());
         }
         if let Some(error) = self.writer.as_ref().and_then(|writer| writer.failure()) {

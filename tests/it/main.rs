@@ -21,6 +21,7 @@ mod liveness;
 mod login;
 mod many;
 mod messages;
+mod middleware;
 mod proxy;
 mod restart;
 mod rotation;
