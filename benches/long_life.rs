@@ -4,7 +4,7 @@
 //! of its own, so that what is measured is Faro's alone. Objects change, go and come again under the same names; every
 //! connection is broken now and then while they do. At each tenth of the way
 //! everything is waited for, and what the process holds is read. Every event must have been told once, and memory must
-//! stay within 5 % of the first sample.
+//! stay within 5 % of the third sample; every sample is told, those of the warm-up too.
 //!
 //! `LONG_LIFE_EVENTS` (5,000,000) and `LONG_LIFE_RECONNECTS` (2,000) make it shorter.
 
@@ -63,7 +63,11 @@ const BATCH: u64 = 10_000;
 /// How often memory is read.
 const SAMPLES: u64 = 10;
 
-/// By how much the last sample may be above the first.
+/// After so many samples it is warm: threads' arenas, buffers and the state's file have come to the size that the load asks
+/// for, which takes the first 1.5 of 5 million events.
+const WARM_AFTER: u64 = 3;
+
+/// By how much the last sample may be above that.
 const GROWTH_MAX: f64 = 0.05;
 
 /// How long the next event may take, also after a cut: the pauses between attempts to connect grow to 30 s.
@@ -311,7 +315,7 @@ fn measure(events: u64, reconnects: u64) -> Result<(), Failure> {
     let mut expected = WATCHES * OBJECTS;
     faro.wait(expected)?;
     let (batches, cuts) = (events.div_ceil(BATCH), reconnects.div_ceil(WATCHES));
-    let (mut first, mut last) = (None, 0.0);
+    let (mut warm, mut last) = (None, 0.0);
     println!("{WATCHES} watches of {OBJECTS} objects each, {} events, {} reconnects", batches * BATCH, cuts * WATCHES);
     let begin = Instant::now();
     for batch in 1..=batches {
@@ -332,7 +336,8 @@ fn measure(events: u64, reconnects: u64) -> Result<(), Failure> {
             server.wait(0)?;
             faro.wait(expected)?;
         }
-        if batch * SAMPLES / batches != (batch - 1) * SAMPLES / batches {
+        let sample = batch * SAMPLES / batches;
+        if sample != (batch - 1) * SAMPLES / batches {
             server.wait(0)?;
             faro.wait(expected)?;
             delete_old_files(folder.path())?;
@@ -347,11 +352,12 @@ fn measure(events: u64, reconnects: u64) -> Result<(), Failure> {
                 last / 1e6,
                 begin.elapsed().as_secs_f64(),
             );
-            first.get_or_insert(last);
+            if sample == WARM_AFTER {
+                warm = Some(last);
+            }
         }
     }
-    let first = first.ok_or("nothing was measured")?;
-    let growth = last / first - 1.0;
-    println!("from the first sample to the last: {:+.1} %; each of {expected} events was told once", growth * 100.0);
+    let growth = last / warm.ok_or("too few events to be warm")? - 1.0;
+    println!("since it was warm: {:+.1} %; each of {expected} events was told once", growth * 100.0);
     if growth > GROWTH_MAX { Err(format!("it grew by more than {:.0} %", GROWTH_MAX * 100.0).into()) } else { Ok(()) }
 }

@@ -177,15 +177,19 @@ impl Controller {
     /// # Errors
     ///
     /// When the server cannot say what it serves, does not serve what was added (in a group that only API servers define), or
-    /// no thread can be started. What was added is forgotten then.
+    /// no thread can be started, or when one of them is just being removed. What was added is forgotten then, by whomever.
     ///
     /// # Blocking
     ///
     /// Asks the server what it serves; ended by [`stop`](Self::stop).
     pub fn start_informers(&self) -> Result<usize, ControllerError> {
         let Some(run) = self.0.at_work().filter(|_| !self.0.stop.is_requested()) else { return Ok(0) };
-        let added = std::mem::take(&mut *self.0.added());
-        if added.is_empty() { Ok(0) } else { run.add(&self.0, added) }
+        let reserved = {
+            // Held until they have their places, so that a removal finds them in either.
+            let mut added = self.0.added();
+            run.watches().reserve(std::mem::take(&mut *added))?
+        };
+        if reserved.is_empty() { Ok(0) } else { run.add(&self.0, reserved) }
     }
 
     /// Stops watching resources, and says how many watches that were. Nothing is told as deleted, and no handler is called for
@@ -197,7 +201,8 @@ impl Controller {
     ///
     /// # Blocking
     ///
-    /// For handler calls that are under way, `shutdown_grace_sec` at most; not for the call it is made from.
+    /// For handler calls that are under way, and for another thread that is just starting one of them, `shutdown_grace_sec` at
+    /// most; not for the call it is made from.
     pub fn remove_resources(&self, resources: &[ResourceConfig]) -> Result<usize, ControllerError> {
         let watches = config::added_watches(resources)?;
         self.0.added().retain(|added| !watches.iter().any(|watch| watch.target == added.target));

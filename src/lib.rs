@@ -25,7 +25,8 @@
 //! # }
 //! ```
 //!
-//! The same settings come from a file with [`Config::load`](config::Config::load). Whole programs, to run against your cluster
+//! The same settings come from a file with [`Config::load`](config::Config::load), or from the command line with
+//! `cli::load_config`, which has a logger beside it. Whole programs, to run against your cluster
 //! as they are, are in the repository's `examples/`.
 //!
 //! # What is promised
@@ -199,6 +200,7 @@
 //! | `sim` | a simulated API server, for tests and demos | is part of an operator's image |
 //! | [`controller`] | joins the stations: builds right to left, stops left to right | holds logic of its own |
 //! | [`lifecycle`] | stopping, and threads with one owner | |
+//! | `cli` | a program's command line and logger, for whoever wants them | is needed by the library |
 //!
 //! **The hot path.** A watch's bytes are cut into lines in a reused buffer; one pass finds `type` and `metadata` in a line and
 //! reads no further; an event is one copy of the object's bytes, with places instead of parsed fields; the record is
@@ -222,7 +224,7 @@
 //!
 //! | feature | gives | costs |
 //! | --- | --- | --- |
-//! | `cli` (default) | the program `faro`, and what it is made of | flags, signals, a logger |
+//! | `cli` (default) | the module `cli`: a command line and a logger; and the program `faro`, which is made of them | flags, signals, a logger |
 //! | `sim` (default) | the simulated API server, for tests and demos | makes certificates |
 //! | `e2e` | the tests that need a real API server | |
 //!
@@ -235,7 +237,7 @@
 //! [`dispatch`] ([`EventHandler`](dispatch::EventHandler), [`Subscription`](dispatch::Subscription),
 //! [`Interest`](dispatch::Interest), [`metadata_only`](dispatch::metadata_only())), the middleware's side of [`sink`]
 //! ([`JsonMiddleware`](sink::JsonMiddleware), [`JsonRecord`](sink::JsonRecord), [`Verdict`](sink::Verdict)),
-//! [`Client`](client::Client) and its setup, [`lifecycle`], `sim`, and the words of [`api`] that these use; further the JSON line,
+//! [`Client`](client::Client) and its setup, [`lifecycle`], `cli`, `sim`, and the words of [`api`] that these use; further the JSON line,
 //! the configuration file, the metrics' names, the flags and the exit codes. Errors, settings and whatever else will grow are
 //! `#[non_exhaustive]`; [`ResourceConfig`](config::ResourceConfig) grows too, and is written as
 //! `ResourceConfig { …, ..ResourceConfig::new(gvr) }`. New fields in a line and new series are no break.
@@ -249,6 +251,8 @@
 pub mod api;
 mod chain;
 pub mod checkpoint;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod client;
 pub mod config;
 pub mod controller;
@@ -265,6 +269,6 @@ pub mod sim;
 pub mod sink;
 
 /// Holds the README's programs to the library as it is.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "cli"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

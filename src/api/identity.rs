@@ -6,7 +6,7 @@ use super::{Object, ObjectRef, ResourceVersion, StringMap};
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 
-/// One object in one allocation: namespace, name, uid, version, labels and annotations, each but the last ended by `END`.
+/// One object in one allocation: namespace, name, uid, version, labels and annotations, each but the last ended by a NUL.
 ///
 /// Namespace, name and uid are JSON text without quotes, labels and annotations are JSON objects or empty. Two are equal when
 /// their keys are: namespace and name.

@@ -1,12 +1,13 @@
 //! The state as its user sees it: folders, locks, files, and what is read back.
 
+use super::lock::FORK_LIMIT;
 use super::testing::{Model, held, identity};
 use super::*;
 use crate::api::{Change, FilePosition, ResourceVersion, ToldId, WatchId};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
 fn watch(id: u32, changes: Vec<Change>) -> WatchCommit {
@@ -72,7 +73,10 @@ fn a_second_process_is_told_who_has_the_folder() {
     let folder = TempDir::new().unwrap();
     let store = StateStore::open(folder.path()).unwrap();
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    for error in [StateStore::open(folder.path()).err(), reset(folder.path()).err()] {
+    for attempt in [|folder: &Path| StateStore::open(folder).err(), |folder: &Path| reset(folder).err()] {
+        let begin = Instant::now();
+        let error = attempt(folder.path());
+        assert!(begin.elapsed() >= FORK_LIMIT, "its own lock may be a child's that is about to let go of it");
         let text = error.unwrap().to_string();
         let start = format!("state folder {} is in use by faro on {}", folder.path().display(), host.trim());
         assert!(text.starts_with(&format!("{start}, pid {}, since 2", std::process::id())), "{text}");

@@ -4,6 +4,9 @@
 //! most one a second, but for many changes ([`CHANGES_DUE`](crate::dispatch::CHANGES_DUE)), the end of a list, and the end. A disk that takes
 //! nothing is waited for; what is committed then is committed late, and never in part.
 
+#[cfg(test)]
+mod tests;
+
 use super::ControllerError;
 use crate::api::{Watch, WatchId};
 use crate::chain::chain;
@@ -93,19 +96,8 @@ impl Keeper {
     pub(super) fn start(store: StateStore, surroundings: Surroundings) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (orders, received) = bounded(ORDERS_MAX);
-        let pulse = surroundings.health.add_thread(THREAD_NAME);
         surroundings.metrics.checkpointed(false);
-        let keeping = Keeping {
-            store,
-            surroundings,
-            shared: Arc::clone(&shared),
-            orders: received,
-            pulse,
-            due: BTreeMap::new(),
-            safe: None,
-            committed: Instant::now(),
-            deadline: None,
-        };
+        let keeping = Keeping::new(store, surroundings, Arc::clone(&shared), received);
         let thread = Joined::spawn(THREAD_NAME, move || keeping.run())?;
         Ok(Self { shared, orders, thread: Mutex::new(Some(thread)) })
     }
@@ -194,6 +186,12 @@ struct Keeping {
 }
 
 impl Keeping {
+    fn new(store: StateStore, surroundings: Surroundings, shared: Arc<Shared>, orders: Receiver<Order>) -> Self {
+        let pulse = surroundings.health.add_thread(THREAD_NAME);
+        let committed = Instant::now();
+        Self { store, surroundings, shared, orders, pulse, due: BTreeMap::new(), safe: None, committed, deadline: None }
+    }
+
     fn run(mut self) {
         while self.deadline.is_none() {
             self.wait_until_due();

@@ -9,6 +9,7 @@ use crate::checkpoint::{ClusterIdentity, Commit, Progress, StateError, StateStor
 use crate::config::Config;
 use crate::dispatch::Accepted;
 use crate::informer::Resume;
+use crate::sink;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -38,9 +39,13 @@ pub struct OtherCluster {
 const UNUSED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Memory {
-    /// Opens the state, where one is to be kept.
+    /// Opens the state, where one is to be kept; cuts off what a killed run wrote last and did not end.
     pub(super) fn open(config: &Config) -> Result<Option<Self>, ControllerError> {
         if !config.state.enabled {
+            if config.json_export {
+                // No line counts as told, and none stays torn.
+                sink::recover(&config.output_dir, None, &mut |_| {})?;
+            }
             return Ok(None);
         }
         let mut store = StateStore::open(&config.state.dir)?;

@@ -5,7 +5,7 @@ use super::memory::Memory;
 use super::plan::{self, Plan};
 use super::watches::{Maker, Start, Watches};
 use super::{ControllerError, Inner, Summary, namespaces};
-use crate::api::Watch;
+use crate::api::{Watch, WatchTarget};
 use crate::checkpoint::Progress;
 use crate::client::{self, Interrupt, Transport};
 use crate::config::{Config, ConfiguredWatch, InitialEvents, MetricsConfig};
@@ -28,7 +28,7 @@ pub(super) struct Run {
     /// Looks for namespaces that are not there.
     looking: Mutex<Option<(Interrupt, Joined)>>,
     dispatcher: Arc<Dispatcher>,
-    keeper: OnceLock<Arc<Keeper>>,
+    keeper: OnceLock<Keeper>,
     writer: Option<Arc<Writer>>,
     metrics: Metrics,
     health: Health,
@@ -112,12 +112,9 @@ impl Run {
                 health: self.health.clone(),
                 stop: inner.stop.clone(),
             };
-            let keeper = Keeper::start(store, surroundings);
             let refused = |source| ControllerError::Thread { name: "checkpoint".to_owned(), source };
-            self.keeper.get_or_init({
-                let keeper = Arc::new(keeper.map_err(refused)?);
-                || keeper
-            });
+            let keeper = Keeper::start(store, surroundings).map_err(refused)?;
+            self.keeper.get_or_init(|| keeper);
             progress = stored;
         }
         for (status, watch, scope) in known {
@@ -127,17 +124,33 @@ impl Run {
         Ok(())
     }
 
-    /// Starts watches that are new to this run, and says how many.
+    /// Starts watches that have their [reserved](Watches::reserve) places, and says how many.
     pub(super) fn add(&self, inner: &Inner, added: Vec<ConfiguredWatch>) -> Result<usize, ControllerError> {
+        let mut reserved = added.iter().map(|watch| watch.target.clone()).collect();
+        let started = self.start_reserved(inner, added, &mut reserved);
+        self.watches.give_up(&reserved);
+        started
+    }
+
+    fn start_reserved(
+        &self,
+        inner: &Inner,
+        added: Vec<ConfiguredWatch>,
+        reserved: &mut Vec<WatchTarget>,
+    ) -> Result<usize, ControllerError> {
         let transport = inner.survey_transport();
         let plan = plan_of(inner, &transport, added)?;
         let cluster = self.cluster.get().expect("watches are added once the cluster was asked");
         let mut started = 0;
         for (target, scope) in plan {
-            let watch = Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone()));
-            if !self.watches.reserve(&watch) {
-                continue;
+            // In the plan a cluster-scoped resource has lost its namespace.
+            if !reserved.contains(&target) {
+                if !self.watches.reserve_one(&target) {
+                    continue;
+                }
+                reserved.push(target.clone());
             }
+            let watch = Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone()));
             let status = self.health.add_watch(Arc::clone(&watch));
             let begun = self.stored(&watch).and_then(|stored| {
                 let start = Start { watch: Arc::clone(&watch), status: Arc::clone(&status), scope, stored, is_dynamic: true };
@@ -145,7 +158,6 @@ impl Run {
             });
             if let Err(error) = begun {
                 self.health.remove_watch(&status);
-                self.watches.give_up(&watch);
                 return Err(error);
             }
             started += 1;
@@ -169,7 +181,7 @@ impl Run {
             client: &inner.client,
             stop: &inner.stop,
             dispatcher: &self.dispatcher,
-            keeper: self.keeper.get().map(Arc::as_ref),
+            keeper: self.keeper.get(),
             metrics: &self.metrics,
             health: &self.health,
             gate: &self.gate,
@@ -208,7 +220,7 @@ impl Run {
             writer.stop(deadline);
         }
         drop(self.http.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if let Some(error) = keeper.and_then(|keeper| keeper.failure()) {
+        if let Some(error) = keeper.and_then(Keeper::failure) {
             return Err(error.into());
         }
         if let Some(error) = self.writer.as_ref().and_then(|writer| writer.failure()) {

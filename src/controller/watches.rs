@@ -6,6 +6,7 @@ use super::memory;
 use crate::api::{Scope, Watch, WatchTarget};
 use crate::checkpoint::Progress;
 use crate::client::{Client, Content, Interrupt, RestListWatch};
+use crate::config::ConfiguredWatch;
 use crate::dispatch::{Dispatcher, Interest, Ledger};
 use crate::health::{Health, WatchStatus};
 use crate::informer::{Context, Informer, Limits, ListGate};
@@ -13,12 +14,16 @@ use crate::lifecycle::{Joined, Stop};
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Every watch of a run, by what it watches.
 #[derive(Default)]
-pub(super) struct Watches(Mutex<BTreeMap<WatchTarget, Slot>>);
+pub(super) struct Watches {
+    slots: Mutex<BTreeMap<WatchTarget, Slot>>,
+    /// A watch that was being started is at work, or never will be.
+    started: Condvar,
+}
 
 /// How many watches there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,9 +35,11 @@ pub struct ActiveInformers {
 }
 
 enum Slot {
-    /// Someone starts it, or stops it.
-    Reserved,
+    /// Someone starts it; a removal waits for that.
+    Starting,
     Working(Working),
+    /// Someone stops it.
+    Ending,
 }
 
 /// One informer, and what of it the other stations hold.
@@ -71,20 +78,34 @@ pub(super) struct Start {
 }
 
 impl Watches {
-    /// Takes the place of a watch that is about to be started; `false` where there is one already.
-    pub(super) fn reserve(&self, watch: &Watch) -> bool {
-        match self.slots().entry(watch.target.clone()) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(Slot::Reserved);
-                true
-            }
-            Entry::Occupied(_) => false,
+    /// Takes the places of watches that are about to be started, and gives those where there is none already.
+    ///
+    /// # Errors
+    ///
+    /// When one is just being removed; then no place is taken.
+    pub(super) fn reserve(&self, added: Vec<ConfiguredWatch>) -> Result<Vec<ConfiguredWatch>, ControllerError> {
+        let mut slots = self.slots();
+        if added.iter().any(|watch| matches!(slots.get(&watch.target), Some(Slot::Ending))) {
+            return Err(ControllerError::StateBusy);
         }
+        Ok(added.into_iter().filter(|watch| take(&mut slots, &watch.target)).collect())
     }
 
-    /// Gives the place back.
-    pub(super) fn give_up(&self, watch: &Watch) {
-        self.slots().remove(&watch.target);
+    /// The same for one target; `false` where there is one already.
+    pub(super) fn reserve_one(&self, target: &WatchTarget) -> bool {
+        take(&mut self.slots(), target)
+    }
+
+    /// Gives the places back of those that were not started.
+    pub(super) fn give_up(&self, reserved: &[WatchTarget]) {
+        let mut slots = self.slots();
+        for target in reserved {
+            if matches!(slots.get(target), Some(Slot::Starting)) {
+                slots.remove(target);
+            }
+        }
+        drop(slots);
+        self.started.notify_all();
     }
 
     /// Starts an informer.
@@ -92,6 +113,7 @@ impl Watches {
         let target = start.watch.target.clone();
         let working = maker.start(start)?;
         self.slots().insert(target, Slot::Working(working));
+        self.started.notify_all();
         // Whoever stops the run may have been here before.
         if maker.stop.is_requested() {
             self.interrupt();
@@ -107,15 +129,12 @@ impl Watches {
         deadline: Instant,
     ) -> usize {
         let mut removed = Vec::new();
-        {
-            let mut slots = self.slots();
-            for target in targets {
-                // One that is being started is its starter's.
-                if let Some(slot @ Slot::Working(_)) = slots.get_mut(target)
-                    && let Slot::Working(working) = std::mem::replace(slot, Slot::Reserved)
-                {
-                    removed.push((target, working));
-                }
+        for target in targets {
+            let mut slots = self.wait_until_started(target, deadline);
+            if let Some(slot @ Slot::Working(_)) = slots.get_mut(target)
+                && let Slot::Working(working) = std::mem::replace(slot, Slot::Ending)
+            {
+                removed.push((target, working));
             }
         }
         let count = removed.len();
@@ -126,6 +145,13 @@ impl Watches {
             log::info!("{target}: no longer watched");
         }
         count
+    }
+
+    /// Starting waits for no handler, so that a handler may wait for it.
+    fn wait_until_started(&self, target: &WatchTarget, deadline: Instant) -> MutexGuard<'_, BTreeMap<WatchTarget, Slot>> {
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let is_starting = |slots: &mut BTreeMap<_, _>| matches!(slots.get(target), Some(Slot::Starting));
+        self.started.wait_timeout_while(self.slots(), limit, is_starting).unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Ends the requests of all of them.
@@ -150,14 +176,14 @@ impl Watches {
             match slot {
                 Slot::Working(Working { is_dynamic: true, .. }) => count.dynamic += 1,
                 Slot::Working(Working { is_dynamic: false, .. }) => count.configured += 1,
-                Slot::Reserved => {}
+                Slot::Starting | Slot::Ending => {}
             }
         }
         count
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<WatchTarget, Slot>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,7 +191,7 @@ impl Slot {
     fn into_working(self) -> Option<Working> {
         match self {
             Self::Working(working) => Some(working),
-            Self::Reserved => None,
+            Self::Starting | Self::Ending => None,
         }
     }
 }
@@ -228,6 +254,16 @@ impl Working {
         if let Some(keeper) = maker.keeper {
             keeper.remove(&ledger, deadline);
         }
+    }
+}
+
+fn take(slots: &mut BTreeMap<WatchTarget, Slot>, target: &WatchTarget) -> bool {
+    match slots.entry(target.clone()) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(Slot::Starting);
+            true
+        }
+        Entry::Occupied(_) => false,
     }
 }
 

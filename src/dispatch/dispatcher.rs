@@ -244,8 +244,8 @@ impl Dispatcher {
     fn forget(&self, ledger: &Arc<Ledger>) -> (Option<Crew>, Option<SlowWatch>) {
         let gvr = &ledger.watch().gvr;
         let mut state = self.state();
-        state.ledgers.retain(|known| !Arc::ptr_eq(known, ledger) && !is_over(known));
-        if state.ledgers.iter().any(|other| other.watch().gvr == *gvr) {
+        state.ledgers.retain(|known| !Arc::ptr_eq(known, ledger));
+        if state.ledgers.iter().any(|other| other.watch().gvr == *gvr && !is_over(other)) {
             if let Some(route) = state.routes.get(gvr) {
                 route.way.sweep();
             }

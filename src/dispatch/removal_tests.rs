@@ -67,15 +67,13 @@ impl Export for Witness {
     }
 }
 
-/// Sends until its watch is removed; returns how often.
-fn feed(mut outlet: LaneOutlet, watch: &Arc<Watch>, seed: u64) -> u64 {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut sent = 0;
-    while outlet.wait_for_credit(DEADLINE) == Credit::Granted {
+/// Sends until its watch is removed, or for so long that the test has failed.
+fn feed(mut outlet: LaneOutlet, watch: &Arc<Watch>, seed: u64) {
+    let (mut random, mut sent, begin) = (fastrand::Rng::with_seed(seed), 0, Instant::now());
+    while outlet.wait_for_credit(DEADLINE) == Credit::Granted && begin.elapsed() < 2 * DEADLINE {
         sent += 1;
         outlet.send(event(watch, &format!("object-{}", random.u8(..20)), sent));
     }
-    sent
 }
 
 /// One slot of many: adds a watch, lets some of its events through, and removes it, again and again.
@@ -122,7 +120,8 @@ fn nothing_is_told_of_a_watch_after_its_removal_and_no_thread_is_left() {
     let (seen, random) = (Arc::clone(&witness), Mutex::new(fastrand::Rng::with_seed(7)));
     let flaky = handler(move |event| {
         seen.see(event);
-        match random.lock().unwrap().u8(..10) {
+        let roll = random.lock().unwrap().u8(..10);
+        match roll {
             0..2 => Err("refused".into()),
             // Without the hook that prints.
             2 => resume_unwind(Box::new("this handler panics on purpose")),

@@ -129,6 +129,31 @@ fn a_slow_handler_is_no_stuck_thread() {
     assert!(liveness.alive && liveness.threads > 0, "{liveness:?}");
 }
 
+/// An export that does not return until it is released.
+struct Hanging(Sender<()>, Receiver<()>);
+
+impl Export for Hanging {
+    fn export(&self, _: &MatchedEvent, completion: Completion) {
+        self.0.send(()).unwrap();
+        _ = self.1.recv();
+        completion.complete();
+    }
+}
+
+#[test]
+fn a_lane_that_hangs_outside_of_handlers_is_stuck_and_named() {
+    let ((entered, hangs), (release, released)) = (bounded(1), bounded::<()>(0));
+    let health = Health::default();
+    let export: Arc<dyn Export> = Arc::new(Hanging(entered, released));
+    let handlers = vec![handler(|_| Ok(()))];
+    let dispatcher = Dispatcher::new(Settings::default(), handlers, Some(export), health.clone());
+    send(&mut outlet(&dispatcher, &watch("v1/pods")), event(&watch("v1/pods"), "a", 1));
+    hangs.recv_timeout(DEADLINE).unwrap();
+    let liveness = health.liveness_at(Instant::now() + STUCK_AFTER + Duration::from_secs(1));
+    drop(release);
+    assert!(!liveness.alive && liveness.failing[0].thread.starts_with("lane-v1/pods"), "{liveness:?}");
+}
+
 #[test]
 fn events_of_each_object_stay_in_order_whatever_handlers_do() {
     for seed in 0..2 {

@@ -237,8 +237,8 @@ impl Ledger {
         self.is_settled_in(&book)
     }
 
-    /// Waits until neither a handler nor the export is called with an event of this removed watch, but for one that the calling thread is in; until `deadline`
-    /// at most. Returns whether it is so.
+    /// Waits until neither a handler nor the export is called with an event of this removed watch, but for the call that the
+    /// calling thread is in; until `deadline` at most. Returns whether it is so.
     pub(super) fn wait_for_calls(&self, deadline: Instant) -> bool {
         let own = u64::from(is_in_handler_of(self));
         let limit = deadline.saturating_duration_since(Instant::now());

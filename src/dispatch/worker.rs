@@ -47,13 +47,14 @@ pub(super) struct Worker {
     pub(super) closed: bool,
     pub(super) parking: Parking,
     pub(super) desk: Arc<Desk>,
-    /// Never working: what takes long here is a user's handler, or the export without room.
+    /// Waiting while a user's handler has the event.
     pub(super) pulse: Pulse,
 }
 
 impl Worker {
     /// Works until the end.
     pub(super) fn run(mut self) {
+        self.pulse.working();
         while !self.halt.is_halted() && !self.is_through() {
             self.retry_due();
             match self.take() {
@@ -91,9 +92,13 @@ impl Worker {
         let (nothing, no_timer) = (never(), never());
         let lane = if self.closed || self.parking.is_full() { &nothing } else { &self.lane.works };
         let timer = self.parking.next_due().map_or(no_timer, at);
+        self.pulse.waiting();
         select! {
             recv(lane) -> work => match work {
-                Ok(work) => self.accept(work),
+                Ok(work) => {
+                    self.pulse.working();
+                    self.accept(work);
+                }
                 Err(_) => self.closed = true,
             },
             recv(timer) -> _ => {}
@@ -104,6 +109,7 @@ impl Worker {
             },
             recv(self.halt.signal) -> _ => {}
         }
+        self.pulse.working();
     }
 
     /// Deals with an event that just left the lane.
@@ -207,7 +213,9 @@ impl Worker {
     fn call(&self, handler: &Registered, work: &Work) -> Result<(), Failure> {
         let begin = Instant::now();
         self.desk.begin(handler.name(), &work.event, begin);
+        self.pulse.waiting();
         let handled = contained(work.completion.ledger(), || handler.call(&work.event));
+        self.pulse.working();
         let took = begin.elapsed();
         self.desk.end(took);
         let handled = handled.unwrap_or_else(|panicked| Err(panicked.into()));
@@ -218,9 +226,11 @@ impl Worker {
     fn give_up(&self, handler: &Registered, work: &Work, error: &(dyn Error + Send + Sync + 'static)) {
         self.shared.count_given_up();
         work.completion.ledger().metrics().handler_given_up();
-        if let Some(on_gave_up) = handler.on_gave_up()
-            && let Err(panicked) = contained(work.completion.ledger(), || on_gave_up(&work.event, error))
-        {
+        let Some(on_gave_up) = handler.on_gave_up() else { return };
+        self.pulse.waiting();
+        let told = contained(work.completion.ledger(), || on_gave_up(&work.event, error));
+        self.pulse.working();
+        if let Err(panicked) = told {
             let cause = panicked.to_string();
             log::error!(cause = cause.as_str(); "{}: on_gave_up failed for event {}", work.event.gvr(), work.event.id());
         }

@@ -94,8 +94,9 @@ struct Source<'a> {
 
 impl Read for Source<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let goes_on = (self.work.go_on)();
         self.work.pulse.waiting();
-        let read = if (self.work.go_on)() {
+        let read = if goes_on {
             self.file.read_at(buffer, self.offset)
         } else {
             Err(io::Error::new(ErrorKind::Interrupted, "faro is stopping"))
@@ -143,7 +144,9 @@ mod tests {
     use super::*;
     use crate::files::Disk;
     use crate::files::memory::{MemoryDisk, Step, decompress, everything};
+    use crate::health::{Health, STUCK_AFTER};
     use std::fs;
+    use std::time::Instant;
 
     const NAME: &str = "events-20251110-143302.json";
 
@@ -205,6 +208,31 @@ mod tests {
                 assert_eq!(attempt(false), ErrorKind::Interrupted);
                 assert_eq!(disk.paths(), [path]);
             }
+        }
+    }
+
+    #[test]
+    fn an_encoder_that_hangs_counts_as_stuck_and_a_slow_disk_does_not() {
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let (disk, health) = (MemoryDisk::default(), Health::default());
+            disk.put(&Path::new("memory").join(NAME), &lines(20_000));
+            let pulse = health.add_thread("json-keeper");
+            let is_stuck = move || !health.liveness_at(Instant::now() + STUCK_AFTER * 2).alive;
+            let (of_disk, asked) = (is_stuck.clone(), std::cell::Cell::new(0));
+            disk.set_plan(move |step| {
+                assert!(!of_disk(), "{step:?} waits for the disk");
+                everything(step)
+            });
+            let go_on = || {
+                // Before the first read nothing was encoded.
+                assert_eq!(is_stuck(), asked.get() > 0, "between two reads it encodes");
+                asked.set(asked.get() + 1);
+                true
+            };
+            let name = FileName::parse(NAME).unwrap();
+            let work = Work { pulse, go_on: &go_on };
+            compress(&disk, Path::new("memory"), name, SystemTime::UNIX_EPOCH, compression, &work).unwrap();
+            assert!(asked.get() > 1, "{compression:?}: {}", asked.get());
         }
     }
 

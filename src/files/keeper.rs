@@ -173,3 +173,32 @@ impl Tidying {
         Folder { layer: self.layer.as_ref(), path: &self.folder, kind: self.kind }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Compression;
+    use crate::dispatch::tests::DEADLINE;
+    use crate::files::memory::{MemoryDisk, Step, everything};
+    use crate::health::{Health, ThreadFailure};
+
+    #[test]
+    fn a_keeper_that_panics_is_named() {
+        let (disk, folder, health) = (MemoryDisk::default(), Path::new("memory"), Health::default());
+        for name in ["events-20251110-143300.json", "events-20251110-143301.json"] {
+            disk.put(&folder.join(name), b"{}\n");
+        }
+        disk.set_plan(|step| if step == Step::Create { panic!("injected") } else { everything(step) });
+        let keeping = Keeping { compress: Compression::Gzip, ..Keeping::default() };
+        let pulse = health.add_thread("json-keeper");
+        let keeper = Keeper::start_holding(Arc::new(disk), "json-keeper", folder, keeping, pulse, false).unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        while health.liveness().alive {
+            assert!(Instant::now() < deadline, "it is not named");
+            std::thread::yield_now();
+        }
+        let failing: Vec<_> = health.liveness().failing.into_iter().map(|thread| (thread.thread, thread.failure)).collect();
+        assert_eq!(failing, [("json-keeper".to_owned(), ThreadFailure::Dead)]);
+        keeper.stop();
+    }
+}

@@ -2,7 +2,8 @@
 
 use super::recover::recover_on;
 use super::tests::content;
-use super::writer::{Destination, Pace};
+use super::writer::Destination;
+use super::writing::Pace;
 use super::*;
 use crate::api::{FilePosition, ObjectRef, Watch};
 use crate::config::RotateConfig;

@@ -11,6 +11,7 @@
 
 mod batch;
 mod entries;
+mod error;
 mod events_file;
 mod extra_fields;
 mod json_record;
@@ -22,6 +23,7 @@ mod recover;
 mod rescue;
 mod told_line;
 mod writer;
+mod writing;
 
 #[cfg(test)]
 mod crash_tests;
@@ -34,9 +36,10 @@ mod rotation_tests;
 #[cfg(test)]
 mod tests;
 
+pub use error::SinkError;
 pub use json_record::{ADDED_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, JsonRecord, RecordError};
 pub use middleware::{JsonMiddleware, Verdict, with_objects};
 pub use positions::Position;
 pub use recover::recover;
 pub use told_line::ToldLine;
-pub use writer::{SinkError, SinkSettings, Writer};
+pub use writer::{SinkSettings, Writer};

@@ -1,7 +1,8 @@
 //! The writer on disks and pipes that fail: nothing lost, nothing doubled, nothing torn.
 
 use super::record::Record;
-use super::writer::{Destination, Pace};
+use super::writer::Destination;
+use super::writing::Pace;
 use super::*;
 use crate::config::RotateConfig;
 use crate::dispatch::tests::{DEADLINE, completion, event, ledger, watch};

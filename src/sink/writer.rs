@@ -1,21 +1,24 @@
-//! The one thread that writes lines, and the handle by which workers and controller reach it.
+//! The handle by which workers and controller reach the thread that writes lines.
 //!
-//! Takes whole batches from the buffer, writes each to every output, and completes its events when all outputs have it.
+//! Takes events into the buffer, as they are or as middleware makes them; starts and stops the threads behind it, and says how
+//! far they are.
 
-use super::batch::{Batch, Buffer, Order};
+use super::batch::Buffer;
+use super::error::SinkError;
 use super::events_file::EventsFile;
 use super::middleware::{Chain, JsonMiddleware};
-use super::output::{self, Fault, Output};
+use super::output::{self, Output};
 use super::positions::{Position, Positions};
+use super::writing::{PACE, Pace, Writing};
 use crate::api::FilePosition;
 use crate::config::RotateConfig;
 use crate::dispatch::{Completion, Export};
 use crate::event::MatchedEvent;
 use crate::files::{Disk, FileName, Keeper, Keeping, Layer};
-use crate::health::{Health, Pulse};
+use crate::health::Health;
 use crate::lifecycle::{Joined, Stop};
 use crate::metrics::Metrics;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,48 +41,6 @@ pub struct SinkSettings {
     pub middleware: Vec<Arc<dyn JsonMiddleware>>,
 }
 
-/// What a sink cannot do.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SinkError {
-    /// No events file can be made.
-    #[error("cannot create an events file in {}; make it writable for the user that runs faro, or choose another output_dir", folder.display())]
-    Create {
-        /// The folder.
-        folder: PathBuf,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// Standard output was closed by whoever read it.
-    #[error("cannot write events to standard output; its reader must live as long as faro does")]
-    StandardOutput {
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// A disk failed to keep lines that it had taken.
-    #[error("cannot tell which lines of {} are on the disk, because it failed and they cannot be read back; start faro again: what its checkpoint does not hold is told again", path.display())]
-    Lost {
-        /// The file.
-        path: PathBuf,
-        /// Why they cannot be read back.
-        source: io::Error,
-    },
-    /// What an earlier run wrote cannot be read back.
-    #[error("cannot go on from the events in {}; make them readable and writable for the user that runs faro", path.display())]
-    Recover {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// The writing thread cannot be started.
-    #[error("cannot start the thread that writes events")]
-    Thread {
-        /// What the operating system says.
-        source: io::Error,
-    },
-}
-
 /// The sink: an [`Export`] that writes a JSON line an event.
 #[derive(Debug)]
 pub struct Writer {
@@ -87,26 +48,17 @@ pub struct Writer {
     thread: Mutex<Option<Joined>>,
 }
 
+/// What the handle and the thread have in common.
 #[derive(Debug)]
-struct Shared {
-    middleware: Chain,
-    buffer: Buffer,
-    positions: Arc<Positions>,
+pub(super) struct Shared {
+    pub(super) middleware: Chain,
+    pub(super) buffer: Buffer,
+    pub(super) positions: Arc<Positions>,
     /// Where there are files.
-    keeper: Option<Keeper>,
-    path: Mutex<Option<PathBuf>>,
-    failure: Mutex<Option<SinkError>>,
+    pub(super) keeper: Option<Keeper>,
+    pub(super) path: Mutex<Option<PathBuf>>,
+    pub(super) failure: Mutex<Option<SinkError>>,
 }
-
-/// Waits between attempts to write.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    pub(super) first: Duration,
-    pub(super) max: Duration,
-}
-
-/// A short stutter passes unseen; a full disk is looked at every two seconds.
-const PACE: Pace = Pace { first: Duration::from_millis(50), max: Duration::from_secs(2) };
 
 /// Where lines go, opened.
 pub(super) struct Destination {
@@ -281,177 +233,6 @@ impl Drop for Writer {
     }
 }
 
-/// Why something was not done, and will not be.
-enum Failure {
-    TimeIsUp,
-    /// Standard output.
-    Broken(io::Error),
-    /// A file.
-    Lost(PathBuf, io::Error),
-}
-
-/// The writing thread.
-struct Writing {
-    shared: Arc<Shared>,
-    outputs: Vec<Output>,
-    /// Where the next batch begins.
-    position: u64,
-    pace: Pace,
-    metrics: Metrics,
-    health: Health,
-    stop: Stop,
-    pulse: Pulse,
-}
-
-impl Writing {
-    fn run(mut self) {
-        let mut batch = Batch::default();
-        let is_clean = loop {
-            let due = self.outputs.iter().find_map(Output::due);
-            self.pulse.waiting();
-            let order = self.shared.buffer.take(&mut batch, due);
-            self.pulse.working();
-            let written = match order {
-                Order::Write => {
-                    let written = self.write(&mut batch);
-                    self.shared.buffer.gather();
-                    written
-                }
-                Order::Sync(asked) => {
-                    let synced = self.persist(Output::sync);
-                    if synced {
-                        self.shared.buffer.synced(asked);
-                    }
-                    synced
-                }
-                Order::Due => {
-                    let rotated = self.persist(Output::rotate_old);
-                    self.tell_path();
-                    rotated
-                }
-                Order::End => break self.persist(Output::sync),
-            };
-            if !written {
-                break false;
-            }
-        };
-        drop(self.shared.buffer.end(is_clean));
-        self.pulse.ended();
-    }
-
-    /// Writes `batch` to every output and completes its events. Returns false when it had to give up.
-    fn write(&mut self, batch: &mut Batch) -> bool {
-        self.outputs.iter_mut().for_each(Output::next_batch);
-        let bytes = std::mem::take(&mut batch.bytes);
-        let written = self.persist(|output| output.write_rest(&bytes));
-        let lines = if written { batch.completions.len() } else { self.give_up(&bytes) };
-        let counted = if written { bytes.len() } else { 0 };
-        self.metrics.written(lines as u64, counted as u64);
-        Completion::complete_all(batch.completions.drain(..lines), Some(self.position));
-        self.position += counted as u64;
-        self.shared.positions.publish(self.position);
-        self.tell_path();
-        batch.bytes = bytes;
-        batch.clear();
-        written
-    }
-
-    /// Keeps the whole lines that were written when time was up; how many they are is for the first output to say.
-    fn give_up(&mut self, bytes: &[u8]) -> usize {
-        let mut lines = self.outputs.iter_mut().map(|output| {
-            output.give_up(bytes).unwrap_or_else(|error| {
-                log::error!(cause = error.to_string().as_str(); "cannot cut the torn line at the end of {}", output.name());
-                0
-            })
-        });
-        let first = lines.next().unwrap_or_default();
-        lines.for_each(drop);
-        first
-    }
-
-    /// Does `work` on each output until it succeeds. Returns false when time is up, or nothing more can be written. Meanwhile the
-    /// thread waits for the disk.
-    fn persist(&mut self, work: impl FnMut(&mut Output) -> Result<(), Fault>) -> bool {
-        self.pulse.waiting();
-        let persisted = self.persist_all(work);
-        self.pulse.working();
-        persisted
-    }
-
-    fn persist_all(&mut self, mut work: impl FnMut(&mut Output) -> Result<(), Fault>) -> bool {
-        let mut index = 0;
-        while index < self.outputs.len() {
-            match self.persist_one(index, &mut work) {
-                Ok(()) => index += 1,
-                Err(Failure::TimeIsUp) => return false,
-                Err(Failure::Broken(source)) => {
-                    self.outputs.remove(index);
-                    self.fail(SinkError::StandardOutput { source });
-                }
-                Err(Failure::Lost(path, source)) => {
-                    // Without the files no line may count as written.
-                    self.outputs.clear();
-                    self.fail(SinkError::Lost { path, source });
-                }
-            }
-        }
-        !self.outputs.is_empty()
-    }
-
-    /// Tries until it works.
-    fn persist_one(&mut self, index: usize, work: &mut impl FnMut(&mut Output) -> Result<(), Fault>) -> Result<(), Failure> {
-        let (mut pause, mut failing_since) = (self.pace.first, None);
-        loop {
-            let output = &mut self.outputs[index];
-            match work(output) {
-                Ok(()) => {
-                    if let Some(since) = failing_since {
-                        self.recovered(index, since);
-                    }
-                    return Ok(());
-                }
-                Err(Fault::Broken(error)) => return Err(Failure::Broken(error)),
-                Err(Fault::Lost(error)) => {
-                    return Err(Failure::Lost(output.path().map(ToOwned::to_owned).unwrap_or_default(), error));
-                }
-                Err(Fault::Passing(error)) if failing_since.is_none() => {
-                    failing_since = Some(Instant::now());
-                    self.health.sink_failed(format!("cannot write to {}: {error}", output.name()));
-                    log::error!(cause = error.to_string().as_str(); "cannot write to {}; events wait until it works again", output.name());
-                }
-                Err(Fault::Passing(_)) => {}
-            }
-            if !self.shared.buffer.wait_to_retry(pause) {
-                log::error!("{}: time is up, what was not written stays unacknowledged", self.outputs[index].name());
-                return Err(Failure::TimeIsUp);
-            }
-            pause = self.pace.max.min(pause * 2);
-        }
-    }
-
-    fn recovered(&self, index: usize, since: Instant) {
-        self.health.sink_ok();
-        self.tell_path();
-        log::info!("writing to {} again, after {:.1?}", self.outputs[index].name(), since.elapsed());
-    }
-
-    /// Nothing that could be tried again: ends the program in order.
-    fn fail(&self, error: SinkError) {
-        self.health.sink_failed(error.to_string());
-        lock(&self.shared.failure).get_or_insert(error);
-        self.stop.request();
-    }
-
-    fn tell_path(&self) {
-        let path = self.outputs.iter().find_map(Output::path);
-        let mut told = lock(&self.shared.path);
-        if told.as_deref() != path {
-            *told = path.map(ToOwned::to_owned);
-            self.shared.keeper.iter().for_each(Keeper::wake);
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

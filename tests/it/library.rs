@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use faro::client::Client;
 use faro::config::Config;
 use faro::controller::{Controller, ControllerError, Summary};
-use faro::dispatch::EventHandler;
+use faro::dispatch::{EventHandler, Subscription, metadata_only};
 use faro::event::MatchedEvent;
 use faro::lifecycle::{Joined, Stop};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -88,7 +88,8 @@ fn handler_gets_recorded_objects_whole_and_typed() {
     api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list(), Answer::recorded("watch-from-rv").left_open()]);
     let controller = controller(&api, &format!("json_export: false\nstate: {{enabled: false}}\n{WATCH_CONFIGMAPS}"));
     let (handler, typed) = collecting(|event| {
-        let object: ConfigMap = serde_json::from_slice(event.raw()).unwrap();
+        assert!(!event.metadata_only);
+        let object: ConfigMap = event.object().unwrap();
         let data = object.data.unwrap_or_default();
         (event.event_type.to_string(), object.metadata.name.unwrap(), data.into_values().next().unwrap_or_default())
     });
@@ -115,7 +116,7 @@ fn whole_pod_is_read_by_its_type() {
     let text = format!(r#"{{"type":"ADDED","object":{pod}}}"#);
     api.server.on("watch /api/v1/pods", [Answer::watch([text.as_str()]).left_open()]);
     let controller = controller(&api, "json_export: false\nresources: [{gvr: v1/pods}]");
-    let (handler, pods) = collecting(|event| serde_json::from_slice::<Pod>(event.raw()).unwrap());
+    let (handler, pods) = collecting(|event| event.object::<Pod>().unwrap());
     controller.add_event_handler(handler);
     let run = Run::start(controller);
     let told = next(&pods, 1).remove(0);
@@ -228,6 +229,26 @@ fn without_handlers_metadata_is_enough() {
     }
     let told: Vec<String> = lines::read(&api.folder().join("out")).iter().map(lines::Line::brief).collect();
     assert_eq!(told, ["ADDED demo/a initial", "ADDED demo/b initial"]);
+}
+
+#[test]
+fn handler_that_needs_metadata_is_told_so_and_nothing_more_is_asked() {
+    let api = Api::with_a_and_b();
+    let controller = controller(&api, WATCH_CONFIGMAPS);
+    let (collect, told) = collecting(|event| (brief(event), event.metadata_only));
+    let in_demo = Subscription::new().namespaces(["demo"]);
+    controller.subscribe(in_demo, metadata_only(move |event| collect.on_matched(event)));
+    let pods = Subscription::new().gvrs(["v1/pods".parse().unwrap()]);
+    controller.subscribe(pods, |event: &MatchedEvent| Err(format!("{} is no pod", event.key()).into()));
+    let run = Run::start(controller);
+    let mut told = next(&told, 2);
+    told.sort();
+    assert_eq!(told, [("ADDED demo/a 7".to_owned(), true), ("ADDED demo/b 8".to_owned(), true)]);
+    let requests = api.server.wait_for("the watch", |requests| !Api::resumed_from(requests, CONFIGMAPS).is_empty());
+    assert_eq!(run.stop(), Summary { unfinished: 0 });
+    for request in requests.iter().filter(|request| request.path == CONFIGMAPS) {
+        assert!(request.header("Accept").unwrap().contains(";as=PartialObjectMetadata"), "{}", request.what());
+    }
 }
 
 #[test]

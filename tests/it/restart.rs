@@ -10,6 +10,9 @@ use std::path::PathBuf;
 
 const WATCH: &str = "resources: [{gvr: v1/configmaps}]";
 
+/// What a kill in the middle of a write leaves.
+const TORN: &[u8] = br#"{"timestamp":"2025-11-10T14:33:02.123456Z","eventTy"#;
+
 /// A simulated cluster, and the daemons that run against it one after the other.
 struct Stage {
     cluster: Cluster,
@@ -136,8 +139,7 @@ fn a_kill_leaves_each_line_once_and_a_torn_one_is_cut_off() {
     let file = daemon.events_files().pop().unwrap();
     daemon.kill();
     let whole = fs::read(&file).unwrap();
-    // What a kill in the middle of a write leaves.
-    fs::write(&file, [&whole[..], br#"{"timestamp":"2025-11-10T14:33:02.123456Z","eventTy"#].concat()).unwrap();
+    fs::write(&file, [&whole[..], TORN].concat()).unwrap();
     stage.touch("c", "1");
     let changes = ["UPDATED default/a", "DELETED default/b", "ADDED default/d", "UPDATED default/c"];
     // Whether it listed again depends on whether a checkpoint came before the kill.
@@ -167,6 +169,20 @@ fn without_state_everything_is_told_anew() {
         assert_eq!(stage.ids_told(), [run; 3]);
     }
     assert!(!stage.state().exists());
+}
+
+#[test]
+fn a_torn_line_is_cut_off_without_state_too() {
+    let stage = Stage::new(&format!("state: {{enabled: false}}\n{WATCH}"));
+    let daemon = stage.start();
+    daemon.wait_for_lines("three lines", |lines| lines.len() == 3);
+    let file = daemon.events_files().pop().unwrap();
+    daemon.kill();
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, [&whole[..], TORN].concat()).unwrap();
+    stage.run_of_three();
+    assert_eq!(fs::read(&file).unwrap(), whole);
+    assert_eq!(stage.ids_told(), [2; 3]);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What a daemon wrote: its JSON lines, each held to the exact form that is promised.
 
+use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 /// One line.
@@ -50,18 +52,14 @@ impl Line {
     }
 }
 
-/// The complete lines of every events file in `folder`, in order.
+/// The complete lines of every events file in `folder`, in order, gzipped ones too.
 ///
 /// # Panics
 ///
 /// When a line has not the promised form, or an id occurs twice.
 pub(crate) fn read(folder: &Path) -> Vec<Line> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let names = entries.map(|entry| entry.expect("a folder of ours can be read").file_name().into_string().expect("ASCII names"));
-    let files: BTreeSet<String> = names.filter(|name| name.starts_with("events-") && name.ends_with(".json")).collect();
     let mut lines = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(folder.join(&file)).expect("an events file is UTF-8");
+    for text in texts(folder) {
         // What follows the last newline is still being written.
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
         lines.extend(complete.lines().map(parse));
@@ -72,6 +70,35 @@ pub(crate) fn read(folder: &Path) -> Vec<Line> {
         assert!(ids.insert(line.id()) || line.inferred, "told twice: {line:?}");
     }
     lines
+}
+
+/// The text of each events file, oldest first.
+fn texts(folder: &Path) -> Vec<String> {
+    for _ in 0..LOOKS_MAX {
+        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+        let names = entries.map(|entry| entry.expect("a folder of ours can be read").file_name().into_string().expect("ASCII"));
+        let files: BTreeSet<String> = names.filter(|name| name.starts_with("events-") && !name.ends_with(".tmp")).collect();
+        // For a moment a file is there twice, and the plain one is as good.
+        let doubles = |name: &String| name.strip_suffix(".gz").is_some_and(|plain| files.contains(plain));
+        let texts: Result<_, _> = files.iter().filter(|name| !doubles(name)).map(|name| text(&folder.join(name))).collect();
+        match texts {
+            // What was compressed or removed meanwhile is looked for again.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            texts => return texts.expect("an events file can be read"),
+        }
+    }
+    panic!("files of {} come and go all the time", folder.display());
+}
+
+/// Files vanish while they are looked at, but not so often.
+const LOOKS_MAX: u32 = 100;
+
+fn text(path: &Path) -> io::Result<String> {
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        io::read_to_string(GzDecoder::new(File::open(path)?))
+    } else {
+        fs::read_to_string(path)
+    }
 }
 
 /// Reads one line.

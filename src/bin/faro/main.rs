@@ -1,19 +1,16 @@
-//! The daemon: flags, a configuration, signals and a logger around the library's controller; and its demo.
+//! The daemon: signals and exit codes around the library's command line, logger and controller; and its demo.
 //!
 //! stdout is for data, stderr for people. Exit codes: 0 stopped and drained, 1 failed while running, 2 wrong usage or configuration.
 
+mod command;
 #[cfg(feature = "sim")]
 mod demo;
-mod flags;
-mod log_file;
-mod logger;
 mod signals;
 
-use faro::client::{Client, ClientOptions};
-use faro::config::Config;
+use command::Command;
+use faro::cli::{Logger, Settings, chain};
+use faro::client::Client;
 use faro::controller::{Controller, ControllerError, Summary};
-use flags::{Command, Flags};
-use logger::Log;
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -28,8 +25,8 @@ struct Failure {
 }
 
 fn main() -> ExitCode {
-    let done = match flags::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Run(flags)) => run(&flags),
+    let done = match command::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Run(settings)) => run(*settings),
         #[cfg(feature = "sim")]
         Ok(Command::Demo(flags)) => demo::run(&flags),
         Ok(Command::Help(text)) => print(&text),
@@ -42,22 +39,17 @@ fn main() -> ExitCode {
     ExitCode::from(failure.exit_code)
 }
 
-fn run(flags: &Flags) -> Result<(), Failure> {
-    let config = Config::load_with(&flags.config, &flags.overrides).map_err(usage)?;
+fn run(settings: Settings) -> Result<(), Failure> {
     signals::outlive_file_limits().map_err(failed)?;
-    let log = Log::init(&config).map_err(failed)?;
+    let logger = Logger::install(&settings.config).map_err(failed)?;
     log::info!("{}", version().trim_end());
-    serve(flags, config).inspect_err(|failure| log.fatal(&chain(failure.error.as_ref())))
+    serve(settings).inspect_err(|failure| logger.fatal(&chain(failure.error.as_ref())))
 }
 
-fn serve(flags: &Flags, config: Config) -> Result<(), Failure> {
-    if flags.reset_state && config.state.enabled {
-        faro::checkpoint::reset(&config.state.dir).map_err(failed)?;
-        log::info!("forgot what was told: {} begins anew", config.state.dir.display());
-    }
-    let options = ClientOptions { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() };
-    let client = Client::from_options(&options).map_err(usage)?;
-    let controller = Controller::new(client, config);
+fn serve(settings: Settings) -> Result<(), Failure> {
+    settings.reset_state_if_asked().map_err(failed)?;
+    let client = Client::from_options(&settings.client).map_err(usage)?;
+    let controller = Controller::new(client, settings.config);
     let stopped = controller.clone();
     let _listening = signals::listen(move || stopped.stop()).map_err(failed)?;
     let Summary { unfinished } = controller.start().map_err(ended)?;
@@ -82,17 +74,6 @@ fn failed(error: impl Error + 'static) -> Failure {
     Failure { exit_code: EXIT_FAILED, error: Box::new(error) }
 }
 
-/// An error with its causes, outermost first.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
-}
-
 fn print(text: &str) -> Result<(), Failure> {
     io::stdout().write_all(text.as_bytes()).map_err(failed)
 }
@@ -107,15 +88,6 @@ fn version() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("cannot watch v1/pods")]
-    struct Outer(#[source] io::Error);
-
-    #[test]
-    fn an_error_is_told_with_its_causes() {
-        assert_eq!(chain(&Outer(io::Error::other("host not found"))), "cannot watch v1/pods: host not found");
-    }
 
     #[test]
     fn the_version_names_commit_and_day() {

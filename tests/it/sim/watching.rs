@@ -2,8 +2,8 @@
 
 use super::mutation::Mutation;
 use super::told::Told;
-use faro::api::{Scope, Watch, WatchTarget};
-use faro::client::{Client, Content, Interrupt, ListWatch, RestListWatch};
+use faro::api::{ResourceVersion, Scope, Watch, WatchTarget};
+use faro::client::{Client, Content, Error, Interrupt, ListWatch, PageRequest, RestListWatch, Served, WatchLines, WatchStart};
 use faro::event::Outlet;
 use faro::health::Health;
 use faro::informer::{Context, Informer, Limits, ListGate};
@@ -90,6 +90,7 @@ impl Watching {
             skip_initial: false,
         };
         let receiver = told.receiver(seed);
+        let source = SmallPages(source);
         let (source, outlet): (Box<dyn ListWatch>, Box<dyn Outlet>) = match mutation {
             Some(mutation) => (mutation.source(source), mutation.outlet(receiver, seed)),
             None => (Box::new(source), Box::new(receiver)),
@@ -97,6 +98,30 @@ impl Watching {
         let informer = Informer::new(watch, source, outlet, context);
         let thread = Joined::spawn("informer", move || informer.run()).unwrap();
         Self { target, selection, told, stop, interrupt, thread: Some(thread) }
+    }
+}
+
+/// Asks for so few objects a page that a handful of them fills several.
+struct SmallPages<S>(S);
+
+/// The objects of one namespace fill up to two pages, and all there are up to four.
+const PAGE_OBJECTS: u32 = 2;
+
+impl<S: ListWatch> ListWatch for SmallPages<S> {
+    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.0.list(&PageRequest { limit: page.limit.min(PAGE_OBJECTS), ..*page }, body)
+    }
+
+    fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
+        self.0.watch(start, timeout)
+    }
+
+    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
+        self.0.probe(version)
+    }
+
+    fn lookup(&mut self) -> Result<Served, Error> {
+        self.0.lookup()
     }
 }
 

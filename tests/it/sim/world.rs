@@ -38,12 +38,6 @@ const WRITES_AFTER: usize = 10;
 /// Longest time between two writes.
 const BREATH: Duration = Duration::from_millis(4);
 
-/// One world in so many has lists of two pages.
-const LARGE_ONE_IN: u8 = 10;
-
-/// An informer asks for 500 a page.
-const PAGE_OBJECTS: usize = 510;
-
 const NAMESPACES: [&str; 2] = ["demo", "other"];
 
 const NAMES: [&str; 10] = ["o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8", "o9", "o10"];
@@ -76,9 +70,6 @@ impl World {
         let (watches, had, moves_on) = (Vec::new(), HashSet::new(), seed % 2 == 1);
         let mut world = Self { seed, random, cluster, watches, had, moves_on, written: 0, went_back: false, mutation, patience };
         (0..10).for_each(|_| world.write());
-        if world.random.u8(0..LARGE_ONE_IN) == 0 {
-            (0..PAGE_OBJECTS).for_each(|n| world.fill(n));
-        }
         world.watch();
         world
     }
@@ -167,12 +158,6 @@ impl World {
     fn names(&self) -> &'static [&'static str] {
         let gone = if self.moves_on { self.written * (NAMES.len() - NAMES_AT_A_TIME) / WRITES } else { 0 };
         &NAMES[gone.min(NAMES.len() - NAMES_AT_A_TIME)..][..NAMES_AT_A_TIME]
-    }
-
-    /// One of many objects, without which no list has a second page.
-    fn fill(&mut self, n: usize) {
-        let object = self.create(&format!("other/filler-{n}"), None);
-        self.had.insert(state(&object.as_ref()));
     }
 
     fn create(&self, name: &str, app: Option<&str>) -> Object {

@@ -1,6 +1,6 @@
 //! The flags of `faro demo`.
 
-use crate::flags::UsageError;
+use faro::cli::LoadError;
 use faro::config::nearest;
 use lexopt::Arg;
 use std::ffi::{OsStr, OsString};
@@ -56,22 +56,22 @@ impl Default for DemoFlags {
 /// # Errors
 ///
 /// When they cannot be followed, with the cure.
-pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<DemoFlags>, UsageError> {
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<DemoFlags>, LoadError> {
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut flags = DemoFlags::default();
-    while let Some(argument) = parser.next().map_err(|error| UsageError::new(error.to_string()))? {
+    while let Some(argument) = parser.next().map_err(|error| usage(error.to_string()))? {
         let name = match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Long(name) => name.to_owned(),
             Arg::Short(letter) => letter.to_string(),
-            Arg::Value(value) => return Err(UsageError::new(format!("unexpected argument {value:?}; {SEE_HELP}"))),
+            Arg::Value(value) => return Err(usage(format!("unexpected argument {value:?}; {SEE_HELP}"))),
         };
         let flag = FLAGS.iter().find(|flag| flag.name == name).ok_or_else(|| unknown(&name))?;
         let value = match flag.value {
             "" => OsString::new(),
-            value => parser.value().map_err(|_| UsageError::new(format!("--{name} needs a value: --{name} {value}")))?,
+            value => parser.value().map_err(|_| usage(format!("--{name} needs a value: --{name} {value}")))?,
         };
-        (flag.set)(&mut flags, &value).map_err(|message| UsageError::new(format!("--{name}: {message}")))?;
+        (flag.set)(&mut flags, &value).map_err(|message| usage(format!("--{name}: {message}")))?;
     }
     Ok(Some(flags))
 }
@@ -89,9 +89,13 @@ pub(crate) fn help() -> String {
 
 const SEE_HELP: &str = "`faro demo --help` lists all flags";
 
-fn unknown(name: &str) -> UsageError {
+fn usage(message: impl Into<String>) -> LoadError {
+    LoadError::Usage(message.into())
+}
+
+fn unknown(name: &str) -> LoadError {
     let name = name.escape_debug().to_string();
-    UsageError::new(match nearest(&name, FLAGS.iter().map(|flag| flag.name)) {
+    usage(match nearest(&name, FLAGS.iter().map(|flag| flag.name)) {
         Some(near) => format!("unknown flag --{name}; did you mean --{near}?"),
         None => format!("unknown flag --{name}; {SEE_HELP}"),
     })

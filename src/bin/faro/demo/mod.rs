@@ -14,10 +14,10 @@ mod world;
 
 pub(crate) use flags::{DemoFlags, help, parse};
 
-use crate::logger::Log;
 use crate::{Failure, failed, signals};
 use book::Book;
 use crossbeam_channel::{Sender, bounded};
+use faro::cli::Logger;
 use faro::config::Config;
 use faro::controller::{Controller, ControllerError, Summary};
 use faro::event::MatchedEvent;
@@ -64,7 +64,7 @@ const UNSHOWN_MAX: usize = 1024;
 pub(crate) fn run(flags: &DemoFlags) -> Result<(), Failure> {
     let config = format!("output_dir: {:?}{CONFIG}", flags.output_dir);
     let config = Config::from_yaml(&config, "the demo's configuration").map_err(failed)?;
-    Log::init(&config).map_err(failed)?;
+    Logger::install(&config).map_err(failed)?;
     let stop = Stop::new();
     let asked = stop.clone();
     let _listening = signals::listen(move || asked.request()).map_err(failed)?;

@@ -4,9 +4,9 @@
 //! closed are compressed and removed as events files are, by a thread of their own. When the disk is full or gone, lines are
 //! counted instead, stderr is told once, and the file is tried again later.
 
-use faro::config::RotateConfig;
-use faro::files::{self, FileKind, Keeper, Keeping};
-use faro::health::Pulse;
+use crate::config::RotateConfig;
+use crate::files::{self, FileKind, Keeper, Keeping};
+use crate::health::Pulse;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ impl LogFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faro::config::{Compression, RetainConfig};
+    use crate::config::{Compression, RetainConfig};
     use std::fs::{self, OpenOptions};
 
     fn log_file(folder: &Path) -> LogFile {
@@ -170,8 +170,7 @@ mod tests {
     #[test]
     fn closed_files_are_compressed_and_the_oldest_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let mut retain = RetainConfig::default();
-        retain.total_bytes = Some(200);
+        let retain = RetainConfig { total_bytes: Some(200), ..RetainConfig::default() };
         let keeping = Keeping { compress: Compression::Gzip, retain };
         let mut log = LogFile::create(folder.path(), RotateConfig::default(), keeping).unwrap();
         fs::write(folder.path().join("notes.txt"), "mine").unwrap();

@@ -1,43 +1,21 @@
-//! The command line: one table gives parsing and help alike.
+//! The flags of a program: one table gives parsing and help alike.
 
-use faro::config::{LogLevel, Overrides, nearest};
+use super::LoadError;
+use crate::client::ClientOptions;
+use crate::config::{LogLevel, Overrides, nearest};
 use lexopt::Arg;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What the command line asks for.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Run(Flags),
-    /// `faro demo`, in a program that was built with the simulator.
-    #[cfg(feature = "sim")]
-    Demo(crate::demo::DemoFlags),
-    /// This text is to be printed.
-    Help(String),
-    Version,
-}
-
 /// The flags of a run.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Flags {
-    pub(crate) config: PathBuf,
-    pub(crate) overrides: Overrides,
-    pub(crate) kubeconfig: Option<PathBuf>,
-    pub(crate) context: Option<String>,
+#[derive(Debug, Default)]
+pub(super) struct Flags {
+    pub(super) config: PathBuf,
+    pub(super) overrides: Overrides,
+    pub(super) client: ClientOptions,
     /// Forget what earlier runs have told.
-    pub(crate) reset_state: bool,
-}
-
-/// A command line that cannot be followed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct UsageError(String);
-
-impl UsageError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
+    pub(super) reset_state: bool,
 }
 
 struct Flag {
@@ -97,19 +75,19 @@ const NO_CONFIG: &str = "no configuration is given; give one with --config FILE,
 ";
 
 /// Follows the arguments, without the program's name.
-pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
-    let mut arguments = arguments.into_iter().peekable();
-    if arguments.next_if(|first| first == DEMO).is_some() {
-        return demo(arguments);
-    }
+///
+/// # Errors
+///
+/// When they cannot be followed, with the cure, or ask for help or the version.
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Flags, LoadError> {
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut flags = Flags::default();
     let mut given = Vec::new();
     while let Some(argument) = parser.next().map_err(|error| usage(error.to_string()))? {
         let flag = find(&argument)?;
         let set = match flag.action {
-            Action::Help => return Ok(Command::Help(help())),
-            Action::Version => return Ok(Command::Version),
+            Action::Help => return Err(LoadError::Help),
+            Action::Version => return Err(LoadError::Version),
             Action::Set(set) => set,
         };
         if given.contains(&flag.name) {
@@ -122,38 +100,25 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         };
         set(&mut flags, value).map_err(|message| usage(format!("--{}: {message}", flag.name)))?;
     }
-    if given.contains(&"config") { Ok(Command::Run(flags)) } else { Err(usage(NO_CONFIG)) }
+    if given.contains(&"config") { Ok(flags) } else { Err(usage(NO_CONFIG)) }
 }
 
-const DEMO: &str = "demo";
-
-#[cfg(feature = "sim")]
-fn demo(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
-    Ok(crate::demo::parse(arguments)?.map_or_else(|| Command::Help(crate::demo::help()), Command::Demo))
-}
-
-#[cfg(not(feature = "sim"))]
-fn demo(_: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
-    Err(usage("this program was built without the simulated cluster that the demo needs; build it with `--features sim`"))
-}
-
-/// The text of `--help`.
-fn help() -> String {
-    let mut text = "faro: change data capture for Kubernetes\n\nUsage: faro --config FILE [FLAGS]\n".to_owned();
-    if cfg!(feature = "sim") {
-        text += "       faro demo [FLAGS]         shows Faro at work without a cluster; see faro demo --help\n";
-    }
-    text.push('\n');
+/// The flags of [`load_config`](super::load_config), one a line, for the help text of a program.
+///
+/// ```
+/// let help = format!("my-agent: keeps the cluster tidy\n\n{}", faro::cli::flags_help());
+/// assert!(help.contains("\n  --config FILE             the configuration (YAML); required\n"));
+/// ```
+pub fn flags_help() -> String {
+    let mut text = String::new();
     for flag in &FLAGS {
         let name = format!("--{} {}", flag.name, flag.value);
         text += &format!("  {name:<26}{}\n", flag.help);
     }
-    text +=
-        "\nFlags outrank the file. Exit codes: 0 stopped and drained, 1 failed while running, 2 wrong usage or configuration.\n";
     text
 }
 
-fn find(argument: &Arg<'_>) -> Result<&'static Flag, UsageError> {
+fn find(argument: &Arg<'_>) -> Result<&'static Flag, LoadError> {
     let name = match argument {
         Arg::Long(name) => (*name).to_owned(),
         Arg::Short('h') => "help".to_owned(),
@@ -169,8 +134,8 @@ fn find(argument: &Arg<'_>) -> Result<&'static Flag, UsageError> {
     })
 }
 
-fn usage(message: impl Into<String>) -> UsageError {
-    UsageError::new(message)
+fn usage(message: impl Into<String>) -> LoadError {
+    LoadError::Usage(message.into())
 }
 
 fn set_config(flags: &mut Flags, value: OsString) -> Result<(), String> {
@@ -197,7 +162,7 @@ fn set_auto_shutdown(flags: &mut Flags, value: OsString) -> Result<(), String> {
 }
 
 fn set_kubeconfig(flags: &mut Flags, value: OsString) -> Result<(), String> {
-    flags.kubeconfig = Some(path(value)?);
+    flags.client.kubeconfig = Some(path(value)?);
     Ok(())
 }
 
@@ -206,7 +171,7 @@ fn set_context(flags: &mut Flags, value: OsString) -> Result<(), String> {
     if name.is_empty() {
         return Err("expected the name of a context, found \"\"".to_owned());
     }
-    flags.context = Some(name);
+    flags.client.context = Some(name);
     Ok(())
 }
 
@@ -234,9 +199,9 @@ mod tests {
 
     fn told(arguments: &[&str]) -> String {
         match parse(arguments.iter().map(OsString::from)) {
-            Ok(Command::Run(flags)) => format!("{flags:?}"),
-            Ok(Command::Help(text)) if text == help() => "Help".to_owned(),
-            Ok(other) => format!("{other:?}"),
+            Ok(flags) => format!("{flags:?}"),
+            Err(LoadError::Help) => "Help".to_owned(),
+            Err(LoadError::Version) => "Version".to_owned(),
             Err(error) => error.to_string(),
         }
     }
@@ -251,9 +216,9 @@ mod tests {
         let spaced = "--config c.yaml --output-dir out --log-level error --auto-shutdown 7 --kubeconfig k --context prod --stdout --reset-state";
         let joined = "--config=c.yaml --output-dir=out --log-level=error --auto-shutdown=7 --kubeconfig=k --context=prod --stdout --reset-state";
         for line in [spaced, joined] {
-            let Ok(Command::Run(flags)) = parse(line.split(' ').map(OsString::from)) else { panic!("{line}") };
-            assert_eq!((flags.config, flags.kubeconfig), (PathBuf::from("c.yaml"), Some(PathBuf::from("k"))));
-            assert_eq!(flags.context.as_deref(), Some("prod"));
+            let flags = parse(line.split(' ').map(OsString::from)).unwrap();
+            assert_eq!((flags.config, flags.client.kubeconfig), (PathBuf::from("c.yaml"), Some(PathBuf::from("k"))));
+            assert_eq!(flags.client.context.as_deref(), Some("prod"));
             assert!(flags.reset_state);
             let overrides = flags.overrides;
             assert_eq!((overrides.output_dir, overrides.json_stdout), (Some(PathBuf::from("out")), true));
@@ -269,7 +234,7 @@ mod tests {
         check(&["-V"], "Version");
         check(&["--stdout", "--help"], "Help");
         for flag in &FLAGS {
-            assert!(help().contains(&format!("\n  --{}", flag.name)), "{}", flag.name);
+            assert!(format!("\n{}", flags_help()).contains(&format!("\n  --{} ", flag.name)), "{}", flag.name);
         }
     }
 

@@ -1,0 +1,169 @@
+//! Watches that are added while a controller runs.
+
+use super::*;
+use crate::support::wait::eventually_some;
+use faro::controller::{ActiveInformers, ControllerError};
+use faro::dispatch::{CREDITS_PER_WATCH, Subscription};
+use faro::lifecycle::Stop;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+const DEFINITIONS: &str = "apiextensions.k8s.io/v1/customresourcedefinitions";
+
+fn active(configured: usize, dynamic: usize) -> ActiveInformers {
+    ActiveInformers { configured, dynamic }
+}
+
+#[test]
+fn a_handler_that_sees_a_definition_may_watch_its_kind() {
+    let stage = Stage::new();
+    let controller = stage.controller(&[DEFINITIONS]);
+    let (heard, adding, started) = (Heard::default(), controller.clone(), Arc::new(Mutex::new(Vec::new())));
+    controller.add_event_handler(heard.handler());
+    let counted = Arc::clone(&started);
+    controller.subscribe(
+        Subscription::new().gvrs([DEFINITIONS.parse().unwrap()]),
+        move |event: &MatchedEvent| -> Result<(), HandlerError> {
+            let definition: CustomResourceDefinition = event.object()?;
+            let spec = definition.spec;
+            let kind = format!("{}/{}/{}", spec.group, spec.versions[0].name, spec.names.plural);
+            adding.add_resources(&resource(&kind))?;
+            counted.lock().unwrap().push(adding.start_informers()?);
+            Ok(())
+        },
+    );
+    let running = controller.spawn().unwrap();
+    wait_until_ready(&controller);
+    assert_eq!(controller.active_informers(), active(1, 0));
+    stage.define("seen.test");
+    stage.create_widget("seen.test", "a");
+    heard.wait_for("ADDED seen.test/v1/widgets default/a");
+    stage.touch("seen.test/v1/widgets", "a", "1");
+    heard.wait_for("UPDATED seen.test/v1/widgets default/a");
+    assert_eq!(controller.active_informers(), active(1, 1));
+    // A change to the definition adds it once more, which does nothing.
+    stage.cluster.label(DEFINITIONS, "widgets.seen.test", &[("touched", Some("1"))]).unwrap();
+    eventually(SOON, "it is added again", || started.lock().unwrap().len() == 2);
+    assert_eq!(*started.lock().unwrap(), [1, 0]);
+    assert_eq!(controller.active_informers(), active(1, 1));
+    stage.create_widget("seen.test", "b");
+    heard.wait_for("ADDED seen.test/v1/widgets default/b");
+    assert_eq!(stop(running), Summary { unfinished: 0 });
+    assert_eq!(controller.active_informers(), active(0, 0));
+    let told = stage.briefs_of("seen.test/v1/widgets");
+    let told: Vec<_> = told.iter().map(|brief| brief.trim_end_matches(" initial")).collect();
+    assert_eq!(told, ["ADDED default/a", "UPDATED default/a", "ADDED default/b"]);
+}
+
+#[test]
+fn what_is_added_before_the_start_is_started_with_it_and_what_is_watched_is_not_watched_twice() {
+    let stage = Stage::new();
+    stage.create_map("a");
+    let controller = stage.controller(&["v1/configmaps"]);
+    let heard = Heard::default();
+    controller.add_event_handler(heard.handler());
+    controller.add_resources(&[ResourceConfig::new("v1/configmaps"), ResourceConfig::new("v1/namespaces")]).unwrap();
+    assert_eq!(controller.start_informers().unwrap(), 0, "nothing runs yet");
+    let running = controller.spawn().unwrap();
+    heard.wait_for("ADDED v1/namespaces /default");
+    heard.wait_for("ADDED v1/configmaps default/a");
+    assert_eq!(controller.active_informers(), active(1, 1));
+    stop(running);
+    assert_eq!(stage.briefs_of("v1/configmaps"), ["ADDED default/a initial"]);
+}
+
+#[test]
+fn one_mistake_among_what_is_added_has_its_place_and_nothing_is_added() {
+    let stage = Stage::new();
+    let controller = stage.controller(&["v1/configmaps"]);
+    let running = controller.spawn().unwrap();
+    wait_until_ready(&controller);
+    let selector = ResourceConfig { label_selector: Some("a in".to_owned()), ..ResourceConfig::new("v1/pods") };
+    let wrong = [
+        (ResourceConfig::new("pods"), r#"resources[1].gvr: expected `version/resource`"#),
+        (selector, "resources[1].label_selector: "),
+    ];
+    for (wrong, place) in wrong {
+        let mixed = [ResourceConfig::new("v1/services"), wrong];
+        for error in [controller.add_resources(&mixed).unwrap_err(), controller.remove_resources(&mixed).unwrap_err()] {
+            assert!(matches!(error, ControllerError::Resources(_)) && error.to_string().contains(place), "{error}");
+        }
+        assert_eq!(controller.start_informers().unwrap(), 0);
+    }
+    assert_eq!(controller.active_informers(), active(1, 0));
+    stop(running);
+}
+
+#[test]
+fn a_kind_that_no_server_of_this_release_has_is_refused_with_what_is_near_it() {
+    let stage = Stage::new();
+    let controller = stage.controller(&["v1/configmaps"]);
+    let running = controller.spawn().unwrap();
+    wait_until_ready(&controller);
+    controller.add_resources(&[ResourceConfig::new("v1/services"), ResourceConfig::new("v1/podz")]).unwrap();
+    let error = controller.start_informers().unwrap_err();
+    assert!(matches!(error, ControllerError::Plan(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("resources[1]: ") && text.contains(r#"did you mean "v1/pods"?"#), "{text}");
+    assert_eq!(controller.active_informers(), active(1, 0), "none of them is started");
+    assert_eq!(controller.start_informers().unwrap(), 0, "they are forgotten");
+    controller.add_resources(&resource("v1/services")).unwrap();
+    assert_eq!(controller.start_informers().unwrap(), 1, "the next ones are not held to it");
+    stop(running);
+}
+
+#[test]
+fn it_is_ready_when_what_was_added_has_listed_too() {
+    let stage = Stage::new();
+    // More than may be on their way, so that the list lasts as long as the handler.
+    (0..2 * CREDITS_PER_WATCH).for_each(|number| stage.create_map(&format!("m-{number}")));
+    let controller = stage.controller(&["v1/namespaces"]);
+    let release = Stop::new();
+    let held = release.clone();
+    controller.add_event_handler(move |event: &MatchedEvent| {
+        if event.gvr() == "v1/configmaps" {
+            held.wait_until_requested();
+        }
+        Ok(())
+    });
+    let running = controller.spawn().unwrap();
+    wait_until_ready(&controller);
+    controller.add_resources(&resource("v1/configmaps")).unwrap();
+    assert!(controller.is_ready(), "noted, and not started");
+    controller.start_informers().unwrap();
+    assert!(!controller.is_ready());
+    assert_eq!(controller.active_informers(), active(1, 1));
+    release.request();
+    wait_until_ready(&controller);
+    stop(running);
+    assert!(!controller.is_ready());
+}
+
+#[test]
+fn of_what_is_added_as_much_is_asked_as_its_own_handlers_need() {
+    let stage = Stage::new();
+    stage.cluster.create("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {key: value}}").unwrap();
+    stage.cluster.create("{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {clusterIP: None}}").unwrap();
+    let controller = stage.controller(&["v1/configmaps"]);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (narrow, whole) = (Arc::clone(&seen), Arc::clone(&seen));
+    let look = |event: &MatchedEvent, key: &str| event.value().map(|object| object.get(key).is_some());
+    controller.subscribe(
+        Subscription::new().gvrs(["v1/configmaps".parse().unwrap()]),
+        faro::dispatch::metadata_only(move |event: &MatchedEvent| {
+            narrow.lock().unwrap().push((event.gvr().to_owned(), look(event, "data")?));
+            Ok(())
+        }),
+    );
+    controller.subscribe(Subscription::new().gvrs(["v1/services".parse().unwrap()]), move |event: &MatchedEvent| {
+        whole.lock().unwrap().push((event.gvr().to_owned(), look(event, "spec")?));
+        Ok(())
+    });
+    let running = controller.spawn().unwrap();
+    wait_until_ready(&controller);
+    controller.add_resources(&resource("v1/services")).unwrap();
+    controller.start_informers().unwrap();
+    let mut told = eventually_some(SOON, "both are told", || Some(seen.lock().unwrap().clone()).filter(|told| told.len() == 2));
+    told.sort();
+    assert_eq!(told, [("v1/configmaps".to_owned(), false), ("v1/services".to_owned(), true)]);
+    stop(running);
+}
