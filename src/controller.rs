@@ -31,6 +31,29 @@ pub use spawned::Spawned;
 pub use watches::ActiveInformers;
 
 /// Runs Faro against one API server. Cheap to clone; all clones are one controller, which runs once.
+///
+/// A handler may hold a clone, to add resources or to stop; when the run has ended, the controller holds no handler any more.
+///
+/// ```no_run
+/// use faro::client::Client;
+/// use faro::config::{Config, ResourceConfig};
+/// use faro::controller::Controller;
+/// use faro::event::MatchedEvent;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config::builder("faro-events").resource(ResourceConfig::new("v1/namespaces")).build()?;
+/// let controller = Controller::new(Client::try_default()?, config);
+/// let watching = controller.clone();
+/// controller.add_event_handler(move |event: &MatchedEvent| {
+///     let namespace_names = vec![event.name().into_owned()];
+///     watching.add_resources(&[ResourceConfig { namespace_names, ..ResourceConfig::new("v1/pods") }])?;
+///     watching.start_informers()?;
+///     Ok(())
+/// });
+/// controller.start()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Controller(Arc<Inner>);
 

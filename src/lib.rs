@@ -25,7 +25,8 @@
 //! # }
 //! ```
 //!
-//! The same settings come from a file with [`Config::load`](config::Config::load). Whole programs, to run against your cluster
+//! The same settings come from a file with [`Config::load`](config::Config::load), or from the command line with
+//! `cli::load_config`, which has a logger beside it. Whole programs, to run against your cluster
 //! as they are, are in the repository's `examples/`.
 //!
 //! # What is promised
@@ -223,7 +224,7 @@
 //!
 //! | feature | gives | costs |
 //! | --- | --- | --- |
-//! | `cli` (default) | the module `cli`, and the program `faro` | flags, signals, a logger |
+//! | `cli` (default) | the module `cli`: a command line and a logger; and the program `faro`, which is made of them | flags, signals, a logger |
 //! | `sim` (default) | the simulated API server, for tests and demos | makes certificates |
 //! | `e2e` | the tests that need a real API server | |
 //!
@@ -236,7 +237,7 @@
 //! [`dispatch`] ([`EventHandler`](dispatch::EventHandler), [`Subscription`](dispatch::Subscription),
 //! [`Interest`](dispatch::Interest), [`metadata_only`](dispatch::metadata_only())), the middleware's side of [`sink`]
 //! ([`JsonMiddleware`](sink::JsonMiddleware), [`JsonRecord`](sink::JsonRecord), [`Verdict`](sink::Verdict)),
-//! [`Client`](client::Client) and its setup, [`lifecycle`], `sim`, and the words of [`api`] that these use; further the JSON line,
+//! [`Client`](client::Client) and its setup, [`lifecycle`], `cli`, `sim`, and the words of [`api`] that these use; further the JSON line,
 //! the configuration file, the metrics' names, the flags and the exit codes. Errors, settings and whatever else will grow are
 //! `#[non_exhaustive]`; [`ResourceConfig`](config::ResourceConfig) grows too, and is written as
 //! `ResourceConfig { …, ..ResourceConfig::new(gvr) }`. New fields in a line and new series are no break.
@@ -268,6 +269,6 @@ pub mod sim;
 pub mod sink;
 
 /// Holds the README's programs to the library as it is.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "cli"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

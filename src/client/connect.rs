@@ -52,6 +52,10 @@ impl Client {
     /// # Errors
     ///
     /// As for [`from_options`](Self::from_options).
+    ///
+    /// # Blocking
+    ///
+    /// As for [`from_options`](Self::from_options).
     pub fn try_default() -> Result<Self, SetupError> {
         Self::from_options(&ClientOptions::default())
     }
@@ -61,6 +65,10 @@ impl Client {
     /// # Errors
     ///
     /// When the file or what it names cannot be read or used.
+    ///
+    /// # Blocking
+    ///
+    /// As for [`from_options`](Self::from_options).
     pub fn from_kubeconfig(path: &Path, context: Option<&str>) -> Result<Self, SetupError> {
         Kubeconfig::from_file(path)?.endpoint(context, &variable).and_then(Self::new)
     }
@@ -70,6 +78,10 @@ impl Client {
     /// # Errors
     ///
     /// When this is no pod, or its service account cannot be used.
+    ///
+    /// # Blocking
+    ///
+    /// As for [`from_options`](Self::from_options).
     pub fn in_cluster() -> Result<Self, SetupError> {
         in_cluster::endpoint(Path::new(SERVICE_ACCOUNT_DIR), &variable).and_then(Self::new)
     }

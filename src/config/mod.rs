@@ -39,7 +39,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What Faro is told to do. Made by [`Config::load`] or [`Config::from_yaml`].
+/// What Faro is told to do. Made by [`Config::load`] from a file, [`Config::from_yaml`] from a text, [`Config::builder`] by a program.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -163,6 +163,10 @@ impl Config {
     /// # Errors
     ///
     /// When it cannot be read, or anything in it is wrong.
+    ///
+    /// # Blocking
+    ///
+    /// While the file is read.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_with(path, &Overrides::default())
     }
@@ -172,6 +176,10 @@ impl Config {
     /// # Errors
     ///
     /// When it cannot be read, or anything in it is wrong.
+    ///
+    /// # Blocking
+    ///
+    /// While the file is read.
     pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
         let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
         let mut bytes = Vec::new();

@@ -35,26 +35,25 @@ pub use super::state::catalog::Release;
 /// A test of a handler, without a cluster:
 ///
 /// ```
-/// use faro::{config::Config, controller::Controller, event::MatchedEvent, lifecycle::Joined, sim::Cluster};
+/// use faro::{config::{Config, ResourceConfig}, controller::Controller, event::MatchedEvent, sim::Cluster};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let cluster = Cluster::start()?;
 /// cluster.create("{apiVersion: v1, kind: Pod, metadata: {name: web-0, labels: {app: web}}}")?;
 ///
-/// let config = "output_dir: unused\njson_export: false\nmetrics: {enabled: false}\nresources: [{gvr: v1/pods}]";
-/// let controller = Controller::new(cluster.client(), Config::from_yaml(config, "test")?);
+/// let config = Config::builder("unused").resource(ResourceConfig::new("v1/pods")).json_export(false).state(false);
+/// let controller = Controller::new(cluster.client(), config.without_metrics().build()?);
 /// let (told, events) = crossbeam_channel::bounded(10);
 /// controller.add_event_handler(move |event: &MatchedEvent| {
-///     Ok(told.send(format!("{} {}", event.event_type, event.metadata().name()))?)
+///     Ok(told.send(format!("{} {}", event.event_type, event.name()))?)
 /// });
-/// let started = controller.clone();
-/// let running = Joined::spawn("faro", move || drop(started.start()))?;
+/// let running = controller.spawn()?;
 ///
 /// assert_eq!(events.recv()?, "ADDED web-0");
 /// cluster.delete("v1/pods", "default/web-0")?;
 /// assert_eq!(events.recv()?, "DELETED web-0");
-/// controller.stop();
-/// drop(running); // waits for the end
+/// running.stop();
+/// running.join()?;
 /// # Ok(())
 /// # }
 /// ```
