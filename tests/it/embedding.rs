@@ -1,6 +1,7 @@
 //! The library in a program that adds, removes and stops while events flow, against a simulated API server.
 
 mod adding;
+mod churn;
 mod ending;
 mod removing;
 
