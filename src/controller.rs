@@ -194,8 +194,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Starts what was [added](Self::add_resources), and says how many watches that are; zero before [`start`](Self::start),
-    /// which starts them itself, and after a stop. May be called from a handler.
+    /// Starts what was [added](Self::add_resources), and says how many watches that are; zero before [`start`](Self::start)
+    /// has started the configured ones, after which it starts them itself, and after a stop. May be called from a handler.
     ///
     /// # Errors
     ///
@@ -206,7 +206,8 @@ impl Controller {
     ///
     /// Asks the server what it serves; ended by [`stop`](Self::stop).
     pub fn start_informers(&self) -> Result<usize, ControllerError> {
-        let Some(run) = self.0.at_work().filter(|_| !self.0.stop.is_requested()) else { return Ok(0) };
+        // Whoever is too early has added before the run takes what was added.
+        let Some(run) = self.0.at_work().filter(|run| run.has_begun() && !self.0.stop.is_requested()) else { return Ok(0) };
         let reserved = {
             // Held until they have their places, so that a removal finds them in either.
             let mut added = self.0.added();

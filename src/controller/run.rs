@@ -19,6 +19,7 @@ use crate::lifecycle::Joined;
 use crate::metrics::Metrics;
 use crate::sink::{SinkSettings, Writer};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -35,6 +36,8 @@ pub(super) struct Run {
     gate: ListGate,
     /// By what the cluster is known; set once it was asked.
     cluster: OnceLock<String>,
+    /// Whether all configured watches were started: before, there is no state yet that an added one could go on from.
+    has_begun: AtomicBool,
     /// Last, so that probes are answered while the rest stops.
     http: Mutex<Option<HttpServer>>,
 }
@@ -60,6 +63,7 @@ impl Run {
             health,
             gate: ListGate::new(config.max_concurrent_lists),
             cluster: OnceLock::new(),
+            has_begun: AtomicBool::new(false),
             http: Mutex::new(http),
         };
         Ok((run, memory))
@@ -78,7 +82,13 @@ impl Run {
         self.start_all(inner, memory, uid, plan)?;
         log::info!(watches = self.watches.count().configured; "watching");
         *self.looking.lock().unwrap_or_else(PoisonError::into_inner) = namespaces::look_up(inner.client.transport(), names)?;
+        self.has_begun.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether watches may be added.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Relaxed)
     }
 
     fn start_all(
