@@ -15,7 +15,7 @@ mod watches;
 use crate::checkpoint::StateError;
 use crate::client::{self, Client, Interrupt, Transport};
 use crate::config::{self, Config, ConfigError, ConfiguredWatch, ResourceConfig};
-use crate::dispatch::{EventHandler, Registered, Subscription};
+use crate::dispatch::{self, EventHandler, Registered, Subscription};
 use crate::http::HttpError;
 use crate::lifecycle::{Joined, Stop};
 use crate::sink::{JsonMiddleware, SinkError};
@@ -74,6 +74,7 @@ struct Inner {
 /// What the embedding program brings.
 #[derive(Default)]
 struct Registrations {
+    settings: dispatch::Settings,
     handlers: Vec<Registered>,
     middleware: Vec<Arc<dyn JsonMiddleware>>,
     ready: Option<Box<dyn FnOnce() + Send>>,
@@ -157,6 +158,12 @@ impl Controller {
     /// Registers a handler for what `subscription` says. As [`add_event_handler`](Self::add_event_handler) otherwise.
     pub fn subscribe(&self, subscription: Subscription, handler: impl EventHandler + 'static) {
         self.0.registered().handlers.push(Registered::new(subscription, handler));
+    }
+
+    /// How events are handed to handlers: threads, attempts, pauses, and when a slow call is told. The last ones set before
+    /// [`start`](Self::start) hold. Defaults to [`Settings::default`](dispatch::Settings::default).
+    pub fn set_handler_settings(&self, settings: dispatch::Settings) {
+        self.0.registered().settings = settings;
     }
 
     /// Registers middleware: it sees each record before it is written, after those that were registered before it. What is

@@ -10,7 +10,7 @@ use crate::checkpoint::Progress;
 use crate::client::{self, Interrupt, Transport};
 use crate::config::{Config, ConfiguredWatch, InitialEvents, MetricsConfig};
 use crate::controller::keeper::{Keeper, Surroundings};
-use crate::dispatch::{self, Dispatcher, Export};
+use crate::dispatch::{Dispatcher, Export};
 use crate::files::Keeping;
 use crate::health::Health;
 use crate::http::{HttpServer, HttpSettings};
@@ -51,8 +51,11 @@ impl Run {
         let writer = open_writer(inner, &metrics, &health)?;
         let http = serve(config, &metrics, &health)?;
         let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
-        let handlers = std::mem::take(&mut inner.registered().handlers);
-        let dispatcher = Dispatcher::new(dispatch::Settings::default(), handlers, export, health.clone());
+        let (settings, handlers) = {
+            let mut registered = inner.registered();
+            (registered.settings.clone(), std::mem::take(&mut registered.handlers))
+        };
+        let dispatcher = Dispatcher::new(settings, handlers, export, health.clone());
         let run = Self {
             watches: Watches::default(),
             looking: Mutex::default(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use faro::controller::ControllerError;
-use faro::dispatch::{CREDITS_PER_WATCH, Subscription};
+use faro::dispatch::{CREDITS_PER_WATCH, Retry, Settings, Subscription};
 use faro::lifecycle::{Joined, Stop};
 use faro::sink::{JsonRecord, Verdict};
 use std::collections::BTreeSet;
@@ -248,4 +248,25 @@ fn a_handler_that_gives_up_is_told_so_once_and_the_object_goes_on() {
     lines.sort();
     assert_eq!(lines, ["ADDED default/a", "ADDED default/b", "UPDATED default/a"]);
     assert_eq!(told_by_next_run(&stage, 3), Vec::<String>::new());
+}
+
+#[test]
+fn how_often_a_handler_is_asked_is_for_the_program_to_say() {
+    let stage = Stage::new();
+    let controller = stage.controller(&["v1/configmaps"]);
+    let (attempts, given_up) = (Arc::<AtomicU64>::default(), Heard::default());
+    let (counted, giving) = (Arc::clone(&attempts), given_up.clone());
+    let retry = Retry { attempts_max: 2, pause_first: Duration::ZERO, ..Retry::default() };
+    controller.set_handler_settings(Settings { retry, ..Settings::default() });
+    let subscription = Subscription::new().on_gave_up(move |event, _| giving.note(event));
+    controller.subscribe(subscription, move |_: &MatchedEvent| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Err("never".into())
+    });
+    let running = controller.spawn().unwrap();
+    wait_until_ready(&controller);
+    stage.create_map("a");
+    given_up.wait_for("ADDED v1/configmaps default/a");
+    assert_eq!(attempts.load(Ordering::SeqCst), 2);
+    stop(running);
 }
