@@ -17,7 +17,7 @@ use crate::lifecycle::{Joined, Stop};
 use crate::metrics::{Metrics, WatchMetrics};
 use crate::sink::{Position, Writer};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -59,13 +59,15 @@ struct Kept {
 }
 
 enum Order {
-    /// Give what is stored of this watch.
-    Load(WatchId, Sender<Result<Option<Progress>, StateError>>),
+    /// Give what is stored of these watches.
+    Load(Vec<WatchId>, Reply),
     /// A watch has ended.
     Look,
     /// Commit once more, trying until then, and end.
     Stop(Instant),
 }
+
+type Reply = Sender<Result<HashMap<WatchId, Progress>, StateError>>;
 
 /// At least so long between two commits, but for many changes: what a crash costs is one second's replay.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -85,6 +87,9 @@ const ORDERS_MAX: usize = 16;
 
 /// How long what is stored of a watch is waited for, while a disk may be slow.
 const LOAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// Each reads the whole file, but holds no other watch in memory; more are read at once.
+const LOADED_ONE_BY_ONE_MAX: usize = 4;
 
 /// How often a watch that has ended is looked at until its last event is settled.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -117,15 +122,15 @@ impl Keeper {
         Ok(outlet)
     }
 
-    /// What is stored of a watch, or was accepted of it and is to be stored.
+    /// What is stored of watches, or was accepted of them and is to be stored.
     ///
     /// # Errors
     ///
     /// When it cannot be read, or its disk takes nothing.
-    pub(super) fn load(&self, id: WatchId) -> Result<Option<Progress>, ControllerError> {
+    pub(super) fn load(&self, ids: Vec<WatchId>) -> Result<HashMap<WatchId, Progress>, ControllerError> {
         let (reply, answer) = bounded(1);
         // A thread that has ended takes no orders, and gives no answer.
-        _ = self.orders.send_timeout(Order::Load(id, reply), LOAD_LIMIT);
+        _ = self.orders.send_timeout(Order::Load(ids, reply), LOAD_LIMIT);
         match answer.recv_timeout(LOAD_LIMIT) {
             Ok(loaded) => Ok(loaded?),
             Err(_) => Err(ControllerError::StateBusy),
@@ -211,7 +216,7 @@ impl Keeping {
             recv(self.shared.backlog.due()) -> _ => {}
             recv(self.orders) -> order => match order {
                 Ok(Order::Stop(deadline)) => self.deadline = Some(deadline),
-                Ok(Order::Load(id, reply)) => self.load(id, &reply),
+                Ok(Order::Load(ids, reply)) => self.load(&ids, &reply),
                 Ok(Order::Look) => {}
                 // Nobody is left to say until when.
                 Err(_) => self.deadline = Some(Instant::now()),
@@ -221,12 +226,21 @@ impl Keeping {
     }
 
     /// Gives what is stored, once everything is. Without an answer whoever asked is told that it cannot be now.
-    fn load(&mut self, id: WatchId, reply: &Sender<Result<Option<Progress>, StateError>>) {
+    fn load(&mut self, ids: &[WatchId], reply: &Reply) {
         self.take();
-        let is_ending = self.shared.watches().iter().any(|kept| kept.watch.id == id);
+        let is_ending = self.shared.watches().iter().any(|kept| ids.contains(&kept.watch.id));
         if !is_ending && (self.due.is_empty() || self.checkpoint()) {
-            _ = reply.send(self.store.load(id));
+            _ = reply.send(self.stored(ids));
         }
+    }
+
+    fn stored(&self, ids: &[WatchId]) -> Result<HashMap<WatchId, Progress>, StateError> {
+        if ids.len() > LOADED_ONE_BY_ONE_MAX {
+            let mut all = self.store.load_all()?;
+            all.retain(|id, _| ids.contains(id));
+            return Ok(all);
+        }
+        ids.iter().filter_map(|id| self.store.load(*id).map(|progress| Some((*id, progress?))).transpose()).collect()
     }
 
     /// Takes what every watch has come to. The position is read first: what is written before it was accepted before.

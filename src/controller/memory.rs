@@ -49,7 +49,8 @@ impl Memory {
             return Ok(None);
         }
         let mut store = StateStore::open(&config.state.dir)?;
-        if config.json_export {
+        // Files that were there before the state are never its own, whenever lines begin to be written.
+        if config.json_export || store.is_new() {
             super::fold::take_in(&mut store, &config.output_dir)?;
         }
         let stored = store.watches()?;

@@ -6,7 +6,6 @@ use super::plan::{self, Plan};
 use super::watches::{Maker, Start, Watches};
 use super::{ControllerError, Inner, Summary, namespaces};
 use crate::api::{Watch, WatchTarget};
-use crate::checkpoint::Progress;
 use crate::client::{self, Interrupt, Transport};
 use crate::config::{Config, ConfiguredWatch, InitialEvents, MetricsConfig};
 use crate::controller::keeper::{Keeper, Surroundings};
@@ -154,7 +153,7 @@ impl Run {
         let transport = inner.survey_transport();
         let plan = plan_of(inner, &transport, added)?;
         let cluster = self.cluster.get().expect("watches are added once the cluster was asked");
-        let mut started = 0;
+        let mut starting = Vec::new();
         for (target, scope) in plan {
             // In the plan a cluster-scoped resource has lost its namespace.
             if !reserved.contains(&target) {
@@ -163,23 +162,20 @@ impl Run {
                 }
                 reserved.push(target.clone());
             }
-            let watch = Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone()));
-            let status = self.health.add_watch(Arc::clone(&watch));
-            let begun = self.stored(&watch).and_then(|stored| {
-                let start = Start { watch: Arc::clone(&watch), status: Arc::clone(&status), scope, stored, is_dynamic: true };
-                self.watches.start(&self.maker(inner), start)
-            });
-            if let Err(error) = begun {
+            starting.push((Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone())), scope));
+        }
+        let ids = starting.iter().map(|(watch, _)| watch.id).collect();
+        let mut progress = self.keeper.get().map_or_else(|| Ok(HashMap::new()), |keeper| keeper.load(ids))?;
+        let started = starting.len();
+        for (watch, scope) in starting {
+            let (status, stored) = (self.health.add_watch(Arc::clone(&watch)), progress.remove(&watch.id));
+            let start = Start { watch, status: Arc::clone(&status), scope, stored, is_dynamic: true };
+            if let Err(error) = self.watches.start(&self.maker(inner), start) {
                 self.health.remove_watch(&status);
                 return Err(error);
             }
-            started += 1;
         }
         Ok(started)
-    }
-
-    fn stored(&self, watch: &Watch) -> Result<Option<Progress>, ControllerError> {
-        self.keeper.get().map_or(Ok(None), |keeper| keeper.load(watch.id))
     }
 
     /// Stops watches, and tells nothing as deleted. Returns how many there were.
