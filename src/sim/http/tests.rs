@@ -93,8 +93,9 @@ fn end_of_a_slow_read(server: &Server, path: &str) -> &'static str {
     let (mut buffer, mut last, mut left) = (vec![0; 64 * 1024], Vec::new(), 0);
     loop {
         if left == 0 {
-            // Once it was long enough: the server filled what is between in time, and was kept waiting.
-            Stop::new().wait(SLOW_LIMIT * 2);
+            // Once it was long enough: the server filled what is between in time, and was kept waiting by two writes, as one
+            // that was taken in part ends without an error.
+            Stop::new().wait(SLOW_LIMIT * 4);
             left = MORE_THAN_BUFFERED;
         }
         let read = stream.read(&mut buffer).unwrap_or(0);
