@@ -87,6 +87,8 @@ impl Place {
         match self.spot {
             Spot::Whole => None,
             Spot::Line(line) => Some(line),
+            // What a program has built has no lines.
+            Spot::Node(_) if self.source.text.is_empty() => None,
             Spot::Node(number) => yaml::line_of(&self.source.text, number),
         }
     }
