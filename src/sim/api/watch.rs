@@ -62,6 +62,10 @@ const TAKEN_MAX: usize = 128;
 const TIMEOUT_SECS_MIN: u64 = 1800;
 
 pub(super) fn answer(state: &Arc<State>, request: &Request, resource: &Arc<Resource>, target: &Target) -> Result<Reply, Refusal> {
+    Ok(reply::stream(Box::new(begin(state, request, resource, target)?)))
+}
+
+fn begin(state: &Arc<State>, request: &Request, resource: &Arc<Resource>, target: &Target) -> Result<Watch, Refusal> {
     let mut inner = state.lock();
     let release = inner.settings.release;
     let form = match accept::shape(request, release)? {
@@ -81,7 +85,7 @@ pub(super) fn answer(state: &Arc<State>, request: &Request, resource: &Arc<Resou
     let is_from_start = is_streaming_list || asked == 0;
     let allows_bookmarks = request.flag("allowWatchBookmarks") && !(resource.stored_in.is_empty() && resource.name == "events");
     let oldest = inner.oldest(&resource.storage());
-    let watch = Watch {
+    Ok(Watch {
         state: Arc::clone(state),
         resource: Arc::clone(resource),
         initial: if is_from_start { initial(&inner, resource, &selection) } else { VecDeque::new() },
@@ -99,9 +103,7 @@ pub(super) fn answer(state: &Arc<State>, request: &Request, resource: &Arc<Resou
         stirs: 0,
         // The first look asks, and finds out.
         due: Instant::now(),
-    };
-    drop(inner);
-    Ok(reply::stream(Box::new(watch)))
+    })
 }
 
 /// Whether this is a streaming list; options that the release refuses are an error.
@@ -208,7 +210,7 @@ impl Watch {
         if inner.epoch != self.epoch {
             return Some(Next::End);
         }
-        // Neither a bookmark nor an end may overtake an event that came since the last look.
+        // Neither a bookmark nor an end may overtake an event that came since the last look, also where it is forgotten by now.
         if self.place.is_past(self.position) {
             return None;
         }
@@ -257,5 +259,59 @@ impl Watch {
         status.write(&mut line);
         line.extend_from_slice(b"}\n");
         line.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::state::json::Json;
+    use super::super::path;
+    use super::*;
+
+    /// A watch of all config maps, from now on, whose bookmark is due.
+    fn watch(state: &Arc<State>) -> Watch {
+        let resource = config_maps(state);
+        let query = [("watch", "1".to_owned()), ("allowWatchBookmarks", "1".to_owned())];
+        let query = query.into_iter().chain([("resourceVersion", state.version().to_string())]);
+        let request = Request {
+            method: "GET".to_owned(),
+            path: "/api/v1/configmaps".to_owned(),
+            query: query.map(|(key, value)| (key.to_owned(), value)).collect(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            certificate: None,
+        };
+        let path::Place::Objects(target) = path::parse(&request.path) else { panic!("the path is of objects") };
+        let mut watch = begin(state, &request, &resource, &target).unwrap();
+        watch.next_bookmark = Some(Instant::now());
+        watch
+    }
+
+    fn config_maps(state: &State) -> Arc<Resource> {
+        Arc::clone(state.lock().catalog.find("", "v1", "configmaps").unwrap())
+    }
+
+    fn write(state: &State) {
+        let json = Json::object([("metadata", Json::object([("name", Json::text("a"))]))]);
+        let resource = config_maps(state);
+        state.lock().create(&resource, "default", json, "test").unwrap();
+    }
+
+    #[test]
+    fn no_bookmark_overtakes_an_event_that_came_since_the_last_look() {
+        for is_forgotten in [false, true] {
+            let state = State::new(7);
+            let mut watch = watch(&state);
+            write(&state);
+            if is_forgotten {
+                state.compact();
+            }
+            assert!(watch.ask(0).is_none(), "forgotten: {is_forgotten}");
+            let next = watch.next(Duration::ZERO);
+            match is_forgotten {
+                false => assert!(matches!(next, Next::Line(line) if line.starts_with(br#"{"type":"ADDED""#))),
+                true => assert!(matches!(next, Next::End)),
+            }
+        }
     }
 }

@@ -89,9 +89,10 @@ impl Place {
         }
     }
 
-    /// Whether something happened after `version`.
+    /// Whether something happened after `version`, forgotten since or not.
     pub(crate) fn is_past(&self, version: u64) -> bool {
-        self.lock().events.back().is_some_and(|newest| newest.version > version)
+        let recent = self.lock();
+        recent.forgotten > version || recent.events.back().is_some_and(|newest| newest.version > version)
     }
 
     fn lock(&self) -> MutexGuard<'_, Recent> {
