@@ -264,6 +264,7 @@ pub mod http;
 pub mod informer;
 pub mod lifecycle;
 pub mod metrics;
+mod seldom;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod sink;

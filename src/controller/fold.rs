@@ -19,19 +19,15 @@ pub(super) fn take_in(store: &mut StateStore, folder: &Path) -> Result<(), Contr
         Some(position) => Some(position),
         None if store.is_new() => None,
         // Lines were never written with this state, so that all there are came after it.
-        None => Some(before_all_files()),
+        None => Some(FilePosition::default()),
     };
     let mut fold = Fold::new(store.watches()?);
     let end = sink::recover(folder, since.as_ref(), &mut |line| fold.line(&line))?;
     if fold.lines > 0 {
         log::info!(lines = fold.lines; "taking in what was written after the last checkpoint");
     }
-    let position = Some(end.unwrap_or_else(before_all_files));
+    let position = Some(end.unwrap_or_default());
     Ok(store.commit(&fold.into_commit(position))?)
-}
-
-fn before_all_files() -> FilePosition {
-    FilePosition { file: String::new(), offset: 0 }
 }
 
 /// What the lines say, watch by watch.

@@ -70,6 +70,9 @@ impl Memory {
             (None, None) => server.to_owned(),
         };
         let cluster = ClusterIdentity { id: id.clone(), server: server.to_owned() };
+        if known.as_ref() == Some(&cluster) {
+            return Ok(id);
+        }
         if let Some(other) = known.filter(|known| known.id != id) {
             log::warn!("the state is of the cluster at {}; for {server} everything is told anew", other.server);
         }

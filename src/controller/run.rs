@@ -27,7 +27,7 @@ pub(super) struct Run {
     watches: Watches,
     /// Looks for namespaces that are not there.
     looking: Mutex<Option<(Interrupt, Joined)>>,
-    dispatcher: Arc<Dispatcher>,
+    dispatcher: Dispatcher,
     keeper: OnceLock<Keeper>,
     writer: Option<Arc<Writer>>,
     metrics: Metrics,
@@ -58,7 +58,7 @@ impl Run {
         let run = Self {
             watches: Watches::default(),
             looking: Mutex::default(),
-            dispatcher: Arc::new(dispatcher),
+            dispatcher,
             keeper: OnceLock::new(),
             writer,
             metrics,

@@ -6,6 +6,7 @@ use crate::chain::chain;
 use crate::client::Error;
 use crate::health::{Condition, WatchStatus};
 use crate::metrics::{RelistReason, RestartReason, WatchMetrics};
+use crate::seldom::Seldom;
 use std::fmt::Write;
 use std::mem;
 use std::sync::Arc;
@@ -29,16 +30,6 @@ pub(super) struct Report {
     /// A list has ended, or a watch that goes on from an earlier run has brought something.
     caught_up: bool,
 }
-
-/// Something that may come in numbers: said now and then, with how often it was not said.
-#[derive(Default)]
-struct Seldom {
-    said: Option<Instant>,
-    unsaid: u64,
-}
-
-/// What may come in numbers is said at most so often.
-const SELDOM: Duration = Duration::from_secs(60);
 
 impl Report {
     pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics) -> Self {
@@ -243,18 +234,6 @@ impl Report {
         let prefix = if gvr.group().is_empty() { String::new() } else { format!("{}/", gvr.group()) };
         let served: Vec<String> = versions.iter().map(|version| format!("{prefix}{version}/{}", gvr.resource())).collect();
         format!("{gvr} is no longer served; watch {} instead", served.join(" or "))
-    }
-}
-
-impl Seldom {
-    /// Whether it may be said at `now`, and if so, how often it was not said before.
-    fn may_be_said(&mut self, now: Instant) -> Option<u64> {
-        if self.said.is_some_and(|said| now.saturating_duration_since(said) < SELDOM) {
-            self.unsaid += 1;
-            return None;
-        }
-        self.said = Some(now);
-        Some(mem::take(&mut self.unsaid))
     }
 }
 

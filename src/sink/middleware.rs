@@ -4,13 +4,15 @@
 //! registered, nothing here runs.
 
 use super::json_record::JsonRecord;
+use super::writer::lock;
 use crate::dispatch::{Interest, panic_text};
 use crate::event::MatchedEvent;
 use crate::metrics::WatchMetrics;
+use crate::seldom::Seldom;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// Changes or drops JSON lines before they are written. Handlers are not affected: they have had the event.
 ///
@@ -112,18 +114,8 @@ pub(super) struct Chain {
 #[derive(Debug)]
 struct Link {
     middleware: Arc<dyn JsonMiddleware>,
-    panics: Mutex<Panics>,
+    panics: Mutex<Seldom>,
 }
-
-/// What was not said about panics yet.
-#[derive(Debug, Default)]
-struct Panics {
-    said: Option<Instant>,
-    unsaid: u64,
-}
-
-/// Between two log lines about panics of one middleware: one that always panics does so for each event.
-const PANICS_SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// Records that are kept for use again: more than threads that export at once on most machines.
 const RECORDS_KEPT: usize = 64;
@@ -188,29 +180,13 @@ impl Link {
     }
 
     fn say(&self, event: &MatchedEvent, cause: &str) {
-        if let Some(unsaid) = lock(&self.panics).count(Instant::now()) {
+        if let Some(unsaid) = lock(&self.panics).may_be_said(Instant::now()) {
             log::error!(
                 cause, unsaid;
                 "{}: JSON middleware panicked, event {} is written without it", event.watch.gvr, event.id()
             );
         }
     }
-}
-
-impl Panics {
-    /// Counts one more. Returns how many were not said before it, when it is time to say it.
-    fn count(&mut self, now: Instant) -> Option<u64> {
-        if self.said.is_some_and(|said| now.duration_since(said) < PANICS_SAID_EVERY) {
-            self.unsaid += 1;
-            return None;
-        }
-        self.said = Some(now);
-        Some(std::mem::take(&mut self.unsaid))
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -246,18 +222,5 @@ mod tests {
         record.insert_annotation("large", &"x".repeat(RECORD_BYTES_KEPT)).unwrap();
         chain.give_back(record);
         assert!(lock(&chain.records).is_empty());
-    }
-
-    #[test]
-    fn panics_are_said_at_once_and_then_once_a_minute_with_how_many_there_were() {
-        let (mut panics, start) = (Panics::default(), Instant::now());
-        let mut check = |seconds, expected| assert_eq!(panics.count(start + Duration::from_secs(seconds)), expected, "{seconds}");
-        check(0, Some(0));
-        check(0, None);
-        check(59, None);
-        check(60, Some(2));
-        check(61, None);
-        check(500, Some(1));
-        check(560, Some(0));
     }
 }
