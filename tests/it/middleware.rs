@@ -40,7 +40,8 @@ impl Stage {
         self.cluster.delete("v1/configmaps", &format!("default/{name}")).unwrap();
     }
 
-    /// Runs with one middleware, does `work`, waits until `name` is in a line, and stops. Returns what a handler was told, sorted.
+    /// Runs with one middleware, does `work` once the first list has ended, waits until `name` is in a line, and stops. Returns
+    /// what a handler was told, sorted.
     fn run(&self, middleware: impl JsonMiddleware + 'static, work: impl FnOnce(), name: &str) -> Vec<String> {
         let text = format!(
             "output_dir: {}\nmetrics: {{enabled: false}}\nresources: [{{gvr: v1/configmaps}}]",
@@ -56,6 +57,7 @@ impl Stage {
         controller.add_json_middleware(middleware);
         let running = controller.clone();
         let thread = Joined::spawn("controller", move || assert_eq!(running.start().unwrap().unfinished, 0)).unwrap();
+        eventually(SOON, "the first list has ended", || controller.is_ready());
         work();
         eventually(SOON, "the last object is written", || self.text().contains(name));
         controller.stop();
