@@ -10,7 +10,7 @@ mod watching;
 mod world;
 
 use faro::lifecycle::Joined;
-use faro::sim::Fault;
+use faro::sim::{Fault, Faults};
 use mutation::Mutation;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,7 +52,8 @@ fn an_informer_that_is_broken_in_any_one_way_is_caught() {
     let catchers = Mutation::ALL.map(|mutation| {
         let sender = sender.clone();
         // A world in which a whole informer fails as well, for want of time, catches nobody.
-        let catches = move |seed| broken_law(seed, Some(mutation)).filter(|_| broken_law(seed, None).is_none());
+        let broken = move |seed, mutant| broken_law(seed, mutant, mutation.faults(seed));
+        let catches = move |seed| broken(seed, Some(mutation)).filter(|_| broken(seed, None).is_none());
         let work = move || match (0..SEEDS).find_map(|seed| Some((seed, catches(seed)?))) {
             Some((seed, why)) => report_caught(mutation, seed, &why),
             None => sender.send(mutation).unwrap(),
@@ -65,8 +66,8 @@ fn an_informer_that_is_broken_in_any_one_way_is_caught() {
 }
 
 /// How the law was broken, if it was.
-fn broken_law(seed: u64, mutation: Option<Mutation>) -> Option<String> {
-    let failure = std::panic::catch_unwind(|| World::hurried(seed, mutation).obeys()).err()?;
+fn broken_law(seed: u64, mutation: Option<Mutation>, faults: Faults) -> Option<String> {
+    let failure = std::panic::catch_unwind(|| World::hurried(seed, mutation, faults).obeys()).err()?;
     let why = failure.downcast::<String>().expect("what a world asserts says what it saw");
     assert!(why.starts_with("seed "), "{mutation:?}: {why}");
     Some(why.lines().next().unwrap_or_default().to_owned())

@@ -6,6 +6,7 @@ use super::told::{key, state};
 use faro::api::{Fault, ListPage, ObjectRef, ResourceVersion, WatchLine};
 use faro::client::{Error, Line, ListWatch, PageRequest, Served, WatchLines, WatchStart};
 use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
+use faro::sim::{Fault as SimFault, Faults};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -47,6 +48,23 @@ impl Mutation {
         Self::TellsTwice,
         Self::TrustsHalfAList,
     ];
+
+    /// What goes wrong in its worlds: anything, but where other faults would heal what it does to the informer.
+    pub(super) fn faults(self, seed: u64) -> Faults {
+        match self {
+            // Every list would find what a line hid that was passed over.
+            Self::PassesOverUnreadableLines => Faults::only(&[SimFault::Cut, SimFault::Garbage]).seed(seed).one_in(2),
+            Self::ForgetsADelete
+            | Self::ForgetsWhatAListLacks
+            | Self::IgnoresGone
+            | Self::ResumesFromAWrongVersion
+            | Self::SkipsTheProbe
+            | Self::SwapsTwoEvents
+            | Self::TakesANamesakeForTheSame
+            | Self::TellsTwice
+            | Self::TrustsHalfAList => Faults::seeded(seed),
+        }
+    }
 
     /// A source that lets the informer hear what it would make of the truth.
     pub(super) fn source(self, source: impl ListWatch + 'static) -> Box<dyn ListWatch> {

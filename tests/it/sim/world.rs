@@ -24,6 +24,7 @@ pub(super) struct World {
     written: usize,
     went_back: bool,
     mutation: Option<Mutation>,
+    faults: Faults,
     patience: Duration,
 }
 
@@ -50,15 +51,15 @@ const APPS: [Option<&str>; 3] = [Some("web"), Some("db"), None];
 impl World {
     /// A world of whole informers.
     pub(super) fn new(seed: u64) -> Self {
-        Self::with(seed, None, SOON)
+        Self::with(seed, None, Faults::seeded(seed), SOON)
     }
 
-    /// A world of informers that are broken on purpose, or of whole ones that get no more time than those.
-    pub(super) fn hurried(seed: u64, mutation: Option<Mutation>) -> Self {
-        Self::with(seed, mutation, PATIENCE_HURRIED)
+    /// A world of informers that are broken on purpose, or of whole ones that get no more time than those, with these faults.
+    pub(super) fn hurried(seed: u64, mutation: Option<Mutation>, faults: Faults) -> Self {
+        Self::with(seed, mutation, faults, PATIENCE_HURRIED)
     }
 
-    fn with(seed: u64, mutation: Option<Mutation>, patience: Duration) -> Self {
+    fn with(seed: u64, mutation: Option<Mutation>, faults: Faults, patience: Duration) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let release = [Release::V1_20, Release::V1_33, Release::V1_36, Release::V1_36][random.usize(0..4)];
         let bookmarks = Duration::from_millis(random.u64(5..100));
@@ -68,7 +69,9 @@ impl World {
             cluster.create(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).unwrap();
         }
         let (watches, had, moves_on) = (Vec::new(), HashSet::new(), seed % 2 == 1);
-        let mut world = Self { seed, random, cluster, watches, had, moves_on, written: 0, went_back: false, mutation, patience };
+        let (written, went_back) = (0, false);
+        let faults = faults.pause(Duration::from_millis(30)).half_open_limit(Duration::from_millis(60));
+        let mut world = Self { seed, random, cluster, watches, had, moves_on, written, went_back, mutation, faults, patience };
         (0..10).for_each(|_| world.write());
         world.watch();
         world
@@ -77,15 +80,11 @@ impl World {
     fn watch(&mut self) {
         let client = Client::from_kubeconfig(&self.cluster.kubeconfig_with_token().unwrap(), None).unwrap();
         let gate = ListGate::new(3);
-        self.cluster.set_faults(self.faults());
+        self.cluster.set_faults(self.faults.clone());
         self.watches = (0..)
             .zip(SELECTIONS)
             .map(|(n, selection)| Watching::start(&client, selection, &gate, self.seed ^ n, self.mutation))
             .collect();
-    }
-
-    fn faults(&self) -> Faults {
-        Faults::seeded(self.seed).pause(Duration::from_millis(30)).half_open_limit(Duration::from_millis(60))
     }
 
     /// Lives through everything. Gives how often each fault struck.
