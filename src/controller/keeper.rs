@@ -8,7 +8,7 @@
 mod tests;
 
 use super::ControllerError;
-use crate::api::{Watch, WatchId};
+use crate::api::{FilePosition, Watch, WatchId};
 use crate::chain::chain;
 use crate::checkpoint::{Commit, Progress, StateError, StateStore, WatchCommit};
 use crate::dispatch::{Accepted, Backlog, Dispatcher, LaneOutlet, Ledger};
@@ -185,6 +185,8 @@ struct Keeping {
     due: BTreeMap<WatchId, WatchCommit>,
     /// Every line before this position is of an event whose change was taken.
     safe: Option<Position>,
+    /// Where that was in the files when it was last committed.
+    placed: Option<FilePosition>,
     committed: Instant,
     /// Set once: until when to go on trying.
     deadline: Option<Instant>,
@@ -194,14 +196,23 @@ impl Keeping {
     fn new(store: StateStore, surroundings: Surroundings, shared: Arc<Shared>, orders: Receiver<Order>) -> Self {
         let pulse = surroundings.health.add_thread(THREAD_NAME);
         let committed = Instant::now();
-        Self { store, surroundings, shared, orders, pulse, due: BTreeMap::new(), safe: None, committed, deadline: None }
+        let (due, safe, placed, deadline) = Default::default();
+        Self { store, surroundings, shared, orders, pulse, due, safe, placed, committed, deadline }
     }
 
     fn run(mut self) {
-        while self.deadline.is_none() {
-            self.wait_until_due();
-            self.take();
-            if self.due.is_empty() {
+        let mut is_last = false;
+        while !is_last {
+            // A stop may have come while a disk was waited for.
+            if self.deadline.is_none() {
+                self.wait_until_due();
+            }
+            is_last = self.deadline.is_some();
+            let has_list_ended = self.take();
+            if (has_list_ended || is_last) && !self.take_place() {
+                break;
+            }
+            if self.due.is_empty() && !(is_last && self.has_moved()) {
                 self.surroundings.metrics.checkpointed(false);
             } else if self.is_worth_a_commit() && !self.checkpoint() {
                 break;
@@ -243,34 +254,60 @@ impl Keeping {
         ids.iter().filter_map(|id| self.store.load(*id).map(|progress| Some((*id, progress?))).transpose()).collect()
     }
 
-    /// Takes what every watch has come to. The position is read first: what is written before it was accepted before.
-    fn take(&mut self) {
+    /// Takes what every watch has come to. The position is read first: what is written before it was accepted before. Returns
+    /// whether a list has ended since the last time.
+    fn take(&mut self) -> bool {
         self.pulse.working();
         self.safe = self.surroundings.writer.as_ref().map(|writer| writer.position());
         let shared = Arc::clone(&self.shared);
+        let mut has_list_ended = false;
         shared.watches().retain_mut(|kept| {
             let is_over = kept.ended && kept.ledger.is_settled();
-            self.take_one(kept, is_over);
+            has_list_ended |= self.take_one(kept, is_over);
             !is_over
         });
         shared.taken.notify_all();
         self.pulse.waiting();
+        has_list_ended
     }
 
-    fn take_one(&mut self, kept: &mut Kept, is_over: bool) {
+    /// Takes once more, when the position is behind the lines of what was taken: the writer moves it after their events are
+    /// accepted. Lines of a list that are behind the position would have it compared again. Returns false when it had to give up.
+    fn take_place(&mut self) -> bool {
+        let Some(writer) = self.surroundings.writer.clone() else { return true };
+        let is_synced = self.sync(&writer);
+        if is_synced {
+            self.take();
+        }
+        is_synced
+    }
+
+    /// Whether more lines are safe than was last committed.
+    fn has_moved(&self) -> bool {
+        self.place() != self.placed
+    }
+
+    fn place(&self) -> Option<FilePosition> {
+        self.surroundings.writer.as_ref().zip(self.safe).and_then(|(writer, safe)| writer.locate(safe))
+    }
+
+    /// Returns whether a list has ended.
+    fn take_one(&mut self, kept: &mut Kept, is_over: bool) -> bool {
         let progress = if is_over { kept.ledger.last_progress() } else { kept.ledger.progress() };
         if let (Some(safe), Some(beyond)) = (&mut self.safe, progress.written_beyond) {
             *safe = Position(beyond).min(*safe);
         }
         if progress.changes.is_empty() && !progress.listed && progress.accepted == kept.taken {
-            return;
+            return false;
         }
+        let has_list_ended = !progress.accepted.listing && (progress.listed || kept.taken.listing);
         let due = self.due.entry(kept.watch.id).or_insert_with(|| WatchCommit::of(&kept.watch));
         due.version.clone_from(&progress.accepted.version);
         due.listing = progress.accepted.listing;
         due.clear_told |= progress.listed;
         due.changes.extend(progress.changes);
         kept.taken = progress.accepted;
+        has_list_ended
     }
 
     fn is_worth_a_commit(&self) -> bool {
@@ -288,7 +325,7 @@ impl Keeping {
             return false;
         }
         // After the sync: what a disk fails to take is moved to another file.
-        let position = writer.as_ref().zip(self.safe).and_then(|(writer, safe)| writer.locate(safe));
+        let position = self.place();
         let commit = Commit { cluster: None, position, watches: mem::take(&mut self.due).into_values().collect() };
         if !self.commit(&commit) {
             return false;
@@ -298,6 +335,7 @@ impl Keeping {
         if let (Some(writer), Some(position)) = (&writer, &commit.position) {
             writer.committed(position);
         }
+        self.placed = commit.position;
         true
     }
 

@@ -44,6 +44,11 @@ pub(crate) fn ledger() -> Arc<Ledger> {
     Arc::new(Ledger::new(watch, metrics, Arc::default()))
 }
 
+/// While it is held no event of this ledger is accepted, nor any that comes behind one in the same batch.
+pub(crate) fn hold(ledger: &Ledger) -> impl Sized {
+    ledger.book()
+}
+
 pub(super) fn send(outlet: &mut LaneOutlet, event: MatchedEvent) {
     assert_eq!(outlet.wait_for_credit(DEADLINE), Credit::Granted);
     outlet.send(event);

@@ -1,8 +1,11 @@
 //! The checkpoint thread when it dies or hangs in its own work.
 
 use super::*;
-use crate::dispatch::tests::DEADLINE;
+use crate::dispatch::tests::{DEADLINE, event, hold, watch};
+use crate::dispatch::{Export, Settings};
+use crate::event::{Credit, Outlet};
 use crate::health::{STUCK_AFTER, ThreadFailure};
+use crate::sink::SinkSettings;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tempfile::TempDir;
 
@@ -49,4 +52,42 @@ fn a_checkpoint_that_panics_is_named() {
     };
     assert!(catch_unwind(AssertUnwindSafe(thread)).is_err());
     assert_eq!(failures(&health), [(THREAD_NAME.to_owned(), ThreadFailure::Dead)]);
+}
+
+/// The writer says how far it is after the events of its lines are accepted, and a stop may come between the two.
+#[test]
+fn a_stop_right_behind_the_last_line_commits_the_place_behind_it() {
+    let (state, output, health) = (TempDir::new().unwrap(), TempDir::new().unwrap(), Health::default());
+    let settings = SinkSettings { folder: Some(output.path().to_owned()), hold_until_committed: true, ..Default::default() };
+    let writer = Writer::open(settings, Metrics::default(), health.clone(), Stop::new()).unwrap();
+    let export = Some(Arc::clone(&writer) as Arc<dyn Export>);
+    let dispatcher = Dispatcher::new(Settings::default(), Vec::new(), export, health.clone());
+    let surroundings = Surroundings { writer: Some(Arc::clone(&writer)), ..surroundings(&health) };
+    let keeper = Keeper::start(StateStore::open(state.path()).unwrap(), surroundings).unwrap();
+    let [pods, other] = ["v1/pods", "v1/services"].map(watch);
+    let metrics = |watch| Metrics::default().watch(watch);
+    let mut stored = keeper.outlet(&dispatcher, &pods, metrics(&pods), Accepted::default()).unwrap();
+    let mut last = dispatcher.outlet(Arc::clone(&other), metrics(&other)).unwrap();
+    for (outlet, watch) in [(&mut stored, &pods), (&mut last, &other)] {
+        assert_eq!(outlet.wait_for_credit(DEADLINE), Credit::Granted);
+        outlet.send(event(watch, "web-0", 1));
+    }
+    // Of the one batch the first event is accepted, and the writer waits with the second.
+    let other = Arc::clone(last.ledger());
+    let held = hold(&other);
+    last.flush();
+    assert!(stored.ledger().wait_until_settled(Instant::now() + DEADLINE));
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| keeper.stop(Instant::now() + DEADLINE));
+        while keeper.shared.backlog.waiting() > 0 {
+            std::thread::yield_now();
+        }
+        drop(held);
+        stopping.join().unwrap();
+    });
+    let path = writer.path().unwrap();
+    assert!(writer.stop(Instant::now() + DEADLINE));
+    let (file, offset) = (path.file_name().unwrap().to_str().unwrap().to_owned(), path.metadata().unwrap().len());
+    let committed = StateStore::open(state.path()).unwrap().position().unwrap();
+    assert_eq!(committed, Some(FilePosition { file, offset }));
 }
