@@ -6,13 +6,20 @@ DEMO ?=
 FUZZ_SECONDS ?= 60
 # What a program pays for embedding the library: 2.5 MB.
 EMBED_BYTES_MAX := 2500000
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+# The operator's image: the one place where another can be named.
+IMAGE ?= ghcr.io/t0masd/faro-operator:v$(VERSION)
+OVERLAYS ?=
+# Which Kubernetes `make kind-cluster` creates; kind's own choice when empty.
+KIND_NODE_IMAGE ?=
+KIND_KUBECONFIG := $(CURDIR)/target/kind.kubeconfig
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 # libFuzzer's instrumentation needs a switch that only this variable opens on a stable compiler.
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz clean tools
+.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz clean tools deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish image-push image-tag github-release
 
 help: ## Show all available targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +74,33 @@ load: ## List 20,000 pods from a real API server; print memory and CPU
 	$(CARGO) build --release --locked
 	$(CARGO) test --locked --features e2e --test e2e -- load
 
+deploy: ## Install the operator on your cluster: make deploy IMAGE=… OVERLAYS="emptydir networkpolicy"
+	deploy/operator/overlay.sh $(IMAGE) $(OVERLAYS)
+	kubectl apply -k target/operator
+
+undeploy: ## Remove the operator from your cluster, with its events and its state
+	kubectl delete -k deploy/operator --ignore-not-found
+
+test-operator: ## Test manifests, rights and the pod's command line on a real API server: $$KUBEBUILDER_ASSETS or $$KUBECONFIG
+	$(CARGO) build --release --locked
+	$(CARGO) test --locked --features e2e --test e2e -- operator
+
+test-operator-kind: operator-image operator-image-load deploy ## Test the operator's pod on a cluster with kubelets: $$KUBECONFIG
+	tests/operator/kind.sh
+
+helm-check: ## Lint the Helm chart and compare what it renders with deploy/operator; needs helm and kubectl
+	@command -v helm >/dev/null || { echo "make helm-check needs helm on PATH" >&2; exit 1; }
+	@command -v kubectl >/dev/null || { echo "make helm-check needs kubectl on PATH" >&2; exit 1; }
+	helm lint --strict deploy/helm/faro
+	$(CARGO) test --locked --features e2e --test helm
+
+kind-cluster: ## Create a cluster with kind for tests: KIND_NODE_IMAGE=kindest/node:v…; its kubeconfig is target/kind.kubeconfig
+	mkdir -p target
+	kind create cluster $(if $(KIND_NODE_IMAGE),--image $(KIND_NODE_IMAGE)) --wait 180s --kubeconfig $(KIND_KUBECONFIG)
+
+kind-logs: ## Keep the logs of that cluster in target/kind-logs
+	kind export logs target/kind-logs
+
 check: tools ## Check format, lints, documentation, licences and bans
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
@@ -91,6 +125,25 @@ fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
 	for target in $$($(FUZZ) list); do \
 		$(FUZZ) run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
+dist: static ## Pack the static binary of this machine's processor, with a checksum, into target/dist
+	mkdir -p target/dist
+	tar --create --gzip --file target/dist/$(DIST) --directory $(dir $(STATIC_BINARY)) faro
+	cd target/dist && sha256sum $(DIST) >$(DIST).sha256
+
+github-release: ## Make the GitHub release RELEASE (v1.2.3) of what is in target/dist, with its part of CHANGELOG.md
+	awk '/^## / { is_part = index($$2, "[$(RELEASE:v%=%)]") } is_part && !/^## /' CHANGELOG.md >target/notes.md
+	test -s target/notes.md || { echo "CHANGELOG.md has no part [$(RELEASE:v%=%)]" >&2; exit 1; }
+	gh release create $(RELEASE) --verify-tag --title $(RELEASE) --notes-file target/notes.md target/dist/*
+
+publish: ## Publish the crate; PUBLISH_FLAGS=--dry-run does everything but that
+	$(CARGO) publish --locked $(PUBLISH_FLAGS)
+
+image-push: ## Build and push the operator's image RELEASE (v1.2.3) of this machine's processor to REPOSITORY
+	deploy/image.sh push $(REPOSITORY) $(RELEASE)
+
+image-tag: ## Join the images of RELEASE in REPOSITORY under its tags: v1.2.3, v1.2, v1, latest
+	deploy/image.sh tag $(REPOSITORY) $(RELEASE)
 
 tools:
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny@$(CARGO_DENY_VERSION)

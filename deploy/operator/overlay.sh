@@ -13,7 +13,7 @@ image=$1
 shift
 case "${image##*/}" in
 *@*) name=${image%@*} version="digest: ${image#*@}" ;;
-*:*) name=${image%:*} version="newTag: ${image##*:}" ;;
+*:*) name=${image%:*} version="newTag: '${image##*:}'" ;;
 *) refuse "$image has no tag; name one, as in $image:dev" ;;
 esac
 overlays=$(cd deploy/operator/overlays && echo *)

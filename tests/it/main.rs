@@ -8,6 +8,7 @@ mod bounds;
 mod capture;
 mod closed_files;
 mod demo;
+mod deploy;
 mod embedding;
 mod ending;
 mod examples;

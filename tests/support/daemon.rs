@@ -26,7 +26,7 @@ pub(crate) struct Setup {
     dir: Arc<TempDir>,
     secrets: Vec<String>,
     environment: Vec<(String, String)>,
-    file_blocks: Option<u32>,
+    wrapper: Vec<String>,
     is_stdout_held: bool,
 }
 
@@ -78,7 +78,7 @@ impl Setup {
             dir: Arc::new(dir),
             secrets: Vec::new(),
             environment: Vec::new(),
-            file_blocks: None,
+            wrapper: Vec::new(),
             is_stdout_held: false,
         }
     }
@@ -112,7 +112,14 @@ impl Setup {
 
     /// No file of it may become longer than so many blocks of 512 bytes; the limit is soft and can be raised.
     pub(crate) fn file_blocks_max(self, blocks: u32) -> Self {
-        Self { file_blocks: Some(blocks), ..self }
+        let binary = self.binary.clone();
+        // POSIX: the unit of `ulimit -f` is 512 bytes.
+        self.behind(["sh", "-c", r#"ulimit -S -f "$0" && exec "$@""#, &blocks.to_string()].map(str::to_owned).into(), &binary)
+    }
+
+    /// Runs `wrapper`, a program and its arguments, which has to become `program` with the arguments that follow.
+    pub(crate) fn behind(self, wrapper: Vec<String>, program: &Path) -> Self {
+        Self { wrapper, binary: program.to_owned(), ..self }
     }
 
     /// Nobody reads its stdout: the pipe fills up, until [`Daemon::close_stdout`].
@@ -165,13 +172,17 @@ impl Setup {
         Daemon::run(&mut command, self)
     }
 
-    /// The binary, under a shell's limit where there is one.
+    /// The binary, behind its wrapper where there is one.
     fn command(&self) -> Command {
-        let Some(blocks) = self.file_blocks else { return Command::new(&self.binary) };
-        let mut command = Command::new("sh");
-        // POSIX: the unit of `ulimit -f` is 512 bytes.
-        command.args(["-c", r#"ulimit -S -f "$0" && exec "$@""#, &blocks.to_string()]).arg(&self.binary);
+        let mut words = self.wrapper.iter().map(PathBuf::from).chain([self.binary.clone()]);
+        let mut command = Command::new(words.next().expect("the binary is one"));
+        command.args(words);
         command
+    }
+
+    /// The program that it runs.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// Starts it and waits until it says that it is ready.
