@@ -6,12 +6,14 @@ DEMO ?=
 FUZZ_SECONDS ?= 60
 # What a program pays for embedding the library: 2.5 MB.
 EMBED_BYTES_MAX := 2500000
-VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
-# The operator's image: the one place where another can be named.
-IMAGE ?= ghcr.io/t0masd/faro-operator:v$(VERSION)
+# The operator's image: here is its one name.
+IMAGE ?= ghcr.io/t0masd/faro-operator
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+TAG ?= v$(VERSION)
 OVERLAYS ?=
 # Which Kubernetes `make kind-cluster` creates; kind's own choice when empty.
 KIND_NODE_IMAGE ?=
+DIST := faro-v$(VERSION)-linux-$(if $(filter aarch64,$(shell uname -m)),arm64,amd64).tar.gz
 KIND_KUBECONFIG := $(CURDIR)/target/kind.kubeconfig
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
@@ -19,7 +21,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz clean tools deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish image-push image-tag github-release
+.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz clean tools deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-image release-image-tags github-release
 
 help: ## Show all available targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,8 +76,8 @@ load: ## List 20,000 pods from a real API server; print memory and CPU
 	$(CARGO) build --release --locked
 	$(CARGO) test --locked --features e2e --test e2e -- load
 
-deploy: ## Install the operator on your cluster: make deploy IMAGE=… OVERLAYS="emptydir networkpolicy"
-	deploy/operator/overlay.sh $(IMAGE) $(OVERLAYS)
+deploy: ## Install the operator on your cluster: make deploy IMAGE=… TAG=… OVERLAYS="emptydir networkpolicy"
+	deploy/operator/overlay.sh $(IMAGE):$(TAG) $(OVERLAYS)
 	kubectl apply -k target/operator
 
 undeploy: ## Remove the operator from your cluster, with its events and its state
@@ -128,7 +130,7 @@ fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
 
 dist: static ## Pack the static binary of this machine's processor, with a checksum, into target/dist
 	mkdir -p target/dist
-	tar --create --gzip --file target/dist/$(DIST) --directory $(dir $(STATIC_BINARY)) faro
+	tar --create --gzip --file target/dist/$(DIST) --directory $$(dirname $$($(MAKE) --silent print-static)) faro
 	cd target/dist && sha256sum $(DIST) >$(DIST).sha256
 
 github-release: ## Make the GitHub release RELEASE (v1.2.3) of what is in target/dist, with its part of CHANGELOG.md
@@ -139,11 +141,11 @@ github-release: ## Make the GitHub release RELEASE (v1.2.3) of what is in target
 publish: ## Publish the crate; PUBLISH_FLAGS=--dry-run does everything but that
 	$(CARGO) publish --locked $(PUBLISH_FLAGS)
 
-image-push: ## Build and push the operator's image RELEASE (v1.2.3) of this machine's processor to REPOSITORY
-	deploy/image.sh push $(REPOSITORY) $(RELEASE)
+release-image: ## Build and push IMAGE of RELEASE (v1.2.3) for this machine's processor
+	deploy/image/release.sh push $(IMAGE) $(RELEASE)
 
-image-tag: ## Join the images of RELEASE in REPOSITORY under its tags: v1.2.3, v1.2, v1, latest
-	deploy/image.sh tag $(REPOSITORY) $(RELEASE)
+release-image-tags: ## Join what was pushed for RELEASE under its tags: v1.2.3, v1.2, v1, latest
+	deploy/image/release.sh tag $(IMAGE) $(RELEASE)
 
 tools:
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny@$(CARGO_DENY_VERSION)

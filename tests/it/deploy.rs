@@ -4,7 +4,9 @@ use crate::support::manifests::{parse, read};
 use faro::config::Config;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 fn config_map() -> String {
     let config_map = read("deploy/operator/configmap.yaml");
@@ -116,6 +118,29 @@ fn the_charts_default_configuration_is_the_operators() {
     let values = read("deploy/helm/faro/values.yaml");
     assert_eq!(vec![values["config"].clone()], parse(&config_map()));
     assert_eq!(values["image"]["repository"], pod()["containers"][0]["image"]);
+}
+
+/// Every digit of a version is a tag that moves with it, but not before the release.
+#[test]
+fn a_released_image_has_a_tag_for_each_part_of_its_version() {
+    let tags = |version: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let docker = folder.path().join("docker");
+        fs::write(&docker, "#!/bin/sh\necho \"$@\"\n").unwrap();
+        fs::set_permissions(&docker, Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new("deploy/image/release.sh");
+        let output = command.args(["tag", "ghcr.io/T0MASD/faro-operator", version]).env("PATH", path).output().unwrap();
+        String::from_utf8(if output.status.success() { output.stdout } else { output.stderr }).unwrap()
+    };
+    let image = "ghcr.io/t0masd/faro-operator";
+    let expected = |version: &str, tags: &[&str]| {
+        let tags: String = tags.iter().map(|tag| format!("--tag {image}:{tag} ")).collect();
+        format!("buildx imagetools create {tags}{image}:{version}-amd64 {image}:{version}-arm64\n")
+    };
+    assert_eq!(tags("v1.2.3"), expected("v1.2.3", &["v1.2.3", "v1.2", "v1", "latest"]));
+    assert_eq!(tags("v1.2.3-rc.1"), expected("v1.2.3-rc.1", &["v1.2.3-rc.1"]));
+    assert_eq!(tags("main"), "release.sh: main is no version; expected one like v1.2.3\n");
 }
 
 /// Each step of the workflows is one `make` target that is there, so that what they do can be done anywhere.

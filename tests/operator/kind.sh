@@ -23,11 +23,14 @@ main() {
   wait_for "ADDED before"
 
   say "the pod is deleted, and what changes meanwhile is told once"
-  kubectl delete pod -n "$operator" -l app.kubernetes.io/name=faro-operator --wait=false
+  local pod
+  pod=$(kubectl get pods -n "$operator" -l app.kubernetes.io/name=faro-operator -o name)
+  kubectl delete "$pod" -n "$operator" --wait=false
   kubectl delete configmap before -n "$here"
   for number in 1 2 3 4 5 6 7 8 9 10; do
     kubectl create configmap "meanwhile-$number" -n "$here"
   done
+  kubectl wait "$pod" -n "$operator" --for=delete --timeout="$patience"
   kubectl rollout status -n "$operator" deploy/faro-operator --timeout="$patience"
   kubectl create configmap last -n "$here"
   wait_for "ADDED last"

@@ -1,19 +1,19 @@
 #!/bin/sh
-# Gives a released image its tags: deploy/image.sh push|tag REPOSITORY VERSION, as in push ghcr.io/t0masd/faro-operator v1.2.3
+# Gives a released image its tags: deploy/image/release.sh push|tag IMAGE VERSION, as in push ghcr.io/t0masd/faro-operator v1.2.3
 #
 # `push` builds the image on this machine and pushes it as VERSION-amd64 or VERSION-arm64. `tag` joins the two under VERSION,
 # and, unless VERSION is one before a release (v1.2.3-rc.1), under v1.2, v1 and latest.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 refuse() {
-  echo "image.sh: $1" >&2
+  echo "release.sh: $1" >&2
   exit 2
 }
 
-[ $# = 3 ] || refuse "expected push|tag REPOSITORY VERSION"
-# GitHub's owners may have capitals; repositories of images may not.
-repository=$(printf %s "$2" | tr '[:upper:]' '[:lower:]')
+[ $# = 3 ] || refuse "expected push|tag IMAGE VERSION"
+# GitHub's owners may have capitals; an image's name may not.
+image=$(printf %s "$2" | tr '[:upper:]' '[:lower:]')
 version=$3
 case "$version" in
 v[0-9]*.[0-9]*.[0-9]*) ;;
@@ -27,8 +27,7 @@ push)
   aarch64) processor=arm64 ;;
   *) refuse "images are built on amd64 and arm64, not on $(uname -m)" ;;
   esac
-  make operator-image IMAGE="$repository:$version-$processor"
-  docker push "$repository:$version-$processor"
+  make image image-push IMAGE="$image" TAG="$version-$processor"
   ;;
 tag)
   tags="$version"
@@ -38,9 +37,9 @@ tag)
   esac
   set --
   for tag in $tags; do
-    set -- "$@" --tag "$repository:$tag"
+    set -- "$@" --tag "$image:$tag"
   done
-  docker buildx imagetools create "$@" "$repository:$version-amd64" "$repository:$version-arm64"
+  docker buildx imagetools create "$@" "$image:$version-amd64" "$image:$version-arm64"
   ;;
 *) refuse "expected push or tag, found $1" ;;
 esac
