@@ -6,7 +6,7 @@
 #[path = "../support/manifests.rs"]
 mod manifests;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
@@ -48,7 +48,7 @@ fn values_reach_the_objects_that_they_are_about() {
     check(deployment, &format!("{pod}/nodeSelector"), r#"{"disk":"ssd"}"#);
     check(deployment, &format!("{pod}/tolerations"), r#"[{"operator":"Exists"}]"#);
     check(deployment, &format!("{pod}/serviceAccountName"), r#""other""#);
-    check(deployment, "/spec/template/metadata/annotations", r#"{"a":"b"}"#);
+    check(deployment, "/spec/template/metadata/annotations/a", r#""b""#);
     check(deployment, "/spec/template/metadata/labels/team", r#""x""#);
     check("ClusterRole/faro-operator", "/rules/5/resources", r#"["cronjobs"]"#);
     check("ClusterRoleBinding/faro-operator", "/subjects/0/name", r#""other""#);
@@ -58,6 +58,15 @@ fn values_reach_the_objects_that_they_are_about() {
     for absent in ["ServiceAccount/", "PersistentVolumeClaim/"] {
         assert!(!objects.keys().any(|key| key.starts_with(absent)), "{:?}", objects.keys());
     }
+}
+
+/// What is taken up by a running pod makes no new one; everything else does.
+#[test]
+fn a_new_configuration_makes_a_new_pod_only_where_it_must() {
+    let pod = |flag: &str| raw_template(&[flag]).remove("Deployment/faro-operator").unwrap();
+    let same = |flag: &str| pod(flag) == pod("--set=config.log_level=info");
+    assert!(same("--set=config.log_level=debug") && same("--set-json=config.resources=[{\"gvr\":\"v1/pods\"}]"));
+    assert!(!same("--set=clusterName=prod-eu") && !same("--set=config.compress=zstd"));
 }
 
 #[test]
@@ -90,6 +99,11 @@ fn pretty(value: &Value) -> String {
 }
 
 fn template(flags: &[&str]) -> Objects {
+    raw_template(flags).into_iter().map(|(key, object)| (key, normal(object))).collect()
+}
+
+/// As Helm prints them.
+fn raw_template(flags: &[&str]) -> Objects {
     let output = helm(flags);
     assert!(output.status.success(), "helm template {flags:?}: {}", String::from_utf8_lossy(&output.stderr));
     objects(&String::from_utf8(output.stdout).unwrap())
@@ -102,7 +116,8 @@ fn helm(flags: &[&str]) -> Output {
 }
 
 fn kustomize(folder: &str) -> Objects {
-    objects(&said(Command::new("kubectl").args(["kustomize", folder])))
+    let objects = objects(&said(Command::new("kubectl").args(["kustomize", folder])));
+    objects.into_iter().map(|(key, object)| (key, normal(object))).collect()
 }
 
 fn said(command: &mut Command) -> String {
@@ -113,20 +128,23 @@ fn said(command: &mut Command) -> String {
 
 fn objects(text: &str) -> Objects {
     let key = |object: &Value| format!("{}/{}", text_at(object, "/kind"), text_at(object, "/metadata/name"));
-    manifests::parse(text).into_iter().map(|object| (key(&object), normal(object))).collect()
+    manifests::parse(text).into_iter().map(|object| (key(&object), object)).collect()
 }
 
 fn text_at(object: &Value, pointer: &str) -> String {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {object}")).to_owned()
 }
 
-/// Without Helm's labels; lists of named things by name; the configuration as what it says and not as text.
+/// Without Helm's labels and annotations; lists of named things by name; the configuration as what it says and not as text.
 fn normal(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let kept = map.into_iter().filter(|(key, _)| !OF_HELM.contains(&key.as_str()));
             let value_of = |(key, value)| if key == "config.yaml" { configuration(&value) } else { normal(value) };
-            Value::Object(kept.map(|(key, value)| (key.clone(), value_of((key, value)))).collect())
+            let entries = kept.map(|(key, value)| (key.clone(), value_of((key, value))));
+            // Annotations of which none is left are none.
+            let is_kept = |(key, value): &(String, Value)| key != "annotations" || *value != Value::Object(Map::new());
+            Value::Object(entries.filter(is_kept).collect())
         }
         Value::Array(items) => {
             let mut items: Vec<Value> = items.into_iter().map(normal).collect();
@@ -144,7 +162,12 @@ fn configuration(text: &Value) -> Value {
     documents.remove(0)
 }
 
-const OF_HELM: [&str; 4] =
-    ["app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart"];
+const OF_HELM: [&str; 5] = [
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/version",
+    "checksum/config",
+    "helm.sh/chart",
+];
 
 const IMAGE: &str = concat!("ghcr.io/t0masd/faro-operator:v", env!("CARGO_PKG_VERSION"));
