@@ -24,6 +24,7 @@ mod many;
 mod messages;
 mod middleware;
 mod proxy;
+mod reload;
 mod restart;
 mod rotation;
 mod server;

@@ -60,9 +60,21 @@ impl Setup {
     /// Runs with this configuration; to it are added `output_dir`, `metrics` on a free loopback port and `log_level: debug`.
     pub(crate) fn with_config(config: &str) -> Self {
         let setup = Self::bare();
-        let (output, port) = (setup.output().display().to_string(), setup.port);
+        let text = setup.whole(config);
+        setup.config(&text)
+    }
+
+    /// This configuration with what [`with_config`](Self::with_config) adds.
+    pub(crate) fn whole(&self, config: &str) -> String {
+        let (output, port) = (self.output().display().to_string(), self.port);
         let metrics = format!("metrics: {{enabled: true, port: {port}, bind_addr: 127.0.0.1}}");
-        setup.config(&format!("output_dir: {output}\nlog_level: debug\n{metrics}\n{config}"))
+        format!("output_dir: {output}\nlog_level: debug\n{metrics}\n{config}")
+    }
+
+    /// Puts this text in the place of the configuration, in one step.
+    pub(crate) fn rewrite_config(&self, text: &str) {
+        let next = self.folder().join("next.yaml");
+        fs::write(&next, text).and_then(|()| fs::rename(&next, self.folder().join(CONFIG_FILE))).expect("the folder is ours");
     }
 
     /// Runs without configuration and without kubeconfig.
@@ -161,9 +173,8 @@ impl Setup {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(config) = &self.config {
-            let path = self.folder().join("config.yaml");
-            fs::write(&path, config).expect("the daemon's folder is ours");
-            command.arg("--config").arg(path);
+            self.rewrite_config(config);
+            command.arg("--config").arg(self.folder().join(CONFIG_FILE));
         }
         if let Some(kubeconfig) = &self.kubeconfig {
             command.arg("--kubeconfig").arg(kubeconfig);
@@ -241,6 +252,11 @@ impl Daemon {
         let (_, text) = self.http("/metrics").expect("the metrics answer");
         let of_name = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
         of_name.filter(|line| line.contains(labels)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// How it is run.
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     /// Its process id.
@@ -396,6 +412,8 @@ fn read_all(folder: &Path, outputs: &mut Vec<String>) {
         }
     }
 }
+
+const CONFIG_FILE: &str = "config.yaml";
 
 /// The default grace, and a little.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
