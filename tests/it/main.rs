@@ -10,6 +10,7 @@ mod closed_files;
 mod demo;
 mod embedding;
 mod ending;
+mod events;
 mod examples;
 mod faults;
 mod flow;
