@@ -166,14 +166,14 @@ impl Lines {
                 break found;
             }
         };
-        let line = match found {
-            Found::Nothing => return Ok(None),
-            Found::Damage(damage) => return Ok(Some(Piece::Damage(damage))),
-            Found::Line(line) => line,
-        };
-        let current = self.current.as_ref().expect("the line is in a file that is read");
-        let offset = current.cursor.at() - line.len() as u64;
-        Ok(Some(Piece::Line(Line { bytes: current.cursor.bytes(line), path: &current.path, offset })))
+        Ok(match found {
+            Found::Nothing => None,
+            Found::Damage(damage) => Some(Piece::Damage(damage)),
+            Found::Line(line) => self.current.as_ref().map(|Current { path, cursor, .. }| {
+                let offset = cursor.at() - line.len() as u64;
+                Piece::Line(Line { bytes: cursor.bytes(line), path, offset })
+            }),
+        })
     }
 
     /// One step; `None` when another one is to follow.
@@ -197,7 +197,9 @@ impl Lines {
                     return Ok(Some(Found::Nothing));
                 }
                 // Lines may have come between that end and the begin of the next file.
-                self.current.as_mut().expect("it is read").is_closed = true;
+                if let Some(current) = &mut self.current {
+                    current.is_closed = true;
+                }
                 Ok(None)
             }
             Err(source) => {
