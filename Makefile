@@ -10,6 +10,17 @@ EMBED_BYTES_MAX := 2500000
 IMAGE ?= ghcr.io/t0masd/faro-operator
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 TAG ?= v$(VERSION)
+# Whichever engine answers; looked for only where it is needed.
+ENGINE ?= $(shell for engine in docker podman; do $$engine info >/dev/null 2>&1 && echo $$engine && break; done)
+COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+CLUSTER ?=
+# The static program, as it is in the image: without the simulator, and for this machine's processor.
+STATIC_TARGET ?= $(shell uname -m)-unknown-linux-gnu
+STATIC_FEATURES ?= cli
+STATIC := target/$(STATIC_TARGET)/release/faro
+PREFIX ?= /usr/local
+DESTDIR ?=
+SYSTEMD_UNITS := $(wildcard deploy/systemd/*.service)
 OVERLAYS ?=
 # Which Kubernetes `make kind-cluster` creates; kind's own choice when empty.
 KIND_NODE_IMAGE ?=
@@ -21,10 +32,12 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz clean tools deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-image release-image-tags github-release
+.PHONY: deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-image release-image-tags github-release
+.PHONY: static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
+.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz clean tools
 
 help: ## Show all available targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Show Faro at work on a simulated cluster, live: no cluster needed
 	$(CARGO) run --locked -- demo $(DEMO)
@@ -34,6 +47,40 @@ build: ## Build the release binary: target/release/faro
 
 build-dev: ## Build for debugging: target/debug/faro
 	$(CARGO) build --locked
+
+static: ## Build the static release binary, without the simulator: target/TARGET/release/faro
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --locked --target $(STATIC_TARGET) --no-default-features --features $(STATIC_FEATURES)
+
+test-static: static prove-static ## Prove that it is static, and run it in an empty root (as root)
+	$(CARGO) build --locked
+	tests/static/chroot.sh $(STATIC) target/debug/faro
+
+prove-static:
+	tests/static/prove.sh $(STATIC)
+
+print-static:
+	@echo $(STATIC)
+
+image: engine ## Build the operator's image with docker or podman: IMAGE=… TAG=… ENGINE=…
+	$(ENGINE) build --tag $(IMAGE):$(TAG) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) .
+
+operator-image: image ## The same as image
+
+operator-image-load: engine ## Bring the image to a local cluster: CLUSTER=kind, kinc or k3s
+	deploy/image/load.sh "$(CLUSTER)" $(ENGINE) $(IMAGE):$(TAG)
+
+image-push: engine ## Push the image to its registry
+	$(ENGINE) push $(IMAGE):$(TAG)
+
+engine:
+	@test -n "$(ENGINE)" || { echo "neither docker nor podman answers: start one, or name another with ENGINE=…" >&2; exit 1; }
+
+install: build ## Install the binary, and the systemd units where there are any: PREFIX=/usr/local DESTDIR=
+	install -D -m 0755 target/release/faro $(DESTDIR)$(PREFIX)/bin/faro
+	$(if $(SYSTEMD_UNITS),install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(SYSTEMD_UNITS))
+
+uninstall: ## Remove what install has installed; events, state and configuration stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/faro $(patsubst deploy/systemd/%,$(DESTDIR)$(PREFIX)/lib/systemd/system/%,$(SYSTEMD_UNITS))
 
 run: ## Run against your cluster: make run CONFIG=examples/minimal.yaml
 	$(CARGO) run --release --locked -- --config $(CONFIG)

@@ -11,6 +11,7 @@ mod demo;
 mod deploy;
 mod embedding;
 mod ending;
+mod events;
 mod examples;
 mod faults;
 mod flow;

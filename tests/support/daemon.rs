@@ -274,7 +274,8 @@ impl Daemon {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn stdout(&self) -> String {
+    /// What it wrote on stdout so far.
+    pub(crate) fn stdout(&self) -> String {
         self.stdout.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -1,10 +1,11 @@
-//! The daemon: signals and exit codes around the library's command line, logger and controller; and its demo.
+//! The daemon: signals and exit codes around the library's command line, logger and controller; its demo, and the reading of its files.
 //!
 //! stdout is for data, stderr for people. Exit codes: 0 stopped and drained, 1 failed while running, 2 wrong usage or configuration.
 
 mod command;
 #[cfg(feature = "sim")]
 mod demo;
+mod events;
 mod reload;
 mod signals;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Ok(Command::Run(settings)) => run(*settings),
         #[cfg(feature = "sim")]
         Ok(Command::Demo(flags)) => demo::run(&flags),
+        Ok(Command::Events(flags)) => events::run(*flags),
         Ok(Command::Help(text)) => print(&text),
         Ok(Command::Version) => print(&version()),
         Err(error) => Err(usage(error)),
