@@ -47,7 +47,8 @@ pub(crate) fn run(flags: EventsFlags) -> Result<(), Failure> {
     let stop = Stop::new();
     let asked = stop.clone();
     // Reading to the end is interrupted as any other program is.
-    let _listening = flags.follow.then(|| signals::listen(move || asked.request())).transpose().map_err(failed)?;
+    let _listening =
+        flags.follow.then(|| signals::listen(move || asked.request(), signals::Hangup::Stop)).transpose().map_err(failed)?;
 
     let mut lines = Lines::open(&folder, FileKind::Events).map_err(unreadable)?;
     if lines.files() == 0 {
