@@ -32,7 +32,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-image release-image-tags github-release
+.PHONY: deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-version release-image release-image-tags github-release
 .PHONY: static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
 .PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz clean tools
 
@@ -174,6 +174,9 @@ fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
 	for target in $$($(FUZZ) list); do \
 		$(FUZZ) run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
+release-version: ## Fail unless RELEASE (v1.2.3) is the version in Cargo.toml
+	@test "$(RELEASE)" = "v$(VERSION)" || { echo "the release is $(RELEASE), Cargo.toml says $(VERSION)" >&2; exit 1; }
 
 dist: static ## Pack the static binary of this machine's processor, with a checksum, into target/dist
 	mkdir -p target/dist

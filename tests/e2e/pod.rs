@@ -57,35 +57,51 @@ impl Pod {
         let root = root_of(&setup);
         make_root(&root, setup.binary());
         let group = number(&self.spec["securityContext"]["fsGroup"]);
-        let mut binds = Vec::new();
-        for mount in self.container()["volumeMounts"].as_array().expect("the container has mounts") {
-            let path = mount["mountPath"].as_str().expect("a mount has a path");
-            let inside = inside(&root, path);
-            fs::create_dir_all(&inside).expect("the pod's folder is ours");
+        for path in self.mount_paths() {
+            fs::create_dir_all(inside(&root, path)).expect("the pod's folder is ours");
             if self.volume(path)["configMap"].is_object() {
                 self.write_config_map(cluster, path, &setup);
-            } else {
-                fs::create_dir_all(setup.output()).expect("the daemon's folder is ours");
-                hand_over(&setup.output(), group, 0o2775);
-                binds.push(path.to_owned());
             }
         }
-        assert_eq!(binds.len(), 1, "the pod has one folder to write to: {binds:?}");
+        fs::create_dir_all(setup.output()).expect("the daemon's folder is ours");
+        hand_over(&setup.output(), group, 0o2775);
         write_account(&inside(&root, SERVICE_ACCOUNT), &cluster.authority(), token, group);
-        let user = &self.spec["securityContext"];
-        let ids = [&user["runAsUser"], &user["runAsGroup"], &user["fsGroup"]].map(|id| number(id).to_string());
-        let mut wrapper: Vec<String> = ["unshare", "-m", "sh", "-c", ENTER].map(str::to_owned).into();
-        wrapper.extend([root.display().to_string(), setup.output().display().to_string(), binds.remove(0)]);
-        wrapper.extend(ids);
         let line = self.command_line();
         let (program, arguments) = line.split_first().expect("a container has a command");
         let address = cluster.server.strip_prefix("https://").expect("API servers speak TLS");
         let (host, port) = address.rsplit_once(':').unwrap_or((address, "443"));
+        let wrapper = self.wrapper(&setup);
         setup
             .behind(wrapper, Path::new(program))
             .arguments(&arguments.join(" "))
             .variable("KUBERNETES_SERVICE_HOST", host.trim_matches(['[', ']']))
             .variable("KUBERNETES_SERVICE_PORT", port)
+    }
+
+    /// Runs a command in the pod of this daemon, as `kubectl exec` does; what it prints.
+    pub(crate) fn exec(&self, setup: &Setup, words: &[&str]) -> String {
+        let wrapper = self.wrapper(setup);
+        let (program, arguments) = wrapper.split_first().expect("a wrapper is a program");
+        let output = Command::new(program).args(arguments).args(words).output().expect("a pod can be made");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it prints UTF-8")
+    }
+
+    /// What a command has to follow to run in the pod of this daemon.
+    fn wrapper(&self, setup: &Setup) -> Vec<String> {
+        let written: Vec<&str> = self.mount_paths().filter(|path| !self.volume(path)["configMap"].is_object()).collect();
+        assert_eq!(written.len(), 1, "the pod has one folder to write to: {written:?}");
+        let user = &self.spec["securityContext"];
+        let ids = [&user["runAsUser"], &user["runAsGroup"], &user["fsGroup"]].map(|id| number(id).to_string());
+        let mut wrapper: Vec<String> = ["unshare", "-m", "sh", "-c", ENTER].map(str::to_owned).into();
+        wrapper.extend([root_of(setup).display().to_string(), setup.output().display().to_string(), written[0].to_owned()]);
+        wrapper.extend(ids);
+        wrapper
+    }
+
+    fn mount_paths(&self) -> impl Iterator<Item = &str> {
+        let mounts = self.container()["volumeMounts"].as_array().expect("the container has mounts");
+        mounts.iter().map(|mount| mount["mountPath"].as_str().expect("a mount has a path"))
     }
 
     /// Brings the mounted `ConfigMap` up to date, as a kubelet does: a new folder, and one link that is swapped.

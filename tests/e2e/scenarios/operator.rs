@@ -61,8 +61,8 @@ pub(super) fn its_account_may_read_what_it_watches_and_no_secrets(stage: &Stage)
     }
 }
 
-/// The command line, the paths and the login of the pod as the server has it: captures, serves what the probes ask for, and
-/// hears nothing of secrets when its configuration asks for them.
+/// The command line, the paths and the login of the pod as the server has it: captures, serves what the probes ask for, takes up
+/// an edited configuration as it runs, and hears nothing of secrets when that asks for them.
 pub(super) fn its_pod_captures_and_answers_its_probes_and_is_denied_secrets(stage: &Stage) {
     let cluster = stage.shared();
     let installed = Installed::new(cluster);
@@ -80,16 +80,21 @@ pub(super) fn its_pod_captures_and_answers_its_probes_and_is_denied_secrets(stag
     for line in [format!("ADDED {namespace}/first"), format!("DELETED {namespace}/first"), format!("ADDED {namespace}/web")] {
         daemon.wait_for(&line);
     }
-    daemon.stop_unread();
-
+    if pod::is_possible() {
+        let table = pod.exec(&setup, &["/faro", "events", "--tail", "20", "--namespace", &namespace]);
+        assert!(table.contains(&format!("{namespace}/first")) && table.contains(&format!("{namespace}/web")), "{table}");
+    }
     installed.replace_config("- gvr: v1/configmaps", "- gvr: v1/secrets\n  - gvr: v1/configmaps");
-    cluster.kubectl.run(&format!("create configmap second -n {namespace}"));
-    cluster.kubectl.run(&format!("create secret generic hidden -n {namespace}"));
-    let daemon = update_config(cluster, &pod, setup).start_ready();
+    let setup = update_config(cluster, &pod, setup);
     daemon.wait_for_log(&["v1/secrets", "forbidden", "list"]);
-    daemon.wait_for(&format!("ADDED {namespace}/second"));
+    cluster.kubectl.run(&format!("create secret generic hidden -n {namespace}"));
     let mine = Kubectl::new(&cluster.kubeconfig(&json!({"token": token})), &cluster.write_kubeconfig("").with_extension("d"));
     assert!(mine.succeeds("get pods -A") && !mine.succeeds("get secrets -A"), "the account's own token is denied secrets");
+    daemon.stop_unread();
+
+    cluster.kubectl.run(&format!("create configmap second -n {namespace}"));
+    let daemon = setup.start_ready();
+    daemon.wait_for(&format!("ADDED {namespace}/second"));
     let ended = daemon.stop();
     assert!(!ended.lines.iter().any(|line| line.gvr == "v1/secrets"), "a secret was told");
     let of_second = ended.lines.iter().filter(|line| line.name == "second").count();
@@ -153,15 +158,16 @@ fn setup(cluster: &Cluster, pod: &Pod, token: &str) -> Setup {
     update_config(cluster, pod, setup)
 }
 
-/// Brings the configuration of a daemon that does not run up to date with the server's.
+/// Brings the file that the daemon reads up to date with the server's.
 fn update_config(cluster: &Cluster, pod: &Pod, setup: Setup) -> Setup {
     if pod::is_possible() {
         pod.write_config_map(cluster, CONFIG_FOLDER, &setup);
         return setup;
     }
     let text = pod.mounted_text(cluster, CONFIG_FOLDER, CONFIG_KEY);
-    let port = setup.port();
-    setup.config(&text.replace("port: 8080", &format!("port: {port}")))
+    let text = text.replace("port: 8080", &format!("port: {}", setup.port()));
+    std::fs::write(setup.folder().join("config.yaml"), &text).expect("the daemon's folder is ours");
+    setup.config(&text)
 }
 
 /// What the Deployment and the Service on the server say about ports and paths is what the configuration says and the daemon serves.
