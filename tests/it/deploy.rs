@@ -143,11 +143,24 @@ fn a_released_image_has_a_tag_for_each_part_of_its_version() {
     assert_eq!(tags("main"), "release.sh: main is no version; expected one like v1.2.3\n");
 }
 
+#[test]
+fn every_make_target_that_the_readme_names_is_there() {
+    let makefile = fs::read_to_string("Makefile").unwrap();
+    let readme = fs::read_to_string("README.md").unwrap();
+    let command = regex_lite::Regex::new("(?m)(?:^|`|# or: )make ([a-z0-9 -]+)").unwrap();
+    let words = command.captures_iter(&readme).flat_map(|found| found.extract::<1>().1[0].split(' '));
+    let named: BTreeSet<&str> = words.filter(|word| !word.is_empty()).collect();
+    assert!(named.contains("demo") && named.contains("undeploy"), "{named:?}");
+    for target in named {
+        assert!(targets(&makefile).contains(target), "the README names `make {target}`, which is no target");
+    }
+}
+
 /// Each step of the workflows is one `make` target that is there, so that what they do can be done anywhere.
 #[test]
 fn every_step_of_the_workflows_is_a_make_target() {
     let makefile = fs::read_to_string("Makefile").unwrap();
-    let targets: BTreeSet<&str> = makefile.lines().filter_map(|line| line.split_once(':')).map(|(target, _)| target).collect();
+    let targets = targets(&makefile);
     for path in [".github/workflows/ci.yml", ".github/workflows/release.yml"] {
         let workflow = read(path);
         let jobs = workflow["jobs"].as_object().unwrap();
@@ -160,4 +173,8 @@ fn every_step_of_the_workflows_is_a_make_target() {
             assert!(!run.contains(['\n', ';', '&', '|']), "{path}: `{run}` is more than a target");
         }
     }
+}
+
+fn targets(makefile: &str) -> BTreeSet<&str> {
+    makefile.lines().filter_map(|line| line.split_once(':')).map(|(target, _)| target).collect()
 }
