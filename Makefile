@@ -6,16 +6,38 @@ DEMO ?=
 FUZZ_SECONDS ?= 60
 # What a program pays for embedding the library: 2.5 MB.
 EMBED_BYTES_MAX := 2500000
+# The operator's image: here is its one name.
+IMAGE ?= ghcr.io/t0masd/faro-operator
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+TAG ?= v$(VERSION)
+# Whichever engine answers; looked for only where it is needed.
+ENGINE ?= $(shell for engine in docker podman; do $$engine info >/dev/null 2>&1 && echo $$engine && break; done)
+COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+CLUSTER ?=
+# The static program, as it is in the image: without the simulator, and for this machine's processor.
+STATIC_TARGET ?= $(shell uname -m)-unknown-linux-gnu
+STATIC_FEATURES ?= cli
+STATIC := target/$(STATIC_TARGET)/release/faro
+PREFIX ?= /usr/local
+DESTDIR ?=
+SYSTEMD_UNITS := $(wildcard deploy/systemd/*.service)
+OVERLAYS ?=
+# Which Kubernetes `make kind-cluster` creates; kind's own choice when empty.
+KIND_NODE_IMAGE ?=
+DIST := faro-v$(VERSION)-linux-$(if $(filter aarch64,$(shell uname -m)),arm64,amd64).tar.gz
+KIND_KUBECONFIG := $(CURDIR)/target/kind.kubeconfig
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 # libFuzzer's instrumentation needs a switch that only this variable opens on a stable compiler.
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
 .DEFAULT_GOAL := help
+.PHONY: deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-version release-image release-image-tags github-release
+.PHONY: static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
 .PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz clean tools
 
 help: ## Show all available targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Show Faro at work on a simulated cluster, live: no cluster needed
 	$(CARGO) run --locked -- demo $(DEMO)
@@ -25,6 +47,40 @@ build: ## Build the release binary: target/release/faro
 
 build-dev: ## Build for debugging: target/debug/faro
 	$(CARGO) build --locked
+
+static: ## Build the static release binary, without the simulator: target/TARGET/release/faro
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --locked --target $(STATIC_TARGET) --no-default-features --features $(STATIC_FEATURES)
+
+test-static: static prove-static ## Prove that it is static, and run it in an empty root (as root)
+	$(CARGO) build --locked
+	tests/static/chroot.sh $(STATIC) target/debug/faro
+
+prove-static:
+	tests/static/prove.sh $(STATIC)
+
+print-static:
+	@echo $(STATIC)
+
+image: engine ## Build the operator's image with docker or podman: IMAGE=… TAG=… ENGINE=…
+	$(ENGINE) build --tag $(IMAGE):$(TAG) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) .
+
+operator-image: image ## The same as image
+
+operator-image-load: engine ## Bring the image to a local cluster: CLUSTER=kind, kinc or k3s
+	deploy/image/load.sh "$(CLUSTER)" $(ENGINE) $(IMAGE):$(TAG)
+
+image-push: engine ## Push the image to its registry
+	$(ENGINE) push $(IMAGE):$(TAG)
+
+engine:
+	@test -n "$(ENGINE)" || { echo "neither docker nor podman answers: start one, or name another with ENGINE=…" >&2; exit 1; }
+
+install: build ## Install the binary, and the systemd units where there are any: PREFIX=/usr/local DESTDIR=
+	install -D -m 0755 target/release/faro $(DESTDIR)$(PREFIX)/bin/faro
+	$(if $(SYSTEMD_UNITS),install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(SYSTEMD_UNITS))
+
+uninstall: ## Remove what install has installed; events, state and configuration stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/faro $(patsubst deploy/systemd/%,$(DESTDIR)$(PREFIX)/lib/systemd/system/%,$(SYSTEMD_UNITS))
 
 run: ## Run against your cluster: make run CONFIG=examples/minimal.yaml
 	$(CARGO) run --release --locked -- --config $(CONFIG)
@@ -67,6 +123,33 @@ load: ## List 20,000 pods from a real API server; print memory and CPU
 	$(CARGO) build --release --locked
 	$(CARGO) test --locked --features e2e --test e2e -- load
 
+deploy: ## Install the operator on your cluster: make deploy IMAGE=… TAG=… OVERLAYS="emptydir networkpolicy"
+	deploy/operator/overlay.sh $(IMAGE):$(TAG) $(OVERLAYS)
+	kubectl apply -k target/operator
+
+undeploy: ## Remove the operator from your cluster, with its events and its state
+	kubectl delete -k deploy/operator --ignore-not-found
+
+test-operator: ## Test manifests, rights and the pod's command line on a real API server: $$KUBEBUILDER_ASSETS or $$KUBECONFIG
+	$(CARGO) build --release --locked
+	$(CARGO) test --locked --features e2e --test e2e -- operator
+
+test-operator-kind: operator-image operator-image-load deploy ## Test the operator's pod on a cluster with kubelets: $$KUBECONFIG
+	tests/operator/kind.sh
+
+helm-check: ## Lint the Helm chart and compare what it renders with deploy/operator; needs helm and kubectl
+	@command -v helm >/dev/null || { echo "make helm-check needs helm on PATH" >&2; exit 1; }
+	@command -v kubectl >/dev/null || { echo "make helm-check needs kubectl on PATH" >&2; exit 1; }
+	helm lint --strict deploy/helm/faro
+	$(CARGO) test --locked --features e2e --test helm
+
+kind-cluster: ## Create a cluster with kind for tests: KIND_NODE_IMAGE=kindest/node:v…; its kubeconfig is target/kind.kubeconfig
+	mkdir -p target
+	kind create cluster $(if $(KIND_NODE_IMAGE),--image $(KIND_NODE_IMAGE)) --wait 180s --kubeconfig $(KIND_KUBECONFIG)
+
+kind-logs: ## Keep the logs of that cluster in target/kind-logs
+	kind export logs target/kind-logs
+
 check: tools ## Check format, lints, documentation, licences and bans
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
@@ -91,6 +174,28 @@ fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
 	for target in $$($(FUZZ) list); do \
 		$(FUZZ) run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
+release-version: ## Fail unless RELEASE (v1.2.3) is the version in Cargo.toml
+	@test "$(RELEASE)" = "v$(VERSION)" || { echo "the release is $(RELEASE), Cargo.toml says $(VERSION)" >&2; exit 1; }
+
+dist: static ## Pack the static binary of this machine's processor, with a checksum, into target/dist
+	mkdir -p target/dist
+	tar --create --gzip --file target/dist/$(DIST) --directory $$(dirname $$($(MAKE) --silent print-static)) faro
+	cd target/dist && sha256sum $(DIST) >$(DIST).sha256
+
+github-release: ## Make the GitHub release RELEASE (v1.2.3) of what is in target/dist, with its part of CHANGELOG.md
+	awk '/^## / { is_part = index($$2, "[$(RELEASE:v%=%)]") } is_part && !/^## /' CHANGELOG.md >target/notes.md
+	test -s target/notes.md || { echo "CHANGELOG.md has no part [$(RELEASE:v%=%)]" >&2; exit 1; }
+	gh release create $(RELEASE) --verify-tag --title $(RELEASE) --notes-file target/notes.md target/dist/*
+
+publish: ## Publish the crate; PUBLISH_FLAGS=--dry-run does everything but that
+	$(CARGO) publish --locked $(PUBLISH_FLAGS)
+
+release-image: ## Build and push IMAGE of RELEASE (v1.2.3) for this machine's processor
+	deploy/image/release.sh push $(IMAGE) $(RELEASE)
+
+release-image-tags: ## Join what was pushed for RELEASE under its tags: v1.2.3, v1.2, v1, latest
+	deploy/image/release.sh tag $(IMAGE) $(RELEASE)
 
 tools:
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny@$(CARGO_DENY_VERSION)

@@ -8,6 +8,7 @@ mod keeper;
 mod memory;
 mod namespaces;
 mod plan;
+mod reload;
 mod run;
 mod spawned;
 mod watches;
@@ -16,6 +17,7 @@ use crate::checkpoint::StateError;
 use crate::client::{self, Client, Interrupt, Transport};
 use crate::config::{self, Config, ConfigError, ConfiguredWatch, ResourceConfig};
 use crate::dispatch::{self, EventHandler, Registered, Subscription};
+use crate::health::{Liveness, Readiness};
 use crate::http::HttpError;
 use crate::lifecycle::{Joined, Stop};
 use crate::sink::{JsonMiddleware, SinkError};
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 pub use memory::OtherCluster;
 pub use plan::PlanError;
+pub use reload::Reloaded;
 pub use spawned::Spawned;
 pub use watches::ActiveInformers;
 
@@ -97,6 +100,18 @@ pub enum ControllerError {
     /// What is to be added is no resource to be watched.
     #[error(transparent)]
     Resources(#[from] ConfigError),
+    /// The configuration that is to be taken cannot be read, or something in it is wrong.
+    #[error(transparent)]
+    Config(ConfigError),
+    /// The configuration that is to be taken differs in what is read at the start alone.
+    #[error("{} cannot change while running; restart for that, or take the change back: nothing of it was taken", keys.join(", "))]
+    FixedKeys {
+        /// The keys, as in `metrics.port`.
+        keys: Vec<&'static str>,
+    },
+    /// The configured watches are not at work: not yet, or not any more.
+    #[error("nothing runs that could take another configuration")]
+    NotRunning,
     /// The controller was started before.
     #[error("this controller was started before; make another for another run")]
     StartedBefore,
@@ -181,7 +196,22 @@ impl Controller {
     /// Whether it runs, the first list of every watch has ended, also of those that were added since, and what is told can be
     /// written.
     pub fn is_ready(&self) -> bool {
-        self.0.at_work().is_some_and(|run| run.health().readiness().ready)
+        self.readiness().is_some_and(|readiness| readiness.ready)
+    }
+
+    /// Whether it is [ready](Self::is_ready), and what is missing, as `/ready` tells it; `None` while nothing runs.
+    pub fn readiness(&self) -> Option<Readiness> {
+        self.0.at_work().map(|run| run.health().readiness())
+    }
+
+    /// Whether every thread lives and moves, as `/health` tells it; `None` while nothing runs.
+    pub fn liveness(&self) -> Option<Liveness> {
+        self.0.at_work().map(|run| run.health().liveness())
+    }
+
+    /// How many events this run has told; zero while nothing runs.
+    pub fn events_told(&self) -> u64 {
+        self.0.at_work().map_or(0, |run| run.metrics().events_told())
     }
 
     /// How many watches are at work.

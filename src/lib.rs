@@ -193,7 +193,7 @@
 //! | [`informer`] | a pure state machine, its store of identities, and the driver with the I/O | knows who receives its events |
 //! | [`dispatch`] | lanes, workers, handlers, and the tracker of what was accepted | knows where events come from |
 //! | [`sink`] | the JSON record, its writer, and reading back what an earlier run wrote | knows informer or client |
-//! | [`files`] | how files are named, compressed and removed | writes a line |
+//! | [`files`] | how files are named, read back, compressed and removed | writes a line |
 //! | [`checkpoint`] | what was accepted, on disk: versions, inventories, the place in the files | is asked by anyone but the controller |
 //! | [`http`] | metrics, health and readiness over HTTP | knows the pipeline |
 //! | [`metrics`], [`health`] | what Faro tells about itself | |

@@ -30,6 +30,7 @@ pub(crate) use json_text::{escape, unescape};
 pub use label_selector::{LabelSelector, LabelSelectorError};
 pub use list_page::ListPage;
 pub use object::{DecodeError, Object, ObjectRef};
+pub(crate) use scan::Scanner;
 pub use status::{Fault, Status};
 pub use string_map::StringMap;
 pub use target::{Scope, Watch, WatchId, WatchTarget};

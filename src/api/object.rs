@@ -187,7 +187,7 @@ impl Object {
 }
 
 impl DecodeError {
-    pub(super) fn new(what: impl Into<Cow<'static, str>>, offset: usize) -> Self {
+    pub(crate) fn new(what: impl Into<Cow<'static, str>>, offset: usize) -> Self {
         Self { what: what.into(), offset }
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Spans {
 }
 
 /// A place in JSON text, and the steps from it.
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
 }
@@ -85,12 +85,12 @@ impl Span {
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// The next byte that is no white space, not taken.
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub(crate) fn peek(&mut self) -> Option<u8> {
         loop {
             let byte = *self.bytes.get(self.at)?;
             if !is_space(byte) {
@@ -105,16 +105,16 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
-    pub(super) fn fail(&self, what: &'static str) -> DecodeError {
+    pub(crate) fn fail(&self, what: &'static str) -> DecodeError {
         DecodeError::new(if self.at >= self.bytes.len() { "the JSON ends too early" } else { what }, self.at)
     }
 
-    pub(super) fn open_object(&mut self) -> Result<(), DecodeError> {
+    pub(crate) fn open_object(&mut self) -> Result<(), DecodeError> {
         self.take(b'{', "expected an object")
     }
 
     /// The next key of the object that was opened, and past its colon; `None` past the closing brace.
-    pub(super) fn next_key(&mut self, first: &mut bool) -> Result<Option<Cow<'a, [u8]>>, DecodeError> {
+    pub(crate) fn next_key(&mut self, first: &mut bool) -> Result<Option<Cow<'a, [u8]>>, DecodeError> {
         if self.peek() == Some(b'}') {
             self.at += 1;
             return Ok(None);
@@ -133,7 +133,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A string, checked; its place without the quotes.
-    pub(super) fn text(&mut self) -> Result<Range<usize>, DecodeError> {
+    pub(crate) fn text(&mut self) -> Result<Range<usize>, DecodeError> {
         let (range, is_plain) = self.string()?;
         if !is_plain {
             check_text(&self.bytes[range.clone()]).map_err(|what| DecodeError::new(what, range.start))?;
@@ -142,7 +142,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Past the value that comes next.
-    pub(super) fn skip_value(&mut self) -> Result<(), DecodeError> {
+    pub(crate) fn skip_value(&mut self) -> Result<(), DecodeError> {
         match self.peek() {
             Some(b'"') => self.skip_string().map(|_| ()),
             Some(b'{' | b'[') => self.skip_nested(),

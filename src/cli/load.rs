@@ -3,7 +3,7 @@
 //! Takes arguments and the file that they name; gives [`Settings`], checked as a whole, or a [`LoadError`]. Says nothing by
 //! itself, and changes nothing on disk unless [`Settings::reset_state_if_asked`] is called.
 
-use super::{chain, flags, flags_help};
+use super::{ConfigFile, chain, flags, flags_help};
 use crate::checkpoint::{self, StateError};
 use crate::client::ClientOptions;
 use crate::config::{Config, ConfigError};
@@ -24,6 +24,8 @@ pub struct Settings {
     pub client: ClientOptions,
     /// Whether what earlier runs have told is to be forgotten (`--reset-state`). Defaults to false.
     pub reset_state: bool,
+    /// The file, to be read again while the program runs.
+    pub file: ConfigFile,
 }
 
 /// Why there are no [`Settings`]: a mistake, or a wish to read first.
@@ -106,8 +108,10 @@ pub fn load_config() -> Result<Settings, LoadError> {
 /// ```
 pub fn load_config_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, LoadError> {
     let flags = flags::parse(arguments)?;
-    let config = Config::load_with(&flags.config, &flags.overrides)?;
-    Ok(Settings { config, client: flags.client, reset_state: flags.reset_state })
+    // Looked at before it is read, so that no change is between the two.
+    let file = ConfigFile::new(flags.config, flags.overrides);
+    let config = file.load()?;
+    Ok(Settings { config, client: flags.client, reset_state: flags.reset_state, file })
 }
 
 impl Settings {
@@ -188,7 +192,7 @@ mod tests {
     fn flags_outrank_the_file_and_say_which_cluster() {
         let yaml = "output_dir: FOLDER\nlog_level: info\nresources: [{gvr: v1/pods}]";
         let (_folder, loaded) = load(yaml, "--log-level debug --stdout --kubeconfig k --context prod");
-        let Settings { config, client, reset_state } = loaded.unwrap();
+        let Settings { config, client, reset_state, .. } = loaded.unwrap();
         assert_eq!((config.log_level.as_str(), config.json_stdout, reset_state), ("debug", true, false));
         assert_eq!(client, ClientOptions { kubeconfig: Some("k".into()), context: Some("prod".to_owned()) });
     }

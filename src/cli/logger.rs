@@ -94,15 +94,21 @@ impl Logger {
     /// When the log file cannot be created, and when the process has a logger.
     pub fn install_for(config: &Config, own: &[&str]) -> Result<Self, LoggerError> {
         let outputs = Outputs::create(config)?;
-        if let Err(taken) = builder(config.log_level, own, outputs.clone()).try_init() {
+        if let Err(taken) = builder(own, outputs.clone()).try_init() {
             outputs.discard();
             return Err(LoggerError::Taken(taken));
         }
         let logger = Self(outputs);
+        logger.set_level(config.log_level);
         if let Some(path) = logger.path() {
             log::info!("logging to {}", path.display());
         }
         Ok(logger)
+    }
+
+    /// Tells lines from another level up, from now on.
+    pub fn set_level(&self, level: LogLevel) {
+        log::set_max_level(filter(level));
     }
 
     /// The log file that is being written; `None` where the configuration wants none.
@@ -127,27 +133,27 @@ impl fmt::Debug for Logger {
     }
 }
 
-fn builder(level: LogLevel, own: &[&str], outputs: Outputs) -> Builder {
-    let (own_level, others_level) = filters(level);
+/// Lets through what any level does; which one holds is left to [`log::max_level`], so that it can change.
+fn builder(own: &[&str], outputs: Outputs) -> Builder {
     let mut builder = Builder::new();
-    builder.filter_level(others_level);
+    // The steps of other crates say nothing of what Faro and the program decide.
+    builder.filter_level(LevelFilter::Warn);
     for target in ["faro"].iter().chain(own) {
-        builder.filter_module(target, own_level);
+        builder.filter_module(target, LevelFilter::Debug);
     }
     builder.format(|out, record| out.write_all(line(record, jiff::Timestamp::now()).as_bytes()));
     builder.target(Target::Pipe(Box::new(outputs)));
     builder
 }
 
-/// What is let through of Faro and the program, and of others: their steps say nothing of what these decide.
-fn filters(level: LogLevel) -> (LevelFilter, LevelFilter) {
+fn filter(level: LogLevel) -> LevelFilter {
     match level {
-        LogLevel::Debug => (LevelFilter::Debug, LevelFilter::Warn),
-        LogLevel::Info => (LevelFilter::Info, LevelFilter::Warn),
-        LogLevel::Warning => (LevelFilter::Warn, LevelFilter::Warn),
-        LogLevel::Error => (LevelFilter::Error, LevelFilter::Error),
+        LogLevel::Debug => LevelFilter::Debug,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Warning => LevelFilter::Warn,
+        LogLevel::Error => LevelFilter::Error,
         // What ends the process does not come through the logger.
-        LogLevel::Fatal => (LevelFilter::Off, LevelFilter::Off),
+        LogLevel::Fatal => LevelFilter::Off,
     }
 }
 
@@ -206,8 +212,8 @@ mod tests {
     #[test]
     fn levels_let_through_what_they_name() {
         let passes = |level, target, record_level: Level| {
-            let logger = builder(level, &["my_agent"], Outputs { file: None }).build();
-            logger.enabled(&Metadata::builder().level(record_level).target(target).build())
+            let logger = builder(&["my_agent"], Outputs { file: None }).build();
+            record_level <= filter(level) && logger.enabled(&Metadata::builder().level(record_level).target(target).build())
         };
         for (level, target, record_level, expected) in [
             (LogLevel::Info, "faro::informer", Level::Info, true),
@@ -234,7 +240,7 @@ mod tests {
         let yaml = format!("output_dir: {:?}\nresources: [{{gvr: v1/pods}}]", folder.path());
         let config = Config::from_yaml(&yaml, "c").unwrap();
         let log = Logger(Outputs::create(&config).unwrap());
-        let logger = builder(LogLevel::Info, &[], log.0.clone()).build();
+        let logger = builder(&[], log.0.clone()).build();
         let pairs = [("code", 7)];
         logger.log(&Record::builder().level(Level::Info).target("faro").key_values(&pairs).args(format_args!("ready")).build());
         log.fatal("no\nway");

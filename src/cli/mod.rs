@@ -28,12 +28,14 @@
 //!
 //! Signals are the program's: call [`Controller::stop`](crate::controller::Controller::stop) from whatever listens to them.
 
+mod config_file;
 mod flags;
 mod line;
 mod load;
 mod log_file;
 mod logger;
 
+pub use config_file::ConfigFile;
 pub use flags::flags_help;
 pub use load::{LoadError, Settings, load_config, load_config_from};
 pub use logger::{Logger, LoggerError};

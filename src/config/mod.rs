@@ -11,6 +11,7 @@
 //! ```
 
 mod builder;
+mod changes;
 mod error;
 mod read;
 mod schema;
@@ -71,6 +72,9 @@ pub struct Config {
     pub retain: RetainConfig,
     /// How many watches may list at once, 1 to 64. Defaults to 4.
     pub max_concurrent_lists: usize,
+    /// Whether the program reads the file again by itself when it changes, as it does on SIGHUP. The library reads no file again.
+    /// Defaults to false.
+    pub watch_config: bool,
     /// The HTTP endpoints.
     pub metrics: MetricsConfig,
     /// What is watched, from both formats, in the order of the file.

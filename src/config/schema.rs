@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const ROOT_KEYS: [&str; 17] = [
+pub(super) const ROOT_KEYS: [&str; 18] = [
     "output_dir",
     "log_level",
     "log_file",
@@ -29,6 +29,7 @@ pub(super) const ROOT_KEYS: [&str; 17] = [
     "compress",
     "retain",
     "max_concurrent_lists",
+    "watch_config",
     "metrics",
     "namespaces",
     "resources",
@@ -54,6 +55,7 @@ struct RawConfig {
     cluster_name: Option<String>,
     storage: RawStorage,
     max_concurrent_lists: Option<usize>,
+    watch_config: Option<bool>,
     metrics: MetricsConfig,
     resources: Vec<ResourceEntry>,
 }
@@ -123,6 +125,7 @@ fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
         compress: storage.compress,
         retain: storage.retain,
         max_concurrent_lists: raw.max_concurrent_lists.unwrap_or(MAX_CONCURRENT_LISTS),
+        watch_config: raw.watch_config.unwrap_or(false),
         metrics: raw.metrics,
         resources: raw.resources,
     }
@@ -145,6 +148,7 @@ fn read_root(reader: &mut Reader, map: &Map<'_>) -> RawConfig {
         cluster_name: reader.read(map, "cluster_name", values::cluster_name).flatten(),
         storage: storage::read(reader, map),
         max_concurrent_lists: reader.read(map, "max_concurrent_lists", values::concurrent_lists),
+        watch_config: reader.read(map, "watch_config", values::boolean),
         metrics: MetricsConfig::default(),
         resources: Vec::new(),
     };

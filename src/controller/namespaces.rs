@@ -3,9 +3,15 @@
 //! On a thread of its own, beside the watches, which need no such right and do not wait for it.
 
 use super::ControllerError;
+use super::plan::Plan;
 use crate::client::{Interrupt, Transport};
 use crate::lifecycle::Joined;
 use std::collections::BTreeSet;
+
+/// The namespaces that a plan names.
+pub(super) fn of(plan: &Plan) -> BTreeSet<String> {
+    plan.values().filter_map(|planned| planned.target.namespace.clone()).collect()
+}
 
 /// Looks `names` up, one after the other, until interrupted. Gives no thread where there is nothing to look up.
 pub(super) fn look_up(transport: Transport, names: BTreeSet<String>) -> Result<Option<(Interrupt, Joined)>, ControllerError> {

@@ -1,6 +1,6 @@
 //! From what is configured, and what the server serves, to the watches that are started.
 //!
-//! Takes [`ConfiguredWatch`]es and a [`Discovery`]; gives distinct targets with their scopes, or every mistake at once.
+//! Takes [`ConfiguredWatch`]es and a [`Discovery`]; gives targets with their scopes, or every mistake at once.
 
 use crate::api::{Scope, WatchTarget};
 use crate::client::{ApiResource, Discovery, Lookup};
@@ -8,8 +8,17 @@ use crate::config::ConfiguredWatch;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What is started: each target once, with its scope where the server already serves it.
-pub(super) type Plan = BTreeMap<WatchTarget, Option<Scope>>;
+/// What is to be watched, by what was asked for; two may turn out to be one, where a kind has no namespaces.
+pub(super) type Plan = BTreeMap<WatchTarget, Planned>;
+
+/// What is watched where something was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Planned {
+    /// As asked, but for a namespace that its kind does not have.
+    pub(super) target: WatchTarget,
+    /// Known where the server serves it already.
+    pub(super) scope: Option<Scope>,
+}
 
 /// Configured watches that the server can never serve: every one, each with its place and its cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +31,20 @@ pub(super) fn plan(configured: Vec<ConfiguredWatch>, discovery: &Discovery) -> R
     let mut plan = Plan::new();
     let mut mistakes = Vec::new();
     for watch in configured {
+        let asked = watch.target.clone();
         match resolve(watch, discovery) {
             Ok((target, scope)) => {
-                plan.insert(target, scope);
+                plan.insert(asked, Planned { target, scope });
             }
             Err(mistake) => mistakes.push(mistake),
         }
     }
     if mistakes.is_empty() { Ok(plan) } else { Err(PlanError { mistakes }) }
+}
+
+/// Each target once, with its scope.
+pub(super) fn distinct(plan: &Plan) -> BTreeMap<WatchTarget, Option<Scope>> {
+    plan.values().map(|planned| (planned.target.clone(), planned.scope)).collect()
 }
 
 fn resolve(watch: ConfiguredWatch, discovery: &Discovery) -> Result<(WatchTarget, Option<Scope>), String> {

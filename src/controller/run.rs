@@ -3,9 +3,9 @@
 
 use super::memory::Memory;
 use super::plan::{self, Plan};
-use super::watches::{Maker, Start, Watches};
+use super::watches::{AskedBy, Maker, Start, Watches};
 use super::{ControllerError, Inner, Summary, namespaces};
-use crate::api::{Watch, WatchTarget};
+use crate::api::{Scope, Watch, WatchTarget};
 use crate::client::{self, Interrupt, Transport};
 use crate::config::{Config, ConfiguredWatch, InitialEvents, MetricsConfig};
 use crate::controller::keeper::{Keeper, Surroundings};
@@ -17,14 +17,16 @@ use crate::informer::ListGate;
 use crate::lifecycle::Joined;
 use crate::metrics::Metrics;
 use crate::sink::{SinkSettings, Writer};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// What runs, in the order in which it stops.
 pub(super) struct Run {
     watches: Watches,
+    /// What the configuration in force came to. Locked while another one takes its place.
+    plan: Mutex<Plan>,
     /// Looks for namespaces that are not there.
     looking: Mutex<Option<(Interrupt, Joined)>>,
     dispatcher: Dispatcher,
@@ -57,6 +59,7 @@ impl Run {
         let dispatcher = Dispatcher::new(settings, handlers, export, health.clone());
         let run = Self {
             watches: Watches::default(),
+            plan: Mutex::default(),
             looking: Mutex::default(),
             dispatcher,
             keeper: OnceLock::new(),
@@ -80,11 +83,24 @@ impl Run {
         log::info!(version = version.as_deref().unwrap_or("unknown"); "connected to {server} ({origin})");
         let plan = plan_of(inner, &transport, inner.config.watches())?;
         let uid = transport.cluster_uid().map_err(failed)?;
-        let names: BTreeSet<_> = plan.keys().filter_map(|target| target.namespace.clone()).collect();
-        self.start_all(inner, memory, uid, plan)?;
+        self.start_all(inner, memory, uid, &plan)?;
         log::info!(watches = self.watches.count().configured; "watching");
-        *self.looking.lock().unwrap_or_else(PoisonError::into_inner) = namespaces::look_up(inner.client.transport(), names)?;
+        self.look_up(inner, namespaces::of(&plan))?;
+        *self.plan() = plan;
         self.has_begun.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Says which of these namespaces are not there; ends whatever else was being looked up.
+    pub(super) fn look_up(&self, inner: &Inner, names: BTreeSet<String>) -> Result<(), ControllerError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let looking = namespaces::look_up(inner.client.transport(), names)?;
+        let before = std::mem::replace(&mut *self.looking.lock().unwrap_or_else(PoisonError::into_inner), looking);
+        if let Some((interrupt, _thread)) = before {
+            interrupt.interrupt();
+        }
         Ok(())
     }
 
@@ -98,7 +114,7 @@ impl Run {
         inner: &Inner,
         mut memory: Option<Memory>,
         uid: Option<String>,
-        plan: Plan,
+        plan: &Plan,
     ) -> Result<(), ControllerError> {
         let server = inner.client.server();
         let cluster = match &mut memory {
@@ -108,7 +124,7 @@ impl Run {
         };
         let cluster = self.cluster.get_or_init(|| cluster);
         // All are known before the first is synced: ready means all of them.
-        let known: Vec<_> = plan
+        let known: Vec<_> = plan::distinct(plan)
             .into_iter()
             .map(|(target, scope)| {
                 let watch = Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone()));
@@ -131,7 +147,7 @@ impl Run {
         }
         for (status, watch, scope) in known {
             let stored = progress.remove(&watch.id);
-            self.watches.start(&self.maker(inner), Start { watch, status, scope, stored, is_dynamic: false })?;
+            self.watches.start(&self.maker(inner), Start { watch, status, scope, stored, asked_by: AskedBy::Configuration })?;
         }
         Ok(())
     }
@@ -148,28 +164,64 @@ impl Run {
         &self,
         inner: &Inner,
         added: Vec<ConfiguredWatch>,
-        reserved: &mut Vec<WatchTarget>,
+        reserved: &mut BTreeSet<WatchTarget>,
     ) -> Result<usize, ControllerError> {
-        let transport = inner.survey_transport();
-        let plan = plan_of(inner, &transport, added)?;
-        let cluster = self.cluster.get().expect("watches are added once the cluster was asked");
-        let mut starting = Vec::new();
-        for (target, scope) in plan {
+        let plan = plan_of(inner, &inner.survey_transport(), added)?;
+        let mut starting = BTreeMap::new();
+        for (target, scope) in plan::distinct(&plan) {
             // In the plan a cluster-scoped resource has lost its namespace.
             if !reserved.contains(&target) {
                 if !self.watches.reserve_one(&target) {
                     continue;
                 }
-                reserved.push(target.clone());
+                reserved.insert(target.clone());
             }
-            starting.push((Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone())), scope));
+            starting.insert(target, scope);
         }
+        self.start_more(inner, starting, AskedBy::Program)
+    }
+
+    /// Starts watches that the configuration did not ask for before, and says how many: none for those that were added before.
+    /// On an error none is left.
+    pub(super) fn start_configured(
+        &self,
+        inner: &Inner,
+        mut start: BTreeMap<WatchTarget, Option<Scope>>,
+    ) -> Result<usize, ControllerError> {
+        let deadline = Instant::now() + inner.config.shutdown_grace;
+        let reserved = self.watches.claim(start.keys(), deadline)?;
+        start.retain(|target, _| reserved.contains(target));
+        let started = self.start_more(inner, start, AskedBy::Configuration);
+        self.watches.give_up(&reserved);
+        if started.is_err() {
+            self.watches.remove(reserved.iter(), &self.maker(inner), deadline);
+        }
+        started
+    }
+
+    /// Stops watches that the configuration no longer asks for, but those that were added as well. Returns how many.
+    pub(super) fn stop_configured(&self, inner: &Inner, targets: &BTreeSet<WatchTarget>) -> usize {
+        let deadline = Instant::now() + inner.config.shutdown_grace;
+        let unwanted = self.watches.disclaim(targets);
+        self.watches.remove(unwanted.into_iter(), &self.maker(inner), deadline)
+    }
+
+    fn start_more(
+        &self,
+        inner: &Inner,
+        starting: BTreeMap<WatchTarget, Option<Scope>>,
+        asked_by: AskedBy,
+    ) -> Result<usize, ControllerError> {
+        let cluster = self.cluster.get().expect("watches are added once the cluster was asked");
+        let name = &inner.config.cluster_name;
+        let starting: Vec<_> =
+            starting.into_iter().map(|(target, scope)| (Arc::new(Watch::new(target, cluster, name.clone())), scope)).collect();
         let ids = starting.iter().map(|(watch, _)| watch.id).collect();
         let mut progress = self.keeper.get().map_or_else(|| Ok(HashMap::new()), |keeper| keeper.load(ids))?;
         let started = starting.len();
         for (watch, scope) in starting {
             let (status, stored) = (self.health.add_watch(Arc::clone(&watch)), progress.remove(&watch.id));
-            let start = Start { watch, status: Arc::clone(&status), scope, stored, is_dynamic: true };
+            let start = Start { watch, status: Arc::clone(&status), scope, stored, asked_by };
             if let Err(error) = self.watches.start(&self.maker(inner), start) {
                 self.health.remove_watch(&status);
                 return Err(error);
@@ -197,6 +249,14 @@ impl Run {
             wants_objects: self.writer.as_ref().is_some_and(|writer| writer.wants_objects()),
             skip_initial: inner.config.initial_events == InitialEvents::Skip,
         }
+    }
+
+    pub(super) fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub(super) fn watches(&self) -> &Watches {
@@ -239,7 +299,8 @@ impl Run {
     }
 }
 
-fn plan_of(inner: &Inner, transport: &Transport, watches: Vec<ConfiguredWatch>) -> Result<Plan, ControllerError> {
+/// What the server makes of these watches.
+pub(super) fn plan_of(inner: &Inner, transport: &Transport, watches: Vec<ConfiguredWatch>) -> Result<Plan, ControllerError> {
     let discovery = transport.discover().map_err(|error: client::Error| inner.server_failed(error))?;
     Ok(plan::plan(watches, &discovery)?)
 }

@@ -12,8 +12,8 @@ use crate::health::{Health, WatchStatus};
 use crate::informer::{Context, Informer, Limits, ListGate};
 use crate::lifecycle::{Joined, Stop};
 use crate::metrics::Metrics;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -50,7 +50,16 @@ struct Working {
     stop: Stop,
     interrupt: Interrupt,
     thread: Joined,
-    is_dynamic: bool,
+    is_configured: bool,
+    is_added: bool,
+}
+
+/// Whose wish a watch is first; it may become the other's, too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AskedBy {
+    Configuration,
+    /// The embedding program, at run time.
+    Program,
 }
 
 /// What every informer is made with.
@@ -74,7 +83,7 @@ pub(super) struct Start {
     pub(super) scope: Option<Scope>,
     /// What an earlier run has stored of it.
     pub(super) stored: Option<Progress>,
-    pub(super) is_dynamic: bool,
+    pub(super) asked_by: AskedBy,
 }
 
 impl Watches {
@@ -88,7 +97,55 @@ impl Watches {
         if added.iter().any(|watch| matches!(slots.get(&watch.target), Some(Slot::Ending))) {
             return Err(ControllerError::StateBusy);
         }
+        for watch in &added {
+            if let Some(Slot::Working(working)) = slots.get_mut(&watch.target) {
+                working.is_added = true;
+            }
+        }
         Ok(added.into_iter().filter(|watch| take(&mut slots, &watch.target)).collect())
+    }
+
+    /// Makes watches those of the configuration, and takes the places of those that are not at work.
+    ///
+    /// # Errors
+    ///
+    /// When one is just being removed, or added for longer than until `deadline`; then no place is taken.
+    pub(super) fn claim<'t>(
+        &self,
+        targets: impl Iterator<Item = &'t WatchTarget> + Clone,
+        deadline: Instant,
+    ) -> Result<BTreeSet<WatchTarget>, ControllerError> {
+        targets.clone().for_each(|target| drop(self.wait_until_started(target, deadline)));
+        let mut slots = self.slots();
+        if targets.clone().any(|target| matches!(slots.get(target), Some(Slot::Starting | Slot::Ending))) {
+            return Err(ControllerError::StateBusy);
+        }
+        for target in targets.clone() {
+            if let Some(Slot::Working(working)) = slots.get_mut(target) {
+                working.is_configured = true;
+            }
+        }
+        Ok(targets.filter(|target| take(&mut slots, target)).cloned().collect())
+    }
+
+    /// Takes watches from the configuration, and gives those that nobody asks for any more.
+    pub(super) fn disclaim<'t>(&self, targets: &'t BTreeSet<WatchTarget>) -> Vec<&'t WatchTarget> {
+        let mut slots = self.slots();
+        let mut is_unwanted = |target: &&WatchTarget| match slots.get_mut(*target) {
+            Some(Slot::Working(working)) => {
+                working.is_configured = false;
+                !working.is_added
+            }
+            Some(Slot::Starting | Slot::Ending) | None => false,
+        };
+        targets.iter().filter(|target| is_unwanted(target)).collect()
+    }
+
+    /// What is at work for the configuration.
+    pub(super) fn configured(&self) -> BTreeSet<WatchTarget> {
+        let slots = self.slots();
+        let is_configured = |slot: &Slot| matches!(slot, Slot::Working(Working { is_configured: true, .. }));
+        slots.iter().filter(|(_, slot)| is_configured(slot)).map(|(target, _)| target.clone()).collect()
     }
 
     /// The same for one target; `false` where there is one already.
@@ -97,7 +154,7 @@ impl Watches {
     }
 
     /// Gives the places back of those that were not started.
-    pub(super) fn give_up(&self, reserved: &[WatchTarget]) {
+    pub(super) fn give_up(&self, reserved: &BTreeSet<WatchTarget>) {
         let mut slots = self.slots();
         for target in reserved {
             if matches!(slots.get(target), Some(Slot::Starting)) {
@@ -174,8 +231,8 @@ impl Watches {
         let mut count = ActiveInformers::default();
         for slot in self.slots().values() {
             match slot {
-                Slot::Working(Working { is_dynamic: true, .. }) => count.dynamic += 1,
-                Slot::Working(Working { is_dynamic: false, .. }) => count.configured += 1,
+                Slot::Working(Working { is_configured: true, .. }) => count.configured += 1,
+                Slot::Working(Working { is_configured: false, .. }) => count.dynamic += 1,
                 Slot::Starting | Slot::Ending => {}
             }
         }
@@ -198,7 +255,7 @@ impl Slot {
 
 impl Maker<'_> {
     fn start(&self, start: Start) -> Result<Working, ControllerError> {
-        let Start { watch, status, scope, stored, is_dynamic } = start;
+        let Start { watch, status, scope, stored, asked_by } = start;
         let name = format!("inf-{}", watch.gvr);
         let refused = |source| ControllerError::Thread { name: name.clone(), source };
         let metrics = self.metrics.watch(&watch);
@@ -224,7 +281,8 @@ impl Maker<'_> {
         };
         let informer = Informer::new(watch, Box::new(rest), Box::new(outlet), context).resume(resume);
         let thread = Joined::spawn(name.clone(), move || informer.run()).map_err(refused)?;
-        Ok(Working { status, ledger, stop, interrupt, thread, is_dynamic })
+        let (is_configured, is_added) = (asked_by == AskedBy::Configuration, asked_by == AskedBy::Program);
+        Ok(Working { status, ledger, stop, interrupt, thread, is_configured, is_added })
     }
 
     /// The wire carries no more than somebody wants.

@@ -151,7 +151,7 @@ impl Layer for Disk {
 }
 
 /// The parent of a bare name is the empty path, which means: here.
-fn or_here(folder: &Path) -> &Path {
+pub(super) fn or_here(folder: &Path) -> &Path {
     if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 

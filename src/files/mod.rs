@@ -2,10 +2,12 @@
 //!
 //! Events files and log files are named, rotated, compressed and removed in the same way. A [`FileName`] sorts by age. Whoever
 //! writes begins the next file with [`create`]; a closed file is never written again, and a [`Keeper`] compresses and removes it.
+//! [`Lines`] reads all of them back, in order.
 
 mod compress;
 mod keeper;
 mod layer;
+mod lines;
 #[cfg(test)]
 pub(crate) mod memory;
 mod name;
@@ -13,6 +15,7 @@ mod tidy;
 
 pub use keeper::Keeper;
 pub(crate) use layer::{Disk, Entry, Layer, LayerFile};
+pub use lines::{Damage, Line, Lines, Piece};
 pub use name::{FileKind, FileName};
 pub use tidy::Keeping;
 

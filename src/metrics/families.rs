@@ -1,7 +1,9 @@
 //! The names, help texts, labels and buckets of everything that is counted as it happens.
 
 use prometheus::core::Collector;
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 /// One field a metric; all are registered and live as long as the registry.
 #[derive(Debug)]
@@ -9,6 +11,9 @@ pub(super) struct Families {
     pub(super) bytes_received: IntCounterVec,
     pub(super) bytes_written: IntCounter,
     pub(super) checkpoints: IntCounter,
+    pub(super) config_last_reload_success: IntGauge,
+    pub(super) config_last_reload_timestamp: Gauge,
+    pub(super) config_reloads: IntCounterVec,
     pub(super) credit_wait_seconds: HistogramVec,
     pub(super) decode_errors: IntCounterVec,
     pub(super) events: IntCounterVec,
@@ -35,6 +40,19 @@ impl Families {
             bytes_received: new.counters("faro_received_bytes_total", "Bytes of lists and watches received.", &["gvr"]),
             bytes_written: new.counter("faro_written_bytes_total", "Bytes of JSON lines written."),
             checkpoints: new.counter("faro_checkpoints_total", "Checkpoints committed to the state."),
+            config_last_reload_success: new.add(IntGauge::new(
+                "faro_config_last_reload_success",
+                "1 when the configuration was last read without a mistake, 0 while a refused one waits to be corrected.",
+            )),
+            config_last_reload_timestamp: new.add(Gauge::new(
+                "faro_config_last_reload_timestamp_seconds",
+                "Unix time at which the configuration was last read, at the start or since, be it refused.",
+            )),
+            config_reloads: new.counters(
+                "faro_config_reloads_total",
+                "Times the configuration was read again while running, by result; a failed one changed nothing.",
+                &["result"],
+            ),
             credit_wait_seconds: new.histograms(
                 "faro_credit_wait_seconds",
                 "Time for which a watch waited because as many of its events as allowed were in flight.",

@@ -14,6 +14,7 @@ use crate::api::Watch;
 use crate::event::EventType;
 use crate::health::Health;
 use families::Families;
+use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 use std::collections::HashMap;
@@ -88,7 +89,11 @@ impl Metrics {
         let cluster_name = cluster_name.filter(|name| !name.is_empty()).map(str::to_owned);
         let registry = registry(cluster_name.as_deref());
         let families = Families::register(&registry);
-        Self(Arc::new(Inner { families, registry, cluster_name, bookmarks: Mutex::default(), checkpointed: AtomicU64::new(0) }))
+        RELOAD_RESULTS.iter().for_each(|result| drop(families.config_reloads.with_label_values(&[result])));
+        let (bookmarks, checkpointed) = (Mutex::default(), AtomicU64::new(0));
+        let metrics = Self(Arc::new(Inner { families, registry, cluster_name, bookmarks, checkpointed }));
+        metrics.config_read(true);
+        metrics
     }
 
     /// The handles for one watch. All its series exist from now on, at zero.
@@ -106,6 +111,23 @@ impl Metrics {
     pub fn checkpointed(&self, committed: bool) {
         self.0.checkpointed.store(watch::unix_millis(), Ordering::Relaxed);
         self.0.families.checkpoints.inc_by(u64::from(committed));
+    }
+
+    /// The configuration was read again, and is in force or was refused.
+    pub fn reloaded(&self, is_ok: bool) {
+        self.0.families.config_reloads.with_label_values(&[RELOAD_RESULTS[usize::from(is_ok)]]).inc();
+        self.config_read(is_ok);
+    }
+
+    /// How many events were told so far.
+    pub fn events_told(&self) -> u64 {
+        let events = self.0.families.events.collect();
+        events.iter().flat_map(MetricFamily::get_metric).map(|series| series.get_counter().get_value() as u64).sum()
+    }
+
+    fn config_read(&self, is_ok: bool) {
+        self.0.families.config_last_reload_success.set(is_ok.into());
+        self.0.families.config_last_reload_timestamp.set(watch::unix_millis() as f64 / 1000.0);
     }
 
     /// What Prometheus scrapes, in its text format. `health` gives the state of each watch.
@@ -138,6 +160,9 @@ impl Metrics {
         seen.collect()
     }
 }
+
+/// The label `result` of a reload that was refused, and of one that was not.
+const RELOAD_RESULTS: [&str; 2] = ["failed", "ok"];
 
 fn encode(families: &[MetricFamily]) -> String {
     TextEncoder::new().encode_to_string(families).expect("every family gathered holds a metric and a name")
@@ -189,11 +214,14 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     /// Every metric that is promised, with its type.
-    const PROMISED: [(&str, &str); 33] = [
+    const PROMISED: [(&str, &str); 36] = [
         ("faro_bookmark_age_seconds", "gauge"),
         ("faro_build_info", "gauge"),
         ("faro_checkpoint_age_seconds", "gauge"),
         ("faro_checkpoints_total", "counter"),
+        ("faro_config_last_reload_success", "gauge"),
+        ("faro_config_last_reload_timestamp_seconds", "gauge"),
+        ("faro_config_reloads_total", "counter"),
         ("faro_credit_wait_seconds", "histogram"),
         ("faro_decode_errors_total", "counter"),
         ("faro_events_in_flight", "gauge"),
@@ -268,6 +296,7 @@ mod tests {
         pods.handled(Duration::from_millis(5), false);
         pods.handled(Duration::from_millis(5), true);
         metrics.written(7, 4096);
+        assert_eq!(metrics.events_told(), 6);
 
         let text = metrics.text(&Health::default());
         check(&text, r#"faro_events_total{event_type="ADDED",gvr="v1/pods"} 1"#);
@@ -295,6 +324,23 @@ mod tests {
         check(&text, r#"faro_handler_failures_total{gvr="v1/pods"} 1"#);
         check(&text, "faro_written_lines_total 7");
         check(&text, "faro_written_bytes_total 4096");
+    }
+
+    #[test]
+    fn a_refused_reload_shows_until_one_is_taken() {
+        let (metrics, health) = (Metrics::default(), Health::default());
+        let told = |ok: u64, failed: u64, success: u8| {
+            let text = metrics.text(&health);
+            check(&text, &format!(r#"faro_config_reloads_total{{result="ok"}} {ok}"#));
+            check(&text, &format!(r#"faro_config_reloads_total{{result="failed"}} {failed}"#));
+            check(&text, &format!("faro_config_last_reload_success {success}"));
+            assert!(!text.contains("faro_config_last_reload_timestamp_seconds 0\n"), "{text}");
+        };
+        told(0, 0, 1);
+        metrics.reloaded(false);
+        told(0, 1, 0);
+        metrics.reloaded(true);
+        told(1, 1, 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use objects::Refused;
 use super::api::{Reply, Request, answer};
 use super::authority::Authority;
 use super::faults::{Fault, Faults, Injector};
-use super::http::{Lists, Server, Site};
+use super::http::{Lists, Server, Site, Watches};
 use super::state::{Snapshot, State};
 use crate::client::Client;
 use bytes::Bytes;
@@ -129,6 +129,7 @@ impl Builder {
             authority,
             injector: Arc::new(Injector::new(Faults::none())),
             lists: Lists::taking(self.list_time),
+            watches: Watches::default(),
             slow_limit: SLOW_LIMIT,
         })?;
         state.set(|settings| {

@@ -11,8 +11,10 @@ mod request;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod watches;
 
 pub(super) use lists::Lists;
+pub(super) use watches::Watches;
 
 use super::api::{Reply, Request};
 use super::authority::Authority;
@@ -32,6 +34,7 @@ pub(super) struct Site {
     pub(super) authority: Authority,
     pub(super) injector: Arc<Injector>,
     pub(super) lists: Lists,
+    pub(super) watches: Watches,
     /// How long a client may leave a full connection unread. After that a document is cut off, and a watch ends without a
     /// word: cleanly, once there is room for the end.
     pub(super) slow_limit: Duration,

@@ -12,6 +12,7 @@
 mod batch;
 mod entries;
 mod error;
+mod event_line;
 mod events_file;
 mod extra_fields;
 mod json_record;
@@ -37,6 +38,7 @@ mod rotation_tests;
 mod tests;
 
 pub use error::SinkError;
+pub use event_line::EventLine;
 pub use json_record::{ADDED_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, JsonRecord, RecordError};
 pub use middleware::{JsonMiddleware, Verdict, with_objects};
 pub use positions::Position;

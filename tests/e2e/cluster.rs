@@ -102,6 +102,16 @@ impl Cluster {
         self.own.as_ref().expect("only scenarios with a control plane of their own ask for it")
     }
 
+    /// Whether it is a control plane of ours, where nothing has to be left as it was found.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// The certificate of the authority that signed the API server's, as PEM.
+    pub(crate) fn authority(&self) -> Vec<u8> {
+        BASE64_STANDARD.decode(&self.ca).expect("a kubeconfig's data are base64")
+    }
+
     /// Waits until the API server says that it is ready again.
     pub(crate) fn wait_until_ready(&self) {
         eventually(SOON * 2, "the API server is back", || self.kubectl.succeeds("get --raw=/readyz"));

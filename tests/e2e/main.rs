@@ -9,6 +9,7 @@ mod cluster;
 mod control_plane;
 mod kubectl;
 mod law;
+mod pod;
 mod runner;
 mod scenarios;
 mod tcp_proxy;

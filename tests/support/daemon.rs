@@ -26,7 +26,7 @@ pub(crate) struct Setup {
     dir: Arc<TempDir>,
     secrets: Vec<String>,
     environment: Vec<(String, String)>,
-    file_blocks: Option<u32>,
+    wrapper: Vec<String>,
     is_stdout_held: bool,
 }
 
@@ -60,9 +60,21 @@ impl Setup {
     /// Runs with this configuration; to it are added `output_dir`, `metrics` on a free loopback port and `log_level: debug`.
     pub(crate) fn with_config(config: &str) -> Self {
         let setup = Self::bare();
-        let (output, port) = (setup.output().display().to_string(), setup.port);
+        let text = setup.whole(config);
+        setup.config(&text)
+    }
+
+    /// This configuration with what [`with_config`](Self::with_config) adds.
+    pub(crate) fn whole(&self, config: &str) -> String {
+        let (output, port) = (self.output().display().to_string(), self.port);
         let metrics = format!("metrics: {{enabled: true, port: {port}, bind_addr: 127.0.0.1}}");
-        setup.config(&format!("output_dir: {output}\nlog_level: debug\n{metrics}\n{config}"))
+        format!("output_dir: {output}\nlog_level: debug\n{metrics}\n{config}")
+    }
+
+    /// Puts this text in the place of the configuration, in one step.
+    pub(crate) fn rewrite_config(&self, text: &str) {
+        let next = self.folder().join("next.yaml");
+        fs::write(&next, text).and_then(|()| fs::rename(&next, self.folder().join(CONFIG_FILE))).expect("the folder is ours");
     }
 
     /// Runs without configuration and without kubeconfig.
@@ -78,7 +90,7 @@ impl Setup {
             dir: Arc::new(dir),
             secrets: Vec::new(),
             environment: Vec::new(),
-            file_blocks: None,
+            wrapper: Vec::new(),
             is_stdout_held: false,
         }
     }
@@ -112,7 +124,14 @@ impl Setup {
 
     /// No file of it may become longer than so many blocks of 512 bytes; the limit is soft and can be raised.
     pub(crate) fn file_blocks_max(self, blocks: u32) -> Self {
-        Self { file_blocks: Some(blocks), ..self }
+        let binary = self.binary.clone();
+        // POSIX: the unit of `ulimit -f` is 512 bytes.
+        self.behind(["sh", "-c", r#"ulimit -S -f "$0" && exec "$@""#, &blocks.to_string()].map(str::to_owned).into(), &binary)
+    }
+
+    /// Runs `wrapper`, a program and its arguments, which has to become `program` with the arguments that follow.
+    pub(crate) fn behind(self, wrapper: Vec<String>, program: &Path) -> Self {
+        Self { wrapper, binary: program.to_owned(), ..self }
     }
 
     /// Nobody reads its stdout: the pipe fills up, until [`Daemon::close_stdout`].
@@ -154,9 +173,8 @@ impl Setup {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(config) = &self.config {
-            let path = self.folder().join("config.yaml");
-            fs::write(&path, config).expect("the daemon's folder is ours");
-            command.arg("--config").arg(path);
+            self.rewrite_config(config);
+            command.arg("--config").arg(self.folder().join(CONFIG_FILE));
         }
         if let Some(kubeconfig) = &self.kubeconfig {
             command.arg("--kubeconfig").arg(kubeconfig);
@@ -165,13 +183,17 @@ impl Setup {
         Daemon::run(&mut command, self)
     }
 
-    /// The binary, under a shell's limit where there is one.
+    /// The binary, behind its wrapper where there is one.
     fn command(&self) -> Command {
-        let Some(blocks) = self.file_blocks else { return Command::new(&self.binary) };
-        let mut command = Command::new("sh");
-        // POSIX: the unit of `ulimit -f` is 512 bytes.
-        command.args(["-c", r#"ulimit -S -f "$0" && exec "$@""#, &blocks.to_string()]).arg(&self.binary);
+        let mut words = self.wrapper.iter().map(PathBuf::from).chain([self.binary.clone()]);
+        let mut command = Command::new(words.next().expect("the binary is one"));
+        command.args(words);
         command
+    }
+
+    /// The program that it runs.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -232,6 +254,11 @@ impl Daemon {
         of_name.filter(|line| line.contains(labels)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// How it is run.
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
@@ -247,7 +274,8 @@ impl Daemon {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn stdout(&self) -> String {
+    /// What it wrote on stdout so far.
+    pub(crate) fn stdout(&self) -> String {
         self.stdout.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -385,6 +413,8 @@ fn read_all(folder: &Path, outputs: &mut Vec<String>) {
         }
     }
 }
+
+const CONFIG_FILE: &str = "config.yaml";
 
 /// The default grace, and a little.
 const STOP_LIMIT: Duration = Duration::from_secs(15);

@@ -4,6 +4,7 @@
 
 pub(crate) mod daemon;
 pub(crate) mod lines;
+pub(crate) mod manifests;
 pub(crate) mod pki;
 pub(crate) mod ports;
 pub(crate) mod process;

@@ -9,18 +9,24 @@ pub(crate) enum Command {
     /// `faro demo`, in a program that was built with the simulator.
     #[cfg(feature = "sim")]
     Demo(crate::demo::DemoFlags),
+    /// `faro events`.
+    Events(Box<crate::events::EventsFlags>),
     /// This text is to be printed.
     Help(String),
     Version,
 }
 
 const DEMO: &str = "demo";
+const EVENTS: &str = "events";
 
 /// Follows the arguments, without the program's name, and reads the configuration that they name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, LoadError> {
     let mut arguments = arguments.into_iter().peekable();
     if arguments.next_if(|first| first == DEMO).is_some() {
         return demo(arguments);
+    }
+    if arguments.next_if(|first| first == EVENTS).is_some() {
+        return events(arguments);
     }
     match load_config_from(arguments) {
         Ok(settings) => Ok(Command::Run(Box::new(settings))),
@@ -41,9 +47,15 @@ fn demo(_: impl IntoIterator<Item = OsString>) -> Result<Command, LoadError> {
     Err(LoadError::Usage(cure.to_owned()))
 }
 
+fn events(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, LoadError> {
+    let flags = crate::events::parse(arguments)?;
+    Ok(flags.map_or_else(|| Command::Help(crate::events::help()), |flags| Command::Events(Box::new(flags))))
+}
+
 /// The text of `--help`.
 fn help() -> String {
     let mut text = "faro: change data capture for Kubernetes\n\nUsage: faro --config FILE [FLAGS]\n".to_owned();
+    text += "       faro events [FLAGS] [DIR] shows what was written; see faro events --help\n";
     if cfg!(feature = "sim") {
         text += "       faro demo [FLAGS]         shows Faro at work without a cluster; see faro demo --help\n";
     }

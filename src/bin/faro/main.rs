@@ -1,16 +1,20 @@
-//! The daemon: signals and exit codes around the library's command line, logger and controller; and its demo.
+//! The daemon: signals and exit codes around the library's command line, logger and controller; its demo, and the reading of its files.
 //!
 //! stdout is for data, stderr for people. Exit codes: 0 stopped and drained, 1 failed while running, 2 wrong usage or configuration.
 
 mod command;
 #[cfg(feature = "sim")]
 mod demo;
+mod events;
+mod reload;
 mod signals;
 
 use command::Command;
 use faro::cli::{Logger, Settings, chain};
 use faro::client::Client;
 use faro::controller::{Controller, ControllerError, Summary};
+use reload::{Reloader, Reloading};
+use signals::{EarlyHangups, Hangup};
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
         Ok(Command::Run(settings)) => run(*settings),
         #[cfg(feature = "sim")]
         Ok(Command::Demo(flags)) => demo::run(&flags),
+        Ok(Command::Events(flags)) => events::run(*flags),
         Ok(Command::Help(text)) => print(&text),
         Ok(Command::Version) => print(&version()),
         Err(error) => Err(usage(error)),
@@ -40,18 +45,25 @@ fn main() -> ExitCode {
 }
 
 fn run(settings: Settings) -> Result<(), Failure> {
+    let hangups = EarlyHangups::note().map_err(failed)?;
     signals::outlive_file_limits().map_err(failed)?;
     let logger = Logger::install(&settings.config).map_err(failed)?;
     log::info!("{}", version().trim_end());
-    serve(settings).inspect_err(|failure| logger.fatal(&chain(failure.error.as_ref())))
+    serve(settings, &logger, hangups).inspect_err(|failure| logger.fatal(&chain(failure.error.as_ref())))
 }
 
-fn serve(settings: Settings) -> Result<(), Failure> {
+fn serve(settings: Settings, logger: &Logger, hangups: EarlyHangups) -> Result<(), Failure> {
     settings.reset_state_if_asked().map_err(failed)?;
     let client = Client::from_options(&settings.client).map_err(usage)?;
-    let controller = Controller::new(client, settings.config);
+    let Settings { config, file, .. } = settings;
+    let is_watched = config.watch_config;
+    let controller = Controller::new(client, config);
+    let reloading = Reloading { controller: controller.clone(), logger: logger.clone(), file, is_watched };
+    let reloader = Reloader::start(reloading).map_err(failed)?;
     let stopped = controller.clone();
-    let _listening = signals::listen(move || stopped.stop()).map_err(failed)?;
+    let hangup = Hangup::Reload(hangups, Box::new(reloader.asker()));
+    // Dropped before the reloader, which waits until nobody can ask any more.
+    let _listening = signals::listen(move || stopped.stop(), hangup).map_err(failed)?;
     let Summary { unfinished } = controller.start().map_err(ended)?;
     if unfinished > 0 {
         log::warn!(events = unfinished; "stopped before everything was drained");

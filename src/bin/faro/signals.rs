@@ -1,4 +1,5 @@
-//! Signals: the first asks Faro to stop, a second ends the process at once; a file-size limit is an error and no signal.
+//! Signals: the first SIGINT or SIGTERM asks Faro to stop, a second ends the process at once; SIGHUP reloads the configuration;
+//! a file-size limit is an error and no signal.
 
 use faro::lifecycle::{Joined, Stop};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -21,26 +22,57 @@ const SAME_WISH: Duration = Duration::from_millis(300);
 /// The exit code of a second signal: what was queued may not have been written.
 const EXIT_AT_ONCE: i32 = 1;
 
-/// Calls `stop` on the first SIGINT, SIGTERM or SIGHUP, on a thread of its own. SIGHUP stays ignored where it was, as under nohup.
+/// What SIGHUP asks for.
+pub(crate) enum Hangup {
+    /// To stop; it stays ignored where it was, as under nohup.
+    #[cfg(feature = "sim")]
+    Stop,
+    /// To do this, each time, and at once where it came before. Sent because the terminal is gone that Faro was started from,
+    /// it asks to stop as well.
+    Reload(EarlyHangups, Box<dyn Fn() + Send>),
+}
+
+/// What came of SIGHUP before anybody could follow it, instead of ending the process.
+pub(crate) struct EarlyHangups {
+    was_ignored: bool,
+    had_terminal: bool,
+    has_come: Arc<AtomicBool>,
+}
+
+impl EarlyHangups {
+    /// Notes them from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the handler cannot be registered.
+    pub(crate) fn note() -> io::Result<Self> {
+        let (was_ignored, had_terminal, has_come) = (is_ignored(SIGHUP), has_terminal(), Arc::default());
+        signal_hook::flag::register(SIGHUP, Arc::clone(&has_come))?;
+        Ok(Self { was_ignored, had_terminal, has_come })
+    }
+}
+
+/// Calls `stop` on the first SIGINT or SIGTERM, on a thread of its own, and does what `hangup` says on SIGHUP.
 ///
 /// # Errors
 ///
 /// When a handler cannot be registered or the thread cannot be started.
-pub(crate) fn listen(stop: impl FnOnce() + Send + 'static) -> io::Result<Listening> {
-    let mut signals = vec![SIGINT, SIGTERM];
-    if !is_ignored(SIGHUP) {
-        signals.push(SIGHUP);
-    }
+pub(crate) fn listen(stop: impl FnOnce() + Send + 'static, hangup: Hangup) -> io::Result<Listening> {
     let armed = Arc::new(AtomicBool::new(false));
-    for &signal in &signals {
+    for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, EXIT_AT_ONCE, Arc::clone(&armed))?;
     }
-    let mut received = Signals::new(&signals)?;
+    let mut received = Signals::new([SIGINT, SIGTERM])?;
     let handle = received.handle();
+    if hangup.is_followed() {
+        handle.add_signal(SIGHUP)?;
+    }
+    hangup.follow_early();
     let ended = Stop::new();
     let waiting = ended.clone();
     let thread = Joined::spawn("signals", move || {
-        if let Some(signal) = received.forever().next() {
+        let is_stop = |signal: &i32| *signal != SIGHUP || hangup.asks_to_stop();
+        if let Some(signal) = received.forever().find(is_stop) {
             let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
             log::info!("received {name}, stopping");
             stop();
@@ -51,6 +83,44 @@ pub(crate) fn listen(stop: impl FnOnce() + Send + 'static) -> io::Result<Listeni
         }
     })?;
     Ok(Listening { handle, ended, _thread: thread })
+}
+
+impl Hangup {
+    fn is_followed(&self) -> bool {
+        match self {
+            #[cfg(feature = "sim")]
+            Self::Stop => !is_ignored(SIGHUP),
+            Self::Reload(..) => true,
+        }
+    }
+
+    fn follow_early(&self) {
+        match self {
+            #[cfg(feature = "sim")]
+            Self::Stop => {}
+            Self::Reload(early, reload) if early.has_come.load(Ordering::Relaxed) => reload(),
+            Self::Reload(..) => {}
+        }
+    }
+
+    /// Reloads where that is meant.
+    fn asks_to_stop(&self) -> bool {
+        match self {
+            #[cfg(feature = "sim")]
+            Self::Stop => true,
+            Self::Reload(early, _) if early.had_terminal && !has_terminal() => !early.was_ignored,
+            Self::Reload(_, reload) => {
+                log::info!("received SIGHUP, reading the configuration again");
+                reload();
+                false
+            }
+        }
+    }
+}
+
+/// Whether the process has a terminal that works: once it was hung up, it cannot be opened (tty(4): `ENXIO`, `EIO`).
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 impl Drop for Listening {

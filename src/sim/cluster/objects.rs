@@ -111,6 +111,16 @@ impl Cluster {
         objects.collect()
     }
 
+    /// How many watches of these objects began so far, streaming lists among them, whatever their selectors; those of all
+    /// namespaces where none is named.
+    ///
+    /// # Errors
+    ///
+    /// When `gvr` is none.
+    pub fn watch_requests(&self, gvr: &str, namespace: Option<&str>) -> Result<u64, Refused> {
+        Ok(self.server.site().watches.count(&collection(&resource(gvr)?, namespace)))
+    }
+
     /// The resource that the object belongs to, and the object in its namespace.
     fn place(&self, object: &str) -> Result<(GroupVersionResource, Value), Refused> {
         let mut object = parse(object)?;

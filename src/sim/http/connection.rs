@@ -58,6 +58,7 @@ fn next(site: &Site, connection: &Connection, wire: &mut Wire, reader: &mut Read
             if keep_alive { Then::Next } else { Then::Close }
         }
         Reply::Stream { headers, lines } => {
+            site.watches.note(&request);
             wire.write_all(&reply::stream_head(&headers))?;
             wire.flush()?;
             wire.socket().be_patient();

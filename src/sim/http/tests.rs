@@ -57,6 +57,7 @@ fn start_with(with_tls: bool, faults: Faults, slow_limit: Duration) -> (Server, 
         end_streams: Box::new(|| {}),
         authority,
         lists: Lists::default(),
+        watches: Watches::default(),
         injector: Arc::new(Injector::new(faults)),
         slow_limit,
     })

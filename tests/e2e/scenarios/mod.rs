@@ -9,6 +9,7 @@ mod harness;
 mod judging;
 mod library;
 mod load;
+mod operator;
 mod samples;
 mod stopping;
 mod watches;
@@ -45,6 +46,9 @@ pub(crate) fn all() -> Vec<Scenario> {
         access::a_service_account_token_logs_in,
         access::a_token_file_logs_in,
         access::an_exec_plugin_logs_in,
+        operator::every_manifest_and_overlay_is_taken_by_the_server,
+        operator::its_account_may_read_what_it_watches_and_no_secrets,
+        operator::its_pod_captures_and_answers_its_probes_and_is_denied_secrets,
         library::a_workload_controller_follows_namespaces_that_come_and_go,
         library::dynamic_discovery_watches_a_kind_that_was_just_defined,
         library::vanilla_use_tells_a_handler_and_the_file,

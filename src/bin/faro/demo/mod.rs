@@ -67,7 +67,7 @@ pub(crate) fn run(flags: &DemoFlags) -> Result<(), Failure> {
     Logger::install(&config).map_err(failed)?;
     let stop = Stop::new();
     let asked = stop.clone();
-    let _listening = signals::listen(move || asked.request()).map_err(failed)?;
+    let _listening = signals::listen(move || asked.request(), signals::Hangup::Stop).map_err(failed)?;
 
     let cluster = Cluster::builder().seed(flags.seed).start().map_err(DemoError::Cluster).map_err(failed)?;
     let cluster = Arc::new(cluster);

@@ -1,0 +1,113 @@
+//! Reads the configuration again: when SIGHUP asks for it, and with `watch_config` when its file has changed.
+//!
+//! One thread does all of it, so that wishes which come together are one reload. What is wrong with a new configuration is
+//! told in the log, every mistake on its line, and the one in force stays.
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use faro::cli::{ConfigFile, Logger, chain};
+use faro::controller::{Controller, ControllerError, Reloaded};
+use faro::lifecycle::{Joined, Stop};
+use std::io;
+use std::time::Duration;
+
+/// Reloads until dropped.
+pub(crate) struct Reloader {
+    // Dropped before the thread: without anybody who asks, it ends.
+    asked: Sender<()>,
+    ended: Stop,
+    _thread: Joined,
+}
+
+/// What a reload works on.
+pub(crate) struct Reloading {
+    pub(crate) controller: Controller,
+    pub(crate) logger: Logger,
+    pub(crate) file: ConfigFile,
+    /// Whether to look at the file.
+    pub(crate) is_watched: bool,
+}
+
+/// How often the file is looked at. A kubelet brings a changed `ConfigMap` within a minute.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often it is tried until the start is over.
+const START_CHECK: Duration = Duration::from_millis(50);
+
+impl Reloader {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub(crate) fn start(reloading: Reloading) -> io::Result<Self> {
+        // One wish that waits stands for all that come before it is fulfilled.
+        let (asked, wishes) = bounded(1);
+        let ended = Stop::new();
+        let until = ended.clone();
+        let thread = Joined::spawn("reload", move || reloading.run(&wishes, &until))?;
+        Ok(Self { asked, ended, _thread: thread })
+    }
+
+    /// What asks for a reload, from any thread. It must be dropped before this.
+    pub(crate) fn asker(&self) -> impl Fn() + Send + 'static {
+        let asked = self.asked.clone();
+        // Full means that a reload is about to begin, which will see what there is now.
+        move || _ = asked.try_send(())
+    }
+}
+
+impl Drop for Reloader {
+    fn drop(&mut self) {
+        self.ended.request();
+    }
+}
+
+impl Reloading {
+    fn run(mut self, wishes: &Receiver<()>, ended: &Stop) {
+        loop {
+            match wishes.recv_timeout(LOOK_INTERVAL) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Timeout) if self.is_watched && self.file.has_changed() => {
+                    log::info!("{} has changed, reading it again", self.file.path().display());
+                }
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if ended.is_requested() {
+                return;
+            }
+            self.reload(ended);
+        }
+    }
+
+    fn reload(&self, ended: &Stop) {
+        loop {
+            let mut level = None;
+            let reloaded = self.controller.reload_from(|| {
+                let config = self.file.load()?;
+                level = Some(config.log_level);
+                Ok(config)
+            });
+            match (reloaded, level) {
+                // Not yet, or not any more.
+                (Err(ControllerError::NotRunning), _) => {
+                    if ended.wait(START_CHECK) {
+                        return;
+                    }
+                }
+                (Ok(Reloaded { started, stopped, kept, .. }), Some(level)) => {
+                    self.logger.set_level(level);
+                    return log::info!(started, stopped, kept; "the configuration is in force");
+                }
+                (Ok(_), None) => unreachable!("a configuration that was taken was read"),
+                (Err(error), _) => return tell(&error),
+            }
+        }
+    }
+}
+
+/// Each mistake on a line of its own.
+fn tell(error: &ControllerError) {
+    log::error!("the configuration was not taken, nothing has changed:");
+    chain(error).lines().for_each(|line| log::error!("{line}"));
+}
