@@ -12,7 +12,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz clean tools
+.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz systemd-check clean tools
 
 help: ## Show all available targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,17 @@ fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
 
 tools:
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny@$(CARGO_DENY_VERSION)
+
+systemd-check: ## Check the units of deploy/systemd: that systemd reads them, and how much they are exposed
+	@command -v systemd-analyze >/dev/null || { echo "no systemd-analyze here (Debian: apt-get install systemd)"; exit 1; }
+	@units=$$(mktemp -d) && trap 'rm -r '$$units EXIT && \
+	sed 's#/usr/local/bin/faro#/bin/true#' deploy/systemd/faro.service >$$units/faro.service && \
+	sed 's#/usr/local/bin/faro#/bin/true#' deploy/systemd/faro@.service >$$units/faro@cluster.service && \
+	systemd-analyze verify --man=no $$units/faro.service $$units/faro@cluster.service
+	@for unit in deploy/systemd/*.service; do \
+		table=$$(systemd-analyze security --offline=true --threshold=20 --no-pager $$unit) || { echo "$$table"; exit 1; }; \
+		echo "$$table" | tail -n 1; \
+	done
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -28,6 +28,7 @@ mod restart;
 mod rotation;
 mod server;
 mod sim;
+mod systemd;
 mod tls;
 mod usage;
 mod watches;

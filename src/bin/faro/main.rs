@@ -7,9 +7,10 @@ mod command;
 mod demo;
 mod reload;
 mod signals;
+mod systemd;
 
 use command::Command;
-use faro::cli::{Logger, Settings, chain};
+use faro::cli::{Logger, Settings, chain, print_error};
 use faro::client::Client;
 use faro::controller::{Controller, ControllerError, Summary};
 use reload::{Reloader, Reloading};
@@ -17,6 +18,7 @@ use signals::{EarlyHangups, Hangup};
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use systemd::{News, Telling};
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
@@ -37,8 +39,7 @@ fn main() -> ExitCode {
         Err(error) => Err(usage(error)),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
-    // Nobody is left to tell when stderr is closed.
-    let _ = writeln!(io::stderr(), "faro: {}", chain(failure.error.as_ref()));
+    print_error(&format!("faro: {}", chain(failure.error.as_ref())));
     ExitCode::from(failure.exit_code)
 }
 
@@ -56,13 +57,21 @@ fn serve(settings: Settings, logger: &Logger, hangups: EarlyHangups) -> Result<(
     let Settings { config, file, .. } = settings;
     let is_watched = config.watch_config;
     let controller = Controller::new(client, config);
-    let reloading = Reloading { controller: controller.clone(), logger: logger.clone(), file, is_watched };
+    // Each of these is dropped before the one above it, which waits until nobody can ask it for anything any more.
+    let telling = Telling::start(&controller).map_err(failed)?;
+    let herald = telling.herald();
+    let reloading = Reloading { controller: controller.clone(), logger: logger.clone(), file, is_watched, herald };
     let reloader = Reloader::start(reloading).map_err(failed)?;
-    let stopped = controller.clone();
+    let (stopped, herald) = (controller.clone(), telling.herald());
+    let stop = move || {
+        herald.tell(News::Stopping);
+        stopped.stop();
+    };
     let hangup = Hangup::Reload(hangups, Box::new(reloader.asker()));
-    // Dropped before the reloader, which waits until nobody can ask any more.
-    let _listening = signals::listen(move || stopped.stop(), hangup).map_err(failed)?;
-    let Summary { unfinished } = controller.start().map_err(ended)?;
+    let _listening = signals::listen(stop, hangup).map_err(failed)?;
+    let ran = controller.start();
+    telling.herald().tell(News::Stopping);
+    let Summary { unfinished } = ran.map_err(ended)?;
     if unfinished > 0 {
         log::warn!(events = unfinished; "stopped before everything was drained");
     } else {
