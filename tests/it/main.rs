@@ -6,6 +6,7 @@ mod answer;
 mod api;
 mod bounds;
 mod capture;
+mod check;
 mod closed_files;
 mod demo;
 mod embedding;

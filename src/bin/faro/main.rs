@@ -2,6 +2,7 @@
 //!
 //! stdout is for data, stderr for people. Exit codes: 0 stopped and drained, 1 failed while running, 2 wrong usage or configuration.
 
+mod check;
 mod command;
 #[cfg(feature = "sim")]
 mod demo;
@@ -26,12 +27,25 @@ const EXIT_USAGE: u8 = 2;
 /// Why the process ends, and with which code.
 struct Failure {
     exit_code: u8,
-    error: Box<dyn Error>,
+    /// `None` when stdout has told it.
+    error: Option<Box<dyn Error>>,
+}
+
+impl Failure {
+    /// What failed stands on stdout.
+    fn told() -> Self {
+        Self { exit_code: EXIT_FAILED, error: None }
+    }
+
+    fn words(&self) -> Option<String> {
+        self.error.as_deref().map(chain)
+    }
 }
 
 fn main() -> ExitCode {
     let done = match command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(settings)) => run(*settings),
+        Ok(Command::Check(flags)) => check::run(&flags),
         #[cfg(feature = "sim")]
         Ok(Command::Demo(flags)) => demo::run(&flags),
         Ok(Command::Help(text)) => print(&text),
@@ -39,7 +53,9 @@ fn main() -> ExitCode {
         Err(error) => Err(usage(error)),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
-    print_error(&format!("faro: {}", chain(failure.error.as_ref())));
+    if let Some(words) = failure.words() {
+        print_error(&format!("faro: {words}"));
+    }
     ExitCode::from(failure.exit_code)
 }
 
@@ -48,7 +64,7 @@ fn run(settings: Settings) -> Result<(), Failure> {
     signals::outlive_file_limits().map_err(failed)?;
     let logger = Logger::install(&settings.config).map_err(failed)?;
     log::info!("{}", version().trim_end());
-    serve(settings, &logger, hangups).inspect_err(|failure| logger.fatal(&chain(failure.error.as_ref())))
+    serve(settings, &logger, hangups).inspect_err(|failure| failure.words().iter().for_each(|words| logger.fatal(words)))
 }
 
 fn serve(settings: Settings, logger: &Logger, hangups: EarlyHangups) -> Result<(), Failure> {
@@ -86,11 +102,11 @@ fn ended(error: ControllerError) -> Failure {
 }
 
 fn usage(error: impl Error + 'static) -> Failure {
-    Failure { exit_code: EXIT_USAGE, error: Box::new(error) }
+    Failure { exit_code: EXIT_USAGE, error: Some(Box::new(error)) }
 }
 
 fn failed(error: impl Error + 'static) -> Failure {
-    Failure { exit_code: EXIT_FAILED, error: Box::new(error) }
+    Failure { exit_code: EXIT_FAILED, error: Some(Box::new(error)) }
 }
 
 fn print(text: &str) -> Result<(), Failure> {
