@@ -3,6 +3,7 @@
 //! One thread does all of it, so that wishes which come together are one reload. What is wrong with a new configuration is
 //! told in the log, every mistake on its line, and the one in force stays.
 
+use crate::systemd::{Herald, News};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use faro::cli::{ConfigFile, Logger, chain};
 use faro::controller::{Controller, ControllerError, Reloaded};
@@ -25,6 +26,7 @@ pub(crate) struct Reloading {
     pub(crate) file: ConfigFile,
     /// Whether to look at the file.
     pub(crate) is_watched: bool,
+    pub(crate) herald: Herald,
 }
 
 /// How often the file is looked at. A kubelet brings a changed `ConfigMap` within a minute.
@@ -76,7 +78,9 @@ impl Reloading {
             if ended.is_requested() {
                 return;
             }
+            self.herald.tell(News::Reloading);
             self.reload(ended);
+            self.herald.tell(News::Reloaded);
         }
     }
 
