@@ -227,7 +227,8 @@ pub(crate) mod tests {
         health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
         health.add_watch(watch("v1/nodes")).set(Condition::Forbidden, "needs \"list\" on nodes");
         let reports = health.watch_reports();
-        let told: Vec<_> = reports.iter().map(|report| (report.target.as_str(), report.condition, report.reason.as_str())).collect();
+        let told: Vec<_> =
+            reports.iter().map(|report| (report.target.as_str(), report.condition, report.reason.as_str())).collect();
         assert_eq!(told, [("v1/pods", "synced", ""), ("v1/nodes", "forbidden", "needs \"list\" on nodes")]);
     }
 

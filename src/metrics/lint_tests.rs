@@ -136,7 +136,8 @@ fn documented(name: &str, told: &Told) -> String {
 #[test]
 fn the_documentation_tells_every_series_as_it_is() {
     let text = read("docs/metrics.md");
-    let rows: Vec<&str> = text.lines().filter(|line| ["| `faro_", "| `process_"].iter().any(|row| line.starts_with(row))).collect();
+    let rows: Vec<&str> =
+        text.lines().filter(|line| ["| `faro_", "| `process_"].iter().any(|row| line.starts_with(row))).collect();
     let (mut undocumented, mut missing) = (rows.clone(), Vec::new());
     for (name, told) in families(&everything(None)) {
         let expected = documented(&name, &told);
@@ -150,4 +151,108 @@ fn the_documentation_tells_every_series_as_it_is() {
     }
     assert!(missing.is_empty(), "docs/metrics.md has no rows that begin with\n{}", missing.join("\n"));
     assert!(undocumented.is_empty(), "docs/metrics.md tells of what is not there:\n{}", undocumented.join("\n"));
+}
+
+/// Labels that Prometheus adds, and those of its alerts.
+const LABELS_OF_PROMETHEUS: [&str; 2] = ["instance", "job"];
+
+/// Where a text names a series.
+struct Reference<'a> {
+    name: &'a str,
+    /// Such as `reason!="ended"`.
+    matchers: Vec<&'a str>,
+    /// It is asked for, and not only spoken of.
+    is_query: bool,
+}
+
+fn references(text: &str) -> Vec<Reference<'_>> {
+    let is_word = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
+    let begins = ["faro_", "process_"].into_iter().flat_map(|prefix| text.match_indices(prefix)).map(|(at, _)| at);
+    let begins = begins.filter(|at| *at == 0 || !is_word(text.as_bytes()[at - 1]));
+    let reference = |at: usize| {
+        let length = text[at..].bytes().take_while(|byte| is_word(*byte)).count();
+        let (name, rest) = text[at..].split_at(length);
+        let matchers = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |(matchers, _)| matchers);
+        let matchers = matchers.split(',').map(str::trim).filter(|matcher| !matcher.is_empty()).collect();
+        Reference { name, matchers, is_query: rest.starts_with(['{', '[']) }
+    };
+    begins.map(reference).collect()
+}
+
+/// Every series asked for exists, with the labels that are asked for and the values that they are compared with.
+fn check_references(place: &str, text: &str, told: &BTreeMap<String, Told>) {
+    let found = references(text);
+    assert!(!found.is_empty(), "{place} names no series");
+    for Reference { name, matchers, is_query } in found {
+        let base = ["_bucket", "_count", "_sum"].into_iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let of_histogram = told.get(base).filter(|family| base == name || family.kind == "histogram");
+        let family = of_histogram.unwrap_or_else(|| panic!("{place}: there is no {name}"));
+        assert!(!is_query || base != name || family.kind != "histogram", "{place}: {name} is a histogram, and no series");
+        for matcher in matchers {
+            let (label, value) = matcher.split_once('=').unwrap();
+            let (label, value) = (label.trim_end_matches('!'), value.trim_start_matches('~').trim_matches('"'));
+            if label == "cluster" || LABELS_OF_PROMETHEUS.contains(&label) {
+                continue;
+            }
+            let known = family.labels.get(label).unwrap_or_else(|| panic!("{place}: {name} has no label {label}"));
+            let is_open = OPEN_LABELS.contains(&label) || value.contains('$');
+            assert!(is_open || value.split('|').all(|value| known.contains(value)), "{place}: {name} never has {matcher}");
+        }
+    }
+}
+
+/// All texts in it, whatever they are for.
+fn texts(value: &serde_json::Value, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => found.push(text.clone()),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        serde_json::Value::Object(members) => members.values().for_each(|member| texts(member, found)),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
+    }
+}
+
+#[test]
+fn alerts_dashboard_and_queries_ask_for_what_is_told() {
+    let told = families(&everything(None));
+    for place in ["deploy/prometheus/rules.yaml", "deploy/prometheus/rules_test.yaml"] {
+        check_references(place, &read(place), &told);
+    }
+    let documentation = read("docs/metrics.md");
+    check_references("docs/metrics.md", documentation.split_once("```promql\n").unwrap().1, &told);
+    let place = "deploy/grafana/faro.json";
+    let mut found = Vec::new();
+    texts(&serde_json::from_str(&read(place)).unwrap(), &mut found);
+    check_references(place, &found.join("\n"), &told);
+}
+
+#[test]
+fn every_alert_has_a_severity_and_says_what_to_do_and_has_a_test() {
+    let (rules, tests) = (read("deploy/prometheus/rules.yaml"), read("deploy/prometheus/rules_test.yaml"));
+    let mut alerts = 0;
+    for alert in rules.split("- alert: ").skip(1) {
+        let name = alert.lines().next().unwrap();
+        let severities = ["labels: {severity: critical}", "labels: {severity: warning}"];
+        assert!(severities.iter().any(|severity| alert.contains(severity)), "{name} has no severity");
+        assert!(alert.contains("summary: ") && alert.contains("description: "), "{name} does not say what to do");
+        assert!(tests.contains(name), "no test makes {name} fire");
+        alerts += 1;
+    }
+    assert!(alerts > 10, "{alerts} alerts are not all of them");
+}
+
+#[test]
+fn a_query_for_what_is_not_told_is_found_out() {
+    let told = families(&everything(None));
+    let check = |query: &str, complaint: &str| {
+        let failure = std::panic::catch_unwind(|| check_references("here", query, &told)).unwrap_err();
+        assert_eq!(failure.downcast_ref::<String>().map(String::as_str), Some(complaint), "{query}");
+    };
+    check_references("here", r#"rate(faro_relists_total{gvr="a",reason=~"stuck|dirty",cluster=~"$cluster"}[5m])"#, &told);
+    check_references("here", "faro_watch_lag_seconds_bucket{le=\"+Inf\"}", &told);
+    check("faro_relist_total > 0", "here: there is no faro_relist_total");
+    check("faro_ready_count > 0", "here: there is no faro_ready_count");
+    check("rate(faro_watch_lag_seconds[5m])", "here: faro_watch_lag_seconds is a histogram, and no series");
+    check(r#"faro_watches{condition="mute"}"#, r#"here: faro_watches never has condition="mute""#);
+    check(r#"faro_watches{condition=~"silent|mute"}"#, r#"here: faro_watches never has condition=~"silent|mute""#);
+    check(r#"faro_watches{namespace="a"}"#, "here: faro_watches has no label namespace");
 }

@@ -148,7 +148,9 @@ fn encode(families: &[MetricFamily]) -> String {
     let mut text = String::new();
     for family in families {
         let begin = text.len();
-        TextEncoder::new().encode_utf8(slice::from_ref(family), &mut text).expect("every family gathered holds a metric and a name");
+        TextEncoder::new()
+            .encode_utf8(slice::from_ref(family), &mut text)
+            .expect("every family gathered holds a metric and a name");
         if UNTYPED.contains(&family.name()) {
             leave_untyped(&mut text, begin, family.name());
         }

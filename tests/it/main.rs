@@ -22,6 +22,7 @@ mod login;
 mod many;
 mod messages;
 mod middleware;
+mod promtool;
 mod proxy;
 mod restart;
 mod rotation;
