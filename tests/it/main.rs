@@ -27,6 +27,7 @@ mod proxy;
 mod restart;
 mod rotation;
 mod server;
+mod serving;
 mod sim;
 mod tls;
 mod usage;

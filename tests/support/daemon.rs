@@ -26,7 +26,8 @@ pub(crate) struct Setup {
     dir: Arc<TempDir>,
     secrets: Vec<String>,
     environment: Vec<(String, String)>,
-    file_blocks: Option<u32>,
+    /// What the shell's `ulimit -S` sets: a letter and a number.
+    soft_limit: Option<(char, u32)>,
     is_stdout_held: bool,
 }
 
@@ -78,7 +79,7 @@ impl Setup {
             dir: Arc::new(dir),
             secrets: Vec::new(),
             environment: Vec::new(),
-            file_blocks: None,
+            soft_limit: None,
             is_stdout_held: false,
         }
     }
@@ -112,7 +113,12 @@ impl Setup {
 
     /// No file of it may become longer than so many blocks of 512 bytes; the limit is soft and can be raised.
     pub(crate) fn file_blocks_max(self, blocks: u32) -> Self {
-        Self { file_blocks: Some(blocks), ..self }
+        Self { soft_limit: Some(('f', blocks)), ..self }
+    }
+
+    /// It begins with so many file descriptors; the limit is soft and can be raised.
+    pub(crate) fn descriptors_max(self, descriptors: u32) -> Self {
+        Self { soft_limit: Some(('n', descriptors)), ..self }
     }
 
     /// Nobody reads its stdout: the pipe fills up, until [`Daemon::close_stdout`].
@@ -167,10 +173,10 @@ impl Setup {
 
     /// The binary, under a shell's limit where there is one.
     fn command(&self) -> Command {
-        let Some(blocks) = self.file_blocks else { return Command::new(&self.binary) };
+        let Some((what, most)) = self.soft_limit else { return Command::new(&self.binary) };
         let mut command = Command::new("sh");
         // POSIX: the unit of `ulimit -f` is 512 bytes.
-        command.args(["-c", r#"ulimit -S -f "$0" && exec "$@""#, &blocks.to_string()]).arg(&self.binary);
+        command.args(["-c", &format!(r#"ulimit -S -{what} "$0" && exec "$@""#), &most.to_string()]).arg(&self.binary);
         command
     }
 

@@ -5,6 +5,7 @@
 mod command;
 #[cfg(feature = "sim")]
 mod demo;
+mod limits;
 mod signals;
 
 use command::Command;
@@ -43,6 +44,7 @@ fn run(settings: Settings) -> Result<(), Failure> {
     signals::outlive_file_limits().map_err(failed)?;
     let logger = Logger::install(&settings.config).map_err(failed)?;
     log::info!("{}", version().trim_end());
+    limits::raise_descriptors();
     serve(settings).inspect_err(|failure| logger.fatal(&chain(failure.error.as_ref())))
 }
 
