@@ -29,6 +29,7 @@ mod rotation;
 mod server;
 mod serving;
 mod sim;
+mod telling;
 mod tls;
 mod usage;
 mod watches;
