@@ -34,7 +34,7 @@ FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 .DEFAULT_GOAL := help
 .PHONY: deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-version release-image release-image-tags github-release
 .PHONY: static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
-.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz systemd-check clean tools
+.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check metrics-check rules-check fmt bench long-life fuzz systemd-check clean tools
 
 help: ## Show all available targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -159,6 +159,14 @@ check: tools ## Check format, lints, documentation, licences and bans
 	$(CARGO) check --locked --no-default-features --features sim --lib --tests
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --all-features
 	$(CARGO) deny --log-level error check bans licenses sources
+
+metrics-check: ## Have promtool judge the metrics of a running Faro
+	FARO_NEEDS_PROMTOOL=1 $(CARGO) test --locked --test it promtool_finds_nothing_wrong_with_the_metrics
+
+rules-check: ## Have promtool judge and test the alerts, and read the queries of dashboard and documentation
+	promtool check rules deploy/prometheus/rules.yaml
+	cd deploy/prometheus && promtool test rules rules_test.yaml
+	FARO_NEEDS_PROMTOOL=1 $(CARGO) test --locked --test it promtool_reads_the_queries
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

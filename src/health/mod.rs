@@ -9,8 +9,8 @@ mod report;
 mod watch_status;
 
 pub use pulse::{Pulse, STUCK_AFTER};
-pub use report::{FailingThread, Liveness, Readiness, ThreadFailure, UnsyncedWatch};
-pub use watch_status::{Condition, SILENT_AFTER, Standing, WatchStatus};
+pub use report::{FailingThread, Liveness, Readiness, ThreadFailure, WatchReport};
+pub use watch_status::{CONDITIONS, Condition, SILENT_AFTER, Standing, WatchStatus};
 
 use crate::api::Watch;
 use pulse::ThreadState;
@@ -103,6 +103,12 @@ impl Health {
     /// Every watch that is watched over, in the order in which they were added.
     pub fn watches(&self) -> Vec<Arc<WatchStatus>> {
         lock(&self.0.watches).clone()
+    }
+
+    /// Every watch, its state and the reason for it, in the order in which they were added.
+    pub fn watch_reports(&self) -> Vec<WatchReport> {
+        let now = Instant::now();
+        self.watches().iter().map(|status| WatchReport::of(status, now)).collect()
     }
 
     pub(crate) fn liveness_at(&self, now: Instant) -> Liveness {
@@ -213,6 +219,17 @@ pub(crate) mod tests {
         assert_eq!(readiness.not_synced[0].condition, "silent");
         assert!(readiness.ready && !readiness.strictly_ready());
         assert!(health.readiness().strictly_ready());
+    }
+
+    #[test]
+    fn every_watch_is_reported_with_its_state_the_synced_ones_too() {
+        let health = Health::default();
+        health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
+        health.add_watch(watch("v1/nodes")).set(Condition::Forbidden, "needs \"list\" on nodes");
+        let reports = health.watch_reports();
+        let told: Vec<_> =
+            reports.iter().map(|report| (report.target.as_str(), report.condition, report.reason.as_str())).collect();
+        assert_eq!(told, [("v1/pods", "synced", ""), ("v1/nodes", "forbidden", "needs \"list\" on nodes")]);
     }
 
     #[test]

@@ -56,17 +56,17 @@ pub struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_failure: Option<String>,
     /// The watches that are not synced, or that fell silent.
-    pub not_synced: Vec<UnsyncedWatch>,
+    pub not_synced: Vec<WatchReport>,
 }
 
-/// A watch that is not synced, and why.
+/// One watch, its state and the reason for it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct UnsyncedWatch {
+pub struct WatchReport {
     /// The id that its lines carry.
     pub watch: String,
     /// What it watches, in words.
     pub target: String,
-    /// The name of its [`Condition`](super::Condition), or `silent`.
+    /// One of [`CONDITIONS`](super::CONDITIONS).
     pub condition: &'static str,
     /// Why, in words; empty where the condition says it all.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -103,7 +103,7 @@ impl Readiness {
         stopping: bool,
         now: Instant,
     ) -> Self {
-        let not_synced: Vec<_> = watches.iter().filter_map(|status| UnsyncedWatch::of(status, now)).collect();
+        let not_synced: Vec<_> = watches.iter().filter_map(|status| WatchReport::of_unsynced(status, now)).collect();
         let all_listed = not_synced.iter().all(|watch| watch.first_list_ended);
         Self {
             ready: all_listed && !watches.is_empty() && sink_failure.is_none() && state_failure.is_none() && !stopping,
@@ -121,16 +121,10 @@ impl Readiness {
     }
 }
 
-impl UnsyncedWatch {
-    fn of(status: &WatchStatus, now: Instant) -> Option<Self> {
-        let (condition, reason) = status.get();
-        let standing = status.standing(now);
-        let (condition, reason) = match (condition, standing) {
-            (super::Condition::Synced, Standing::Healthy) => return None,
-            (super::Condition::Synced, _) => ("silent", SILENT.to_owned()),
-            (other, _) => (other.as_str(), reason),
-        };
-        Some(Self {
+impl WatchReport {
+    pub(super) fn of(status: &WatchStatus, now: Instant) -> Self {
+        let (condition, reason) = status.told(now);
+        Self {
             watch: status.watch().id.to_string(),
             target: status.watch().target.to_string(),
             condition,
@@ -138,11 +132,14 @@ impl UnsyncedWatch {
             for_seconds: seconds(now.saturating_duration_since(status.since())),
             heard_seconds_ago: seconds(now.saturating_duration_since(status.last_heard())),
             first_list_ended: status.first_list_ended(),
-        })
+        }
+    }
+
+    /// `None` of a watch that is synced and heard, of which nothing is copied.
+    fn of_unsynced(status: &WatchStatus, now: Instant) -> Option<Self> {
+        (status.standing(now) != Standing::Healthy || !status.is_synced()).then(|| Self::of(status, now))
     }
 }
-
-const SILENT: &str = "neither byte nor end came in time; opened again, and not relied on until something comes";
 
 /// To the millisecond: enough for people, and short in JSON.
 fn seconds(duration: Duration) -> f64 {

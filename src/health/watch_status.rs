@@ -109,6 +109,15 @@ impl WatchStatus {
         (state.condition, state.reason)
     }
 
+    /// What probes and metrics say at `now`: one of [`CONDITIONS`], and why. A synced watch that is not heard is `silent`.
+    pub fn told(&self, now: Instant) -> (&'static str, String) {
+        match (self.get(), self.standing(now)) {
+            ((Condition::Synced, reason), Standing::Healthy) => (Condition::Synced.as_str(), reason),
+            ((Condition::Synced, _), _) => (SILENT, SILENT_REASON.to_owned()),
+            ((other, reason), _) => (other.as_str(), reason),
+        }
+    }
+
     /// Notes that the watch was heard just now: its bytes, or the end that the server gave it.
     pub fn heard(&self) {
         self.heard_millis.store(self.clock.millis(), Ordering::Relaxed);
@@ -140,6 +149,11 @@ impl WatchStatus {
         self.ever_synced.load(Ordering::Relaxed)
     }
 
+    /// Whether it is synced as far as its informer knows; it may be silent all the same.
+    pub(super) fn is_synced(&self) -> bool {
+        lock(&self.state).condition == Condition::Synced
+    }
+
     /// Whether the first list has ended, be it with a refusal.
     pub(super) fn first_list_ended(&self) -> bool {
         self.ever_synced() || lock(&self.state).condition.is_refusal()
@@ -166,9 +180,24 @@ impl WatchStatus {
 /// without a word are a fault and never just calm.
 pub const SILENT_AFTER: Duration = Duration::from_secs(5 * 60);
 
+/// Everything that [`WatchStatus::told`] says of a watch: the conditions, and `silent`.
+pub const CONDITIONS: [&str; 8] = [
+    Condition::Starting.as_str(),
+    Condition::Listing.as_str(),
+    Condition::Synced.as_str(),
+    Condition::Forbidden.as_str(),
+    Condition::Absent.as_str(),
+    Condition::VersionGone.as_str(),
+    Condition::Retrying.as_str(),
+    SILENT,
+];
+
+const SILENT: &str = "silent";
+const SILENT_REASON: &str = "neither byte nor end came in time; opened again, and not relied on until something comes";
+
 impl Condition {
     /// `starting`, `listing`, `synced`, `forbidden`, `absent`, `version_gone` or `retrying`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Listing => "listing",

@@ -1,7 +1,7 @@
 //! What each path answers, as the bytes that go to the client. From memory: nothing here waits.
 
 use super::head::{self, Refusal, Request};
-use crate::health::Health;
+use crate::health::{Health, Readiness, WatchReport};
 use crate::metrics::Metrics;
 use bytes::Bytes;
 use serde::Serialize;
@@ -24,6 +24,15 @@ struct RenderedMetrics {
     answer: Bytes,
     began: Instant,
     cost: Duration,
+}
+
+/// What `/ready` tells.
+#[derive(Serialize)]
+struct ReadyBody {
+    #[serde(flatten)]
+    readiness: Readiness,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every_watch: Option<Vec<WatchReport>>,
 }
 
 struct Page {
@@ -59,7 +68,7 @@ impl Site {
     fn page(&self, request: &Request) -> Page {
         match request.path.as_str() {
             HEALTH_PATH => self.health_page(),
-            READY_PATH => self.ready_page(request.query.split('&').any(|parameter| parameter == "strict=1")),
+            READY_PATH => self.ready_page(asks(request, "strict=1"), asks(request, "verbose=1")),
             "/" => Page::text(200, &self.index()),
             _ => Page::text(404, &format!("no such page; there are:\n{}", self.index())),
         }
@@ -70,9 +79,12 @@ impl Site {
         Page::json(liveness.alive, &liveness)
     }
 
-    fn ready_page(&self, strict: bool) -> Page {
+    /// The watches that are not synced are few and always told; all of them, `verbose`, are 150 KB where 500 are watched.
+    fn ready_page(&self, strict: bool, verbose: bool) -> Page {
         let readiness = self.health.readiness();
-        Page::json(if strict { readiness.strictly_ready() } else { readiness.ready }, &readiness)
+        let good = if strict { readiness.strictly_ready() } else { readiness.ready };
+        let every_watch = verbose.then(|| self.health.watch_reports());
+        Page::json(good, &ReadyBody { readiness, every_watch })
     }
 
     fn index(&self) -> String {
@@ -81,12 +93,18 @@ impl Site {
              {:16} what Prometheus scrapes\n\
              {HEALTH_PATH:16} 200 while no thread is dead or stuck\n\
              {READY_PATH:16} 200 when the first list of every watch has ended and the sink can write\n\
-             {:16} 200 when every watch is synced as well\n",
+             {:16} 200 when every watch is synced as well\n\
+             {:16} each watch, its state and the reason\n",
             env!("CARGO_PKG_VERSION"),
             self.metrics_path,
             "/ready?strict=1",
+            "/ready?verbose=1",
         )
     }
+}
+
+fn asks(request: &Request, parameter: &str) -> bool {
+    request.query.split('&').any(|found| found == parameter)
 }
 
 impl RenderedMetrics {

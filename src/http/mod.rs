@@ -6,6 +6,7 @@
 //! | `/health` | 200 while no thread is dead or stuck, else 503; which one, as JSON |
 //! | `/ready` | 200 when the first list of every watch has ended and the sink can write, else 503; what is missing, as JSON |
 //! | `/ready?strict=1` | 503 also while any watch is not synced |
+//! | `/ready?verbose=1` | as `/ready`, and each watch, its state and the reason, the synced ones too |
 //! | `/` | these paths |
 //!
 //! Of this thread itself no answer can tell: when it hangs a probe gets none in its time, when it is dead the connection is
@@ -24,6 +25,8 @@
 
 mod answer;
 mod connection;
+#[cfg(test)]
+mod fuzz_tests;
 mod guard;
 mod head;
 #[cfg(test)]

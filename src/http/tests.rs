@@ -16,19 +16,19 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything that is bound to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Fixture {
-    server: HttpServer,
+pub(super) struct Fixture {
+    pub(super) server: HttpServer,
     metrics: Metrics,
-    health: Health,
+    pub(super) health: Health,
 }
 
-fn serve() -> Fixture {
+pub(super) fn serve() -> Fixture {
     let (metrics, health) = (Metrics::default(), Health::default());
     let settings = HttpSettings { bind_addr: Ipv4Addr::LOCALHOST.into(), port: 0, ..HttpSettings::default() };
     Fixture { server: HttpServer::start(&settings, &metrics, &health).unwrap(), metrics, health }
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
+pub(super) fn connect(address: SocketAddr) -> TcpStream {
     let client = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -48,11 +48,11 @@ fn read_all(mut client: TcpStream) -> String {
     answer
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+pub(super) fn get(address: SocketAddr, path: &str) -> String {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: faro\r\n\r\n"))
 }
 
-fn status(answer: &str) -> &str {
+pub(super) fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or(answer)
 }
 
@@ -90,7 +90,7 @@ fn each_path_has_its_page_and_type() {
 #[test]
 fn head_gets_the_same_answer_without_its_body() {
     let fixture = serve();
-    for path in ["/health", "/ready", "/", "/nothing"] {
+    for path in ["/health", "/ready", "/ready?verbose=1", "/", "/nothing"] {
         let full = get(fixture.server.local_addr(), path);
         let head = ask(fixture.server.local_addr(), &format!("HEAD {path} HTTP/1.1\r\nHost: faro\r\n\r\n"));
         let without_date =
@@ -98,6 +98,8 @@ fn head_gets_the_same_answer_without_its_body() {
         assert_eq!(without_date(&head).trim_end(), without_date(full.split_once("\r\n\r\n").unwrap().0), "{path}");
         assert_eq!(body(&head), "", "{path}");
     }
+    let head = ask(fixture.server.local_addr(), "HEAD /metrics HTTP/1.1\r\nHost: faro\r\n\r\n");
+    assert!(head.contains("\r\nContent-Type: text/plain; version=0.0.4") && body(&head).is_empty(), "{head}");
 }
 
 #[test]
@@ -172,6 +174,25 @@ fn ready_names_each_watch_that_is_not_synced_and_why() {
     check("/ready", "503", &[]);
     assert!(get(fixture.server.local_addr(), "/ready").contains(r#""sink_failure":"no space left""#));
     assert_eq!(status(&get(fixture.server.local_addr(), "/health")), "200", "waiting for a disk is not stuck");
+}
+
+#[test]
+fn ready_names_every_watch_when_asked_to() {
+    let fixture = serve();
+    fixture.health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
+    fixture.health.add_watch(watch("v1/nodes")).set(Condition::Forbidden, "needs \"list\" on nodes");
+    let told = |path: &str| {
+        let answer = get(fixture.server.local_addr(), path);
+        let body: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+        let watches = body["every_watch"].as_array().cloned().unwrap_or_default();
+        let told = watches.iter().map(|watch| format!("{} {} {}", watch["target"], watch["condition"], watch["reason"]));
+        (status(&answer).to_owned(), body["not_synced"].as_array().unwrap().len(), told.collect::<Vec<_>>())
+    };
+    let nodes = r#""v1/nodes" "forbidden" "needs \"list\" on nodes""#;
+    let every = vec![r#""v1/pods" "synced" null"#.to_owned(), nodes.to_owned()];
+    assert_eq!(told("/ready"), ("200".to_owned(), 1, vec![]));
+    assert_eq!(told("/ready?verbose=1"), ("200".to_owned(), 1, every.clone()));
+    assert_eq!(told("/ready?strict=1&verbose=1"), ("503".to_owned(), 1, every));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What [`Health`] and the bookmarks tell when scraped: nothing here is counted.
 
 use super::watch::unix_millis;
-use crate::health::{Health, Standing, WatchStatus};
+use crate::health::{CONDITIONS, Health, Readiness, Standing, WatchStatus};
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, Opts, Registry};
 use std::collections::BTreeMap;
@@ -13,6 +13,8 @@ pub(super) fn register(registry: &Registry, health: &Health, bookmarks: &[(Strin
     let now = Instant::now();
     let watches: Vec<_> = health.watches().into_iter().map(|status| (status.standing(now), status)).collect();
     add(registry, build_info());
+    add_verdicts(registry, health.liveness().alive, &health.readiness());
+    add(registry, watches_by_condition(&watches, now));
     add(registry, informers(&watches));
     add(registry, informer_health(&watches));
     add(registry, informers_by_gvr(&watches));
@@ -30,8 +32,36 @@ fn build_info() -> GaugeVec {
     info
 }
 
+/// What the probes answer, and the two outputs that readiness asks for.
+fn add_verdicts(registry: &Registry, alive: bool, readiness: &Readiness) {
+    let told = [
+        ("faro_alive", "1 while /health answers 200: no thread is dead or stuck.", alive),
+        ("faro_ready", "1 while /ready answers 200: every first list has ended, file and state can be written.", readiness.ready),
+        ("faro_sink_writable", "0 while the events' file or stdout cannot be written.", readiness.sink_failure.is_none()),
+        ("faro_state_writable", "0 while the state cannot be written.", readiness.state_failure.is_none()),
+    ];
+    for (name, help, holds) in told {
+        let verdict = gauges(name, help, &[]);
+        verdict.with_label_values::<&str>(&[]).set(f64::from(u8::from(holds)));
+        add(registry, verdict);
+    }
+}
+
+fn watches_by_condition(watches: &Standings, now: Instant) -> GaugeVec {
+    let help = "Watches of a gvr by what /ready?verbose=1 says of them.";
+    let by_condition = gauges("faro_watches", help, &["gvr", "condition"]);
+    for (_, status) in watches {
+        for condition in CONDITIONS {
+            // Every series is there, at zero too, so that an alert sees the change.
+            by_condition.with_label_values(&[status.watch().gvr.as_str(), condition]);
+        }
+        by_condition.with_label_values(&[status.watch().gvr.as_str(), status.told(now).0]).inc();
+    }
+    by_condition
+}
+
 fn informers(watches: &Standings) -> GaugeVec {
-    let informers = gauges("faro_informers_total", "Watches by what they are doing (a gauge).", &["status"]);
+    let informers = gauges("faro_informers_total", "Watches by what they are doing; goes up and down.", &["status"]);
     for status in ["active", "syncing", "failed"] {
         let count = watches.iter().filter(|(standing, _)| informer_status(*standing) == status).count();
         informers.with_label_values(&[status]).set(count as f64);

@@ -37,7 +37,7 @@ impl Families {
     pub(super) fn register(registry: &Registry) -> Self {
         let new = Registrar(registry);
         Self {
-            bytes_received: new.counters("faro_received_bytes_total", "Bytes of lists and watches received.", &["gvr"]),
+            bytes_received: new.counters("faro_received_bytes_total", "Bytes received of lists and watches.", &["gvr"]),
             bytes_written: new.counter("faro_written_bytes_total", "Bytes of JSON lines written."),
             checkpoints: new.counter("faro_checkpoints_total", "Checkpoints committed to the state."),
             config_last_reload_success: new.add(IntGauge::new(
@@ -92,7 +92,7 @@ impl Families {
                 "Time from the start of a watch to the end of its first list.",
                 SYNC_BUCKETS,
             ),
-            tracked_resources: new.int_gauges("faro_tracked_resources_total", "Objects known at present (a gauge)."),
+            tracked_resources: new.int_gauges("faro_tracked_resources_total", "Objects known at present; goes up and down."),
             watch_lag_seconds: new.histograms(
                 "faro_watch_lag_seconds",
                 "Time from receiving an event to its acceptance by every receiver.",

@@ -5,7 +5,11 @@
 
 mod derived;
 mod families;
+#[cfg(test)]
+mod lint_tests;
 mod process;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use watch::WatchMetrics;
@@ -18,6 +22,7 @@ use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 use std::collections::HashMap;
+use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -165,7 +170,28 @@ impl Metrics {
 const RELOAD_RESULTS: [&str; 2] = ["failed", "ok"];
 
 fn encode(families: &[MetricFamily]) -> String {
-    TextEncoder::new().encode_to_string(families).expect("every family gathered holds a metric and a name")
+    let mut text = String::new();
+    for family in families {
+        let begin = text.len();
+        TextEncoder::new()
+            .encode_utf8(slice::from_ref(family), &mut text)
+            .expect("every family gathered holds a metric and a name");
+        if UNTYPED.contains(&family.name()) {
+            leave_untyped(&mut text, begin, family.name());
+        }
+    }
+    text
+}
+
+/// Gauges that keep the names which the Go original gave them. By Prometheus's convention `_total` ends the name of a
+/// counter, and of nothing else that has a type (promlint); so no type is claimed for them, and their help says it.
+const UNTYPED: [&str; 2] = ["faro_informers_total", "faro_tracked_resources_total"];
+
+/// Takes the type back from the family `name`, which begins at `begin`.
+fn leave_untyped(text: &mut String, begin: usize, name: &str) {
+    let claim = format!("# TYPE {name} gauge\n");
+    let at = begin + text[begin..].find(&claim).expect("the encoder writes the type of a gauge");
+    text.replace_range(at..at + claim.len(), &format!("# TYPE {name} untyped\n"));
 }
 
 fn registry(cluster_name: Option<&str>) -> Registry {
@@ -203,193 +229,5 @@ impl RelistReason {
             Self::Interrupted => "interrupted",
             Self::Returned => "returned",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::health::tests::watch;
-    use crate::health::{Condition, SILENT_AFTER};
-    use std::time::{Duration, SystemTime};
-
-    /// Every metric that is promised, with its type.
-    const PROMISED: [(&str, &str); 36] = [
-        ("faro_bookmark_age_seconds", "gauge"),
-        ("faro_build_info", "gauge"),
-        ("faro_checkpoint_age_seconds", "gauge"),
-        ("faro_checkpoints_total", "counter"),
-        ("faro_config_last_reload_success", "gauge"),
-        ("faro_config_last_reload_timestamp_seconds", "gauge"),
-        ("faro_config_reloads_total", "counter"),
-        ("faro_credit_wait_seconds", "histogram"),
-        ("faro_decode_errors_total", "counter"),
-        ("faro_events_in_flight", "gauge"),
-        ("faro_events_total", "counter"),
-        ("faro_gvr_per_informer", "gauge"),
-        ("faro_handler_duration_seconds", "histogram"),
-        ("faro_handler_failures_total", "counter"),
-        ("faro_handler_given_up_total", "counter"),
-        ("faro_inferred_events_total", "counter"),
-        ("faro_informer_health", "gauge"),
-        ("faro_informer_last_event_timestamp", "gauge"),
-        ("faro_informer_sync_duration_seconds", "histogram"),
-        ("faro_informers_total", "gauge"),
-        ("faro_middleware_panics_total", "counter"),
-        ("faro_received_bytes_total", "counter"),
-        ("faro_records_dropped_total", "counter"),
-        ("faro_relists_total", "counter"),
-        ("faro_tracked_resources_total", "gauge"),
-        ("faro_watch_lag_seconds", "histogram"),
-        ("faro_watch_restarts_total", "counter"),
-        ("faro_written_bytes_total", "counter"),
-        ("faro_written_lines_total", "counter"),
-        ("process_cpu_seconds_total", "counter"),
-        ("process_max_fds", "gauge"),
-        ("process_open_fds", "gauge"),
-        ("process_resident_memory_bytes", "gauge"),
-        ("process_start_time_seconds", "gauge"),
-        ("process_threads", "gauge"),
-        ("process_virtual_memory_bytes", "gauge"),
-    ];
-
-    #[test]
-    fn every_promised_metric_is_told_with_help_and_type_and_no_other() {
-        let (metrics, health) = (Metrics::default(), Health::default());
-        health.add_watch(watch("v1/pods"));
-        let pods = metrics.watch(&watch("v1/pods"));
-        pods.bookmark();
-        metrics.checkpointed(true);
-        let text = metrics.text(&health);
-        let types: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        let expected: Vec<String> = PROMISED.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
-        assert_eq!(types, expected);
-        for (name, _) in PROMISED {
-            assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
-        }
-    }
-
-    fn check(text: &str, line: &str) {
-        let family = line.split(['{', ' ']).next().unwrap();
-        let found: Vec<&str> = text.lines().filter(|found| found.starts_with(family)).collect();
-        assert!(found.contains(&line), "no line {line:?} in {found:#?}");
-    }
-
-    #[test]
-    fn what_is_counted_is_told_under_its_labels() {
-        let metrics = Metrics::new(None);
-        let pods = metrics.watch(&watch("v1/pods"));
-        EventType::ALL
-            .into_iter()
-            .zip(1..)
-            .for_each(|(kind, times)| (0..times).for_each(|_| pods.event(kind, times == 3, SystemTime::now())));
-        RestartReason::ALL.into_iter().zip(1..).for_each(|(reason, times)| (0..times).for_each(|_| pods.restart(reason)));
-        RelistReason::ALL.into_iter().zip(1..).for_each(|(reason, times)| (0..times).for_each(|_| pods.relist(reason)));
-        pods.bytes_received(1_000_000_000_000);
-        pods.decode_error();
-        metrics.watch(&watch("v1/pods")).tracked_changed(5);
-        pods.tracked_changed(-2);
-        pods.in_flight_changed(3);
-        pods.synced_after(Duration::from_millis(700));
-        pods.accepted(Duration::from_secs(90));
-        pods.waited_for_credit(Duration::from_secs(2));
-        pods.handled(Duration::from_millis(5), false);
-        pods.handled(Duration::from_millis(5), true);
-        metrics.written(7, 4096);
-        assert_eq!(metrics.events_told(), 6);
-
-        let text = metrics.text(&Health::default());
-        check(&text, r#"faro_events_total{event_type="ADDED",gvr="v1/pods"} 1"#);
-        check(&text, r#"faro_events_total{event_type="UPDATED",gvr="v1/pods"} 2"#);
-        check(&text, r#"faro_events_total{event_type="DELETED",gvr="v1/pods"} 3"#);
-        check(&text, r#"faro_inferred_events_total{event_type="UPDATED",gvr="v1/pods"} 0"#);
-        check(&text, r#"faro_inferred_events_total{event_type="DELETED",gvr="v1/pods"} 3"#);
-        for (times, reason) in ["ended", "connection", "silent", "slow", "error"].into_iter().enumerate() {
-            check(&text, &format!(r#"faro_watch_restarts_total{{gvr="v1/pods",reason="{reason}"}} {}"#, times + 1));
-        }
-        let relists = ["expired", "unknown_version", "stuck", "dirty", "interrupted", "returned"];
-        for (times, reason) in relists.into_iter().enumerate() {
-            check(&text, &format!(r#"faro_relists_total{{gvr="v1/pods",reason="{reason}"}} {}"#, times + 1));
-        }
-        check(&text, r#"faro_received_bytes_total{gvr="v1/pods"} 1000000000000"#);
-        check(&text, r#"faro_decode_errors_total{gvr="v1/pods"} 1"#);
-        check(&text, r#"faro_tracked_resources_total{gvr="v1/pods"} 3"#);
-        check(&text, r#"faro_events_in_flight{gvr="v1/pods"} 3"#);
-        check(&text, r#"faro_informer_sync_duration_seconds_bucket{gvr="v1/pods",le="0.5"} 0"#);
-        check(&text, r#"faro_informer_sync_duration_seconds_bucket{gvr="v1/pods",le="1"} 1"#);
-        check(&text, r#"faro_informer_sync_duration_seconds_bucket{gvr="v1/pods",le="60"} 1"#);
-        check(&text, r#"faro_watch_lag_seconds_sum{gvr="v1/pods"} 90"#);
-        check(&text, r#"faro_credit_wait_seconds_count{gvr="v1/pods"} 1"#);
-        check(&text, r#"faro_handler_duration_seconds_count{gvr="v1/pods"} 2"#);
-        check(&text, r#"faro_handler_failures_total{gvr="v1/pods"} 1"#);
-        check(&text, "faro_written_lines_total 7");
-        check(&text, "faro_written_bytes_total 4096");
-    }
-
-    #[test]
-    fn a_refused_reload_shows_until_one_is_taken() {
-        let (metrics, health) = (Metrics::default(), Health::default());
-        let told = |ok: u64, failed: u64, success: u8| {
-            let text = metrics.text(&health);
-            check(&text, &format!(r#"faro_config_reloads_total{{result="ok"}} {ok}"#));
-            check(&text, &format!(r#"faro_config_reloads_total{{result="failed"}} {failed}"#));
-            check(&text, &format!("faro_config_last_reload_success {success}"));
-            assert!(!text.contains("faro_config_last_reload_timestamp_seconds 0\n"), "{text}");
-        };
-        told(0, 0, 1);
-        metrics.reloaded(false);
-        told(0, 1, 0);
-        metrics.reloaded(true);
-        told(1, 1, 1);
-    }
-
-    #[test]
-    fn the_worst_watch_of_a_gvr_decides_its_health() {
-        let health = Health::default();
-        let (good, bad) = (health.add_watch(watch("v1/pods")), health.add_watch(watch("v1/pods")));
-        let told = |status: &str| {
-            let text = Metrics::default().text(&health);
-            let line = |status: &str, value: u8| format!(r#"faro_informer_health{{gvr="v1/pods",status="{status}"}} {value}"#);
-            for other in ["healthy", "sync_failed", "stale_events"] {
-                check(&text, &line(other, u8::from(other == status)));
-            }
-            check(&text, r#"faro_gvr_per_informer{gvr="v1/pods",namespace_scoped="false"} 2"#);
-        };
-        good.set(Condition::Synced, "");
-        told("none: the first list of one is under way");
-        bad.set(Condition::Forbidden, "pods is forbidden");
-        told("sync_failed");
-        bad.set(Condition::Synced, "");
-        told("healthy");
-        bad.set(Condition::Retrying, "connection refused");
-        told("stale_events");
-        check(&Metrics::default().text(&health), r#"faro_informers_total{status="active"} 1"#);
-        check(&Metrics::default().text(&health), r#"faro_informers_total{status="failed"} 1"#);
-        check(&Metrics::default().text(&health), r#"faro_informers_total{status="syncing"} 0"#);
-        assert!(SILENT_AFTER > Duration::from_secs(240), "a calm watch is heard at least when the server ends it");
-    }
-
-    #[test]
-    fn a_named_cluster_is_a_label_of_every_series() {
-        let (metrics, health) = (Metrics::new(Some("prod-eu")), Health::default());
-        health.add_watch(watch("v1/pods"));
-        let pods = metrics.watch(&watch("v1/pods"));
-        pods.bookmark();
-        let text = metrics.text(&health);
-        let without = text.lines().find(|line| !line.starts_with('#') && !line.contains(r#"cluster="prod-eu""#));
-        assert_eq!(without, None);
-        assert!(!Metrics::new(Some("")).text(&health).contains("cluster="), "an empty name is none");
-    }
-
-    #[test]
-    fn a_bookmark_is_forgotten_with_its_watch() {
-        let (metrics, health) = (Metrics::default(), Health::default());
-        let pods = metrics.watch(&watch("v1/pods"));
-        let age = r#"faro_bookmark_age_seconds{gvr="v1/pods"}"#;
-        assert!(!metrics.text(&health).contains(age), "no bookmark came yet");
-        pods.bookmark();
-        assert!(metrics.text(&health).contains(age));
-        drop(pods);
-        assert!(!metrics.text(&health).contains(age));
     }
 }

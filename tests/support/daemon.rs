@@ -131,9 +131,20 @@ impl Setup {
 
     /// No file of it may become longer than so many blocks of 512 bytes; the limit is soft and can be raised.
     pub(crate) fn file_blocks_max(self, blocks: u32) -> Self {
-        let binary = self.binary.clone();
         // POSIX: the unit of `ulimit -f` is 512 bytes.
-        self.behind(["sh", "-c", r#"ulimit -S -f "$0" && exec "$@""#, &blocks.to_string()].map(str::to_owned).into(), &binary)
+        self.limited('f', blocks)
+    }
+
+    /// It begins with so many file descriptors; the limit is soft and can be raised.
+    pub(crate) fn descriptors_max(self, descriptors: u32) -> Self {
+        self.limited('n', descriptors)
+    }
+
+    /// Under what the shell's `ulimit -S` sets.
+    fn limited(self, what: char, most: u32) -> Self {
+        let binary = self.binary.clone();
+        let script = format!(r#"ulimit -S -{what} "$0" && exec "$@""#);
+        self.behind(vec!["sh".to_owned(), "-c".to_owned(), script, most.to_string()], &binary)
     }
 
     /// Runs `wrapper`, a program and its arguments, which has to become `program` with the arguments that follow.

@@ -7,6 +7,7 @@ mod command;
 #[cfg(feature = "sim")]
 mod demo;
 mod events;
+mod limits;
 mod reload;
 mod signals;
 mod systemd;
@@ -66,6 +67,7 @@ fn run(settings: Settings) -> Result<(), Failure> {
     signals::outlive_file_limits().map_err(failed)?;
     let logger = Logger::install(&settings.config).map_err(failed)?;
     log::info!("{}", version().trim_end());
+    limits::raise_descriptors();
     serve(settings, &logger, hangups).inspect_err(|failure| failure.words().iter().for_each(|words| logger.fatal(words)))
 }
 
