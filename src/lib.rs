@@ -250,6 +250,7 @@
 
 pub mod api;
 mod chain;
+#[cfg_attr(not(feature = "state"), path = "checkpoint/absent.rs")]
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -260,9 +261,11 @@ pub mod dispatch;
 pub mod event;
 pub mod files;
 pub mod health;
+#[cfg_attr(not(feature = "metrics"), path = "http/absent.rs")]
 pub mod http;
 pub mod informer;
 pub mod lifecycle;
+#[cfg_attr(not(feature = "metrics"), path = "metrics/absent.rs")]
 pub mod metrics;
 mod seldom;
 #[cfg(feature = "sim")]

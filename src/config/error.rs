@@ -75,6 +75,11 @@ fn list(problems: &[Problem]) -> String {
     text
 }
 
+/// What a build without one of Faro's features says to whoever asks for what the feature does; `without` is how not to ask.
+pub(crate) fn lacks(feature: &str, without: &str) -> String {
+    format!("this program was built without faro's feature `{feature}`; build it with that feature, or say `{without}`")
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.message)

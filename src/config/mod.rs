@@ -24,6 +24,7 @@ mod yaml;
 mod tests;
 
 pub use builder::{ConfigBuilder, ResourceConfig};
+pub(crate) use error::lacks;
 pub use error::{ConfigError, Place, Problem};
 pub use storage::{Compression, InitialEvents, RetainConfig, RotateConfig, StateConfig};
 pub use suggest::nearest;
@@ -81,7 +82,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MetricsConfig {
-    /// Whether they are. Defaults to true.
+    /// Whether they are. Defaults to true, in a build without the feature `metrics` to false.
     pub enabled: bool,
     /// The TCP port; 0 takes one that is free. Defaults to 8080.
     pub port: u16,
@@ -243,7 +244,12 @@ fn invalid(source: &Arc<Source>, spot: Spot, message: &str) -> ConfigError {
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        Self { enabled: true, port: 8080, path: "/metrics".to_owned(), bind_addr: Ipv4Addr::UNSPECIFIED.into() }
+        Self {
+            enabled: cfg!(feature = "metrics"),
+            port: 8080,
+            path: "/metrics".to_owned(),
+            bind_addr: Ipv4Addr::UNSPECIFIED.into(),
+        }
     }
 }
 

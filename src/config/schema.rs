@@ -2,7 +2,7 @@
 //!
 //! Takes the tree; gives a [`RawConfig`], in which nothing is required yet, so that flags can fill in what the file left out.
 
-use super::error::{Place, Problem, Source, Spot};
+use super::error::{Place, Problem, Source, Spot, lacks};
 use super::read::{Map, Reader};
 use super::storage::{self, RawStorage, StateConfig};
 use super::values::{self, found};
@@ -105,7 +105,7 @@ fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
     let auto_shutdown = overrides.auto_shutdown.or(raw.auto_shutdown).filter(|after| !after.is_zero());
     let storage = raw.storage;
     let state = StateConfig {
-        enabled: storage.state_enabled.unwrap_or(true),
+        enabled: storage.state_enabled.unwrap_or(cfg!(feature = "state")),
         dir: storage.state_dir.unwrap_or_else(|| output_dir.join("state")),
     };
     Config {
@@ -160,7 +160,11 @@ fn read_root(reader: &mut Reader, map: &Map<'_>) -> RawConfig {
 
 fn read_metrics(reader: &mut Reader, node: &Node, metrics: &mut MetricsConfig) {
     let Some(map) = reader.map("metrics", node, "a mapping of settings", &METRICS_KEYS) else { return };
-    metrics.enabled = reader.read(&map, "enabled", values::boolean).unwrap_or(metrics.enabled);
+    let enabled = reader.read(&map, "enabled", values::boolean);
+    if !cfg!(feature = "metrics") && enabled != Some(false) {
+        reader.report(map.spot(), map.path(), lacks("metrics", "metrics: {enabled: false}"));
+    }
+    metrics.enabled = enabled.unwrap_or(metrics.enabled);
     metrics.port = reader.read(&map, "port", values::port).unwrap_or(metrics.port);
     metrics.bind_addr = reader.read(&map, "bind_addr", values::bind_addr).unwrap_or(metrics.bind_addr);
     if let Some(path) = reader.read(&map, "path", values::metrics_path) {

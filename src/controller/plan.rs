@@ -8,8 +8,16 @@ use crate::config::ConfiguredWatch;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What is started: each target once, with its scope where the server already serves it.
-pub(super) type Plan = BTreeMap<WatchTarget, Option<Scope>>;
+/// What is started: each target once.
+pub(super) type Plan = BTreeMap<WatchTarget, Planned>;
+
+/// What is known of a target.
+pub(super) struct Planned {
+    /// As it was asked for.
+    pub(super) asked: ConfiguredWatch,
+    /// Where the server already serves it, what the server says.
+    pub(super) scope: Option<Scope>,
+}
 
 /// Configured watches that the server can never serve: every one, each with its place and its cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,38 +25,38 @@ pub struct PlanError {
     mistakes: Vec<String>,
 }
 
-/// Checks every configured watch against what the server serves.
-pub(super) fn plan(configured: Vec<ConfiguredWatch>, discovery: &Discovery) -> Result<Plan, PlanError> {
+/// Checks every configured watch against what the server serves; what it can never serve is no part of the plan.
+pub(super) fn plan(configured: Vec<ConfiguredWatch>, discovery: &Discovery) -> (Plan, Result<(), PlanError>) {
     let mut plan = Plan::new();
     let mut mistakes = Vec::new();
-    for watch in configured {
-        match resolve(watch, discovery) {
+    for asked in configured {
+        match resolve(&asked, discovery) {
             Ok((target, scope)) => {
-                plan.insert(target, scope);
+                plan.insert(target, Planned { asked, scope });
             }
             Err(mistake) => mistakes.push(mistake),
         }
     }
-    if mistakes.is_empty() { Ok(plan) } else { Err(PlanError { mistakes }) }
+    (plan, if mistakes.is_empty() { Ok(()) } else { Err(PlanError { mistakes }) })
 }
 
-fn resolve(watch: ConfiguredWatch, discovery: &Discovery) -> Result<(WatchTarget, Option<Scope>), String> {
+fn resolve(watch: &ConfiguredWatch, discovery: &Discovery) -> Result<(WatchTarget, Option<Scope>), String> {
     let gvr = &watch.target.gvr;
     match discovery.find(gvr) {
-        Lookup::Served(resource) => served(&watch, resource).map(|target| (target, Some(resource.scope))),
+        Lookup::Served(resource) => served(watch, resource).map(|target| (target, Some(resource.scope))),
         Lookup::Unknown(reason) => {
             log::warn!(reason; "{gvr}: its API group does not answer; tried again until it does");
-            Ok((watch.target, watch.scope))
+            Ok((watch.target.clone(), watch.scope))
         }
-        Lookup::OtherVersions(_) | Lookup::Absent if gvr.is_built_in_group() => Err(not_served(&watch, discovery)),
+        Lookup::OtherVersions(_) | Lookup::Absent if gvr.is_built_in_group() => Err(not_served(watch, discovery)),
         Lookup::OtherVersions(others) => {
             let others: Vec<String> = others.iter().map(|other| other.gvr.to_string()).collect();
             log::warn!("{gvr}: not served, only {} is; waiting for this version", others.join(", "));
-            Ok((watch.target, watch.scope))
+            Ok((watch.target.clone(), watch.scope))
         }
         Lookup::Absent => {
             log::warn!("{gvr}: not served yet; waiting for its definition");
-            Ok((watch.target, watch.scope))
+            Ok((watch.target.clone(), watch.scope))
         }
     }
 }

@@ -2,7 +2,7 @@
 //! that what was read is still written.
 
 use super::memory::Memory;
-use super::plan::{self, Plan};
+use super::plan::{self, Plan, PlanError, Planned};
 use super::watches::{Maker, Start, Watches};
 use super::{ControllerError, Inner, Summary, namespaces};
 use crate::api::{Watch, WatchTarget};
@@ -73,12 +73,14 @@ impl Run {
 
     /// Starts every configured watch.
     pub(super) fn start(&self, inner: &Inner, memory: Option<Memory>) -> Result<(), ControllerError> {
-        let transport = inner.survey_transport();
+        let survey = inner.survey();
+        let transport = &survey.transport;
         let failed = |error| inner.server_failed(error);
         let version = transport.version().map_err(failed)?;
         let (server, origin) = (inner.client.server(), inner.client.origin());
         log::info!(version = version.as_deref().unwrap_or("unknown"); "connected to {server} ({origin})");
-        let plan = plan_of(inner, &transport, inner.config.watches())?;
+        let (plan, mistakes) = plan_of(inner, transport, inner.config.watches())?;
+        mistakes?;
         let uid = transport.cluster_uid().map_err(failed)?;
         let names: BTreeSet<_> = plan.keys().filter_map(|target| target.namespace.clone()).collect();
         self.start_all(inner, memory, uid, plan)?;
@@ -110,7 +112,7 @@ impl Run {
         // All are known before the first is synced: ready means all of them.
         let known: Vec<_> = plan
             .into_iter()
-            .map(|(target, scope)| {
+            .map(|(target, Planned { scope, .. })| {
                 let watch = Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone()));
                 (self.health.add_watch(Arc::clone(&watch)), watch, scope)
             })
@@ -136,53 +138,67 @@ impl Run {
         Ok(())
     }
 
-    /// Starts watches that have their [reserved](Watches::reserve) places, and says how many.
+    /// Starts watches that have their [reserved](Watches::reserve) places, and says how many. Those that could be started and
+    /// were not go back to what was added.
     pub(super) fn add(&self, inner: &Inner, added: Vec<ConfiguredWatch>) -> Result<usize, ControllerError> {
         let mut reserved = added.iter().map(|watch| watch.target.clone()).collect();
-        let started = self.start_reserved(inner, added, &mut reserved);
+        let mut waiting = added;
+        let started = self.start_reserved(inner, &mut waiting, &mut reserved);
+        // Held until they have given their places up, so that a removal finds them in either.
+        let mut added = inner.added();
+        added.append(&mut waiting);
         self.watches.give_up(&reserved);
         started
     }
 
+    /// Leaves in `waiting` what the next call may start, and in `reserved` every place that was taken.
     fn start_reserved(
         &self,
         inner: &Inner,
-        added: Vec<ConfiguredWatch>,
+        waiting: &mut Vec<ConfiguredWatch>,
         reserved: &mut Vec<WatchTarget>,
     ) -> Result<usize, ControllerError> {
-        let transport = inner.survey_transport();
-        let plan = plan_of(inner, &transport, added)?;
-        let cluster = self.cluster.get().expect("watches are added once the cluster was asked");
-        let mut starting = Vec::new();
-        for (target, scope) in plan {
-            // In the plan a cluster-scoped resource has lost its namespace.
-            if !reserved.contains(&target) {
-                if !self.watches.reserve_one(&target) {
-                    continue;
-                }
-                reserved.push(target.clone());
-            }
-            starting.push((Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone())), scope));
-        }
+        let (plan, mistakes) = plan_of(inner, &inner.survey().transport, waiting.clone())?;
+        let starting = self.in_their_places(inner, plan, reserved);
+        // The next one to start is the last.
+        *waiting = starting.iter().rev().map(|(_, planned)| planned.asked.clone()).collect();
         let ids = starting.iter().map(|(watch, _)| watch.id).collect();
         let mut progress = self.keeper.get().map_or_else(|| Ok(HashMap::new()), |keeper| keeper.load(ids))?;
         let started = starting.len();
-        for (watch, scope) in starting {
+        for (watch, Planned { scope, .. }) in starting {
             let (status, stored) = (self.health.add_watch(Arc::clone(&watch)), progress.remove(&watch.id));
             let start = Start { watch, status: Arc::clone(&status), scope, stored, is_dynamic: true };
             if let Err(error) = self.watches.start(&self.maker(inner), start) {
                 self.health.remove_watch(&status);
                 return Err(error);
             }
+            waiting.pop();
         }
+        mistakes?;
         Ok(started)
+    }
+
+    /// Those of a plan that are not watched yet. In a plan a cluster-scoped resource has lost its namespace, and has another place.
+    fn in_their_places(&self, inner: &Inner, plan: Plan, reserved: &mut Vec<WatchTarget>) -> Vec<(Arc<Watch>, Planned)> {
+        let cluster = self.cluster.get().expect("watches are added once the cluster was asked");
+        let mut starting = Vec::new();
+        for (target, planned) in plan {
+            if !reserved.contains(&target) {
+                if !self.watches.reserve_one(&target) {
+                    continue;
+                }
+                reserved.push(target.clone());
+            }
+            starting.push((Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone())), planned));
+        }
+        starting
     }
 
     /// Stops watches, and tells nothing as deleted. Returns how many there were.
     pub(super) fn remove(&self, inner: &Inner, removed: &[ConfiguredWatch]) -> usize {
         let deadline = Instant::now() + inner.config.shutdown_grace;
         let targets = removed.iter().map(|watch| &watch.target);
-        self.watches.remove(targets, &self.maker(inner), deadline)
+        self.watches.remove(targets, &inner.added, &self.maker(inner), deadline)
     }
 
     fn maker<'a>(&'a self, inner: &'a Inner) -> Maker<'a> {
@@ -239,9 +255,13 @@ impl Run {
     }
 }
 
-fn plan_of(inner: &Inner, transport: &Transport, watches: Vec<ConfiguredWatch>) -> Result<Plan, ControllerError> {
+fn plan_of(
+    inner: &Inner,
+    transport: &Transport,
+    watches: Vec<ConfiguredWatch>,
+) -> Result<(Plan, Result<(), PlanError>), ControllerError> {
     let discovery = transport.discover().map_err(|error: client::Error| inner.server_failed(error))?;
-    Ok(plan::plan(watches, &discovery)?)
+    Ok(plan::plan(watches, &discovery))
 }
 
 fn open_writer(inner: &Inner, metrics: &Metrics, health: &Health) -> Result<Option<Arc<Writer>>, ControllerError> {

@@ -159,6 +159,7 @@ impl MemoryDisk {
 }
 
 /// What is in a file called `name`, whether it is compressed or not.
+#[cfg(feature = "compress")]
 pub(crate) fn decompress(name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     if name.ends_with(".gz") {

@@ -4,6 +4,8 @@
 //! writes begins the next file with [`create`]; a closed file is never written again, and a [`Keeper`] compresses and removes it.
 
 mod compress;
+#[cfg_attr(not(feature = "compress"), path = "encode_absent.rs")]
+mod encode;
 mod keeper;
 mod layer;
 #[cfg(test)]

@@ -25,7 +25,7 @@ mod told_line;
 mod writer;
 mod writing;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compress"))]
 mod crash_tests;
 #[cfg(test)]
 mod middleware_tests;

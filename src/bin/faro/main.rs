@@ -52,7 +52,7 @@ fn serve(settings: Settings) -> Result<(), Failure> {
     let controller = Controller::new(client, settings.config);
     let stopped = controller.clone();
     let _listening = signals::listen(move || stopped.stop()).map_err(failed)?;
-    let Summary { unfinished } = controller.start().map_err(ended)?;
+    let Summary { unfinished, .. } = controller.start().map_err(ended)?;
     if unfinished > 0 {
         log::warn!(events = unfinished; "stopped before everything was drained");
     } else {

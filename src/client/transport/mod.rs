@@ -148,7 +148,7 @@ impl Transport {
     fn request(&self, get: &Get<'_>, login: &Login) -> Result<Request<()>, Error> {
         let endpoint = self.shared.session.endpoint();
         let uri = format!("{}{}", self.shared.server(), get.path_and_query);
-        let encoding = if get.gzip { "gzip" } else { "identity" };
+        let encoding = if get.gzip && cfg!(feature = "gzip") { "gzip" } else { "identity" };
         let mut request = Request::get(uri).header(ACCEPT, get.accept).header(ACCEPT_ENCODING, encoding);
         if let Some(authorization) = &login.authorization {
             let mut value = HeaderValue::from_str(authorization.reveal()).map_err(|_| self.not_a_header(get, "the token"))?;

@@ -1,0 +1,9 @@
+//! What stands here in a build without the feature `compress`: closed files stay as they are.
+
+use crate::config::{self, Compression};
+use std::io::{self, ErrorKind, Read, Write};
+
+/// Refuses to.
+pub(super) fn encode(_: Compression, _: impl Read, _: impl Write) -> io::Result<()> {
+    Err(io::Error::new(ErrorKind::Unsupported, config::lacks("compress", "compress: none")))
+}
