@@ -88,7 +88,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// This build keeps no state.
-    #[error("{}", crate::config::lacks("state", "state: {enabled: false}"))]
+    #[error("{}", crate::config::lacks("state", "say `state: {enabled: false}`"))]
     Absent,
 }
 

@@ -128,7 +128,7 @@ impl ConfigBuilder {
         self.leaf("shutdown_grace_sec", Leaf::Number(grace.as_secs()))
     }
 
-    /// Whether events are written to files. Defaults to true.
+    /// Whether events are written to files. Defaults to true, in a build without the feature `export` to false.
     #[must_use]
     pub fn json_export(self, is_wanted: bool) -> Self {
         self.leaf("json_export", Leaf::Bool(is_wanted))
@@ -281,7 +281,7 @@ fn leaf_value(leaf: Leaf) -> Value {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "daemon"))]
 mod tests {
     use super::*;
 

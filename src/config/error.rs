@@ -75,9 +75,9 @@ fn list(problems: &[Problem]) -> String {
     text
 }
 
-/// What a build without one of Faro's features says to whoever asks for what the feature does; `without` is how not to ask.
-pub(crate) fn lacks(feature: &str, without: &str) -> String {
-    format!("this program was built without faro's feature `{feature}`; build it with that feature, or say `{without}`")
+/// What a build without one of Faro's features says to whoever asks for what the feature does; `instead` is the other way out.
+pub(crate) fn lacks(feature: &str, instead: &str) -> String {
+    format!("this program was built without faro's feature `{feature}`; build it with that feature, or {instead}")
 }
 
 impl fmt::Display for Problem {

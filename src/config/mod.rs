@@ -21,6 +21,8 @@ mod watches;
 mod yaml;
 
 #[cfg(test)]
+mod lacking_tests;
+#[cfg(all(test, feature = "daemon"))]
 mod tests;
 
 pub use builder::{ConfigBuilder, ResourceConfig};
@@ -54,7 +56,7 @@ pub struct Config {
     pub auto_shutdown: Option<Duration>,
     /// How long a stop waits for queues to drain (`shutdown_grace_sec`). Defaults to 10 seconds.
     pub shutdown_grace: Duration,
-    /// Whether events are written to files. Defaults to true.
+    /// Whether events are written to files. Defaults to true, in a build without the feature `export` to false.
     pub json_export: bool,
     /// Whether the same lines go to stdout. Defaults to false.
     pub json_stdout: bool,

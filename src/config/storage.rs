@@ -110,7 +110,7 @@ pub(super) fn read(reader: &mut Reader, map: &Map<'_>) -> RawStorage {
         raw.state_enabled = reader.read(&state, "enabled", values::boolean);
         raw.state_dir = reader.read(&state, "dir", values::folder_or_none).flatten();
         if !cfg!(feature = "state") && raw.state_enabled != Some(false) {
-            reader.report(state.spot(), state.path(), lacks("state", "state: {enabled: false}"));
+            reader.report(state.spot(), state.path(), lacks("state", "say `state: {enabled: false}`"));
         }
     }
     let rotate = map.get("rotate").and_then(|node| reader.map("rotate", node, "a mapping of settings", &ROTATE_KEYS));
@@ -175,7 +175,7 @@ fn compression(node: &Node) -> Result<Compression, String> {
     let choices = [("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)];
     let chosen = choice(node, choices, "none, gzip or zstd")?;
     let is_lacking = chosen != Compression::None && !cfg!(feature = "compress");
-    if is_lacking { Err(lacks("compress", "compress: none")) } else { Ok(chosen) }
+    if is_lacking { Err(lacks("compress", "say `compress: none`")) } else { Ok(chosen) }
 }
 
 fn choice<T: Copy, const N: usize>(node: &Node, choices: [(&str, T); N], what: &str) -> Result<T, String> {
@@ -188,7 +188,7 @@ fn choice<T: Copy, const N: usize>(node: &Node, choices: [(&str, T); N], what: &
     Err(format!("expected {what}, found {}{hint}", found(node)))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "daemon"))]
 mod tests {
     use super::*;
     use crate::config::{Config, Overrides};

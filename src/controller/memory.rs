@@ -42,7 +42,7 @@ impl Memory {
     /// Opens the state, where one is to be kept; cuts off what a killed run wrote last and did not end.
     pub(super) fn open(config: &Config) -> Result<Option<Self>, ControllerError> {
         if !config.state.enabled {
-            if config.json_export {
+            if config.json_export && cfg!(feature = "export") {
                 // No line counts as told, and none stays torn.
                 sink::recover(&config.output_dir, None, &mut |_| {})?;
             }

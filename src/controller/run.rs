@@ -16,7 +16,7 @@ use crate::http::{HttpServer, HttpSettings};
 use crate::informer::ListGate;
 use crate::lifecycle::Joined;
 use crate::metrics::Metrics;
-use crate::sink::{SinkSettings, Writer};
+use crate::sink::{SinkError, SinkSettings, Writer};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -268,6 +268,10 @@ fn open_writer(inner: &Inner, metrics: &Metrics, health: &Health) -> Result<Opti
     let config = &inner.config;
     if !config.json_export && !config.json_stdout {
         return Ok(None);
+    }
+    // Whatever only a writer needs is not even linked then.
+    if !cfg!(feature = "export") {
+        return Err(SinkError::Absent.into());
     }
     let settings = SinkSettings {
         folder: config.json_export.then(|| config.output_dir.clone()),

@@ -5,5 +5,5 @@ use std::io::{self, ErrorKind, Read, Write};
 
 /// Refuses to.
 pub(super) fn encode(_: Compression, _: impl Read, _: impl Write) -> io::Result<()> {
-    Err(io::Error::new(ErrorKind::Unsupported, config::lacks("compress", "compress: none")))
+    Err(io::Error::new(ErrorKind::Unsupported, config::lacks("compress", "say `compress: none`")))
 }

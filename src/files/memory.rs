@@ -2,7 +2,7 @@
 
 use super::layer::{Entry, Layer, LayerFile};
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -161,6 +161,7 @@ impl MemoryDisk {
 /// What is in a file called `name`, whether it is compressed or not.
 #[cfg(feature = "compress")]
 pub(crate) fn decompress(name: &str, bytes: &[u8]) -> Vec<u8> {
+    use std::io::Read as _;
     let mut plain = Vec::new();
     if name.ends_with(".gz") {
         flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();

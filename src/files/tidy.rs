@@ -121,7 +121,7 @@ impl Folder<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compress"))]
 mod tests {
     use super::*;
     use crate::files::memory::{MemoryDisk, Step, everything};

@@ -33,6 +33,6 @@ pub enum HttpError {
         source: io::Error,
     },
     /// This build has no server.
-    #[error("{}", crate::config::lacks("metrics", "metrics: {enabled: false}"))]
+    #[error("{}", crate::config::lacks("metrics", "say `metrics: {enabled: false}`"))]
     Absent,
 }

@@ -30,12 +30,20 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     if ended.unfinished > 0 {
         return Err(format!("{ended:?}").into());
     }
-    ["state", "metrics"].into_iter().try_for_each(refuses)
+    for (feature, asking) in [
+        ("compress", "compress: gzip"),
+        ("export", "json_export: true"),
+        ("metrics", "metrics: {port: 8080}"),
+        ("state", "state: {enabled: true}"),
+    ] {
+        refuses(feature, asking)?;
+    }
+    Ok(())
 }
 
 /// What is asked for by name is never left out without a word.
-fn refuses(feature: &str) -> Result<(), Box<dyn Error>> {
-    let yaml = format!("output_dir: unused\nresources: [{{gvr: v1/pods}}]\n{feature}: {{enabled: true}}\n");
+fn refuses(feature: &str, asking: &str) -> Result<(), Box<dyn Error>> {
+    let yaml = format!("output_dir: unused\nresources: [{{gvr: v1/pods}}]\n{asking}\n");
     match Config::from_yaml(&yaml, "config.yaml") {
         Err(error) if error.to_string().contains(&format!("feature `{feature}`")) => {
             println!("{error}");

@@ -23,7 +23,7 @@ pub fn controller(
     client: Client,
     tell: impl Fn(String) -> Result<(), HandlerError> + Send + Sync + 'static,
 ) -> Result<Controller, Box<dyn Error>> {
-    let config = Config::builder("unused").json_export(false).resource(ResourceConfig::new("v1/configmaps")).build()?;
+    let config = Config::builder("unused").resource(ResourceConfig::new("v1/configmaps")).build()?;
     let controller = Controller::new(client, config);
     controller.add_event_handler(move |event: &MatchedEvent| -> Result<(), HandlerError> {
         let value = event.value()?;

@@ -88,6 +88,7 @@ fn a_name_and_password_and_impersonation_are_sent() {
     assert_eq!((header(&head, "impersonate-user"), header(&head, "impersonate-group")), (Some("jane"), Some("ops")));
 }
 
+#[cfg(feature = "gzip")]
 #[test]
 fn a_compressed_answer_is_asked_for_and_unpacked() {
     // `printf '{"kind":"PodList"}' | gzip -n`
