@@ -244,7 +244,7 @@ impl Run {
         if let Some(writer) = &self.writer {
             writer.stop(deadline);
         }
-        drop(self.http.lock().unwrap_or_else(PoisonError::into_inner).take());
+        *self.http.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if let Some(error) = keeper.and_then(Keeper::failure) {
             return Err(error.into());
         }

@@ -127,7 +127,8 @@ impl Write for Target<'_> {
 mod tests {
     use super::*;
     use crate::files::Disk;
-    use crate::files::memory::{MemoryDisk, Step, decompress, everything};
+    use crate::files::encode::decoded;
+    use crate::files::memory::{MemoryDisk, Step, everything};
     use crate::health::{Health, STUCK_AFTER};
     use std::fs;
     use std::time::Instant;
@@ -154,7 +155,7 @@ mod tests {
         assert_eq!(disk.paths(), [folder.join(&target)]);
         assert!(disk.is_synced(&folder.join(&target)));
         let compressed = disk.content(&folder.join(&target)).unwrap();
-        assert!(decompress(&target, &compressed) == content, "{target}: {} bytes", content.len());
+        assert!(decoded(&target, &compressed) == content, "{target}: {} bytes", content.len());
         assert!(content.len() < 10_000 || compressed.len() < content.len() / 4, "{target}: {}", compressed.len());
     }
 
@@ -232,7 +233,7 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), SystemTime::UNIX_EPOCH);
             match std::process::Command::new(tool).arg("-dc").arg(&path).output() {
                 Ok(output) => assert!(output.status.success() && output.stdout == content, "{tool}"),
-                Err(_) => assert!(decompress(&path.to_string_lossy(), &fs::read(&path).unwrap()) == content),
+                Err(_) => assert!(decoded(&path.to_string_lossy(), &fs::read(&path).unwrap()) == content),
             }
         }
     }

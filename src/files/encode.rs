@@ -25,3 +25,17 @@ pub(super) fn encode(compression: Compression, mut source: impl Read, mut target
     }
     Ok(())
 }
+
+/// What is in a file called `name`, whether it is compressed or not.
+#[cfg(test)]
+pub(crate) fn decoded(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    if name.ends_with(".gz") {
+        flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
+    } else if name.ends_with(".zst") {
+        ruzstd::decoding::StreamingDecoder::new(bytes).unwrap().read_to_end(&mut plain).unwrap();
+    } else {
+        plain.extend_from_slice(bytes);
+    }
+    plain
+}

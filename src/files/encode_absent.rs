@@ -7,3 +7,9 @@ use std::io::{self, ErrorKind, Read, Write};
 pub(super) fn encode(_: Compression, _: impl Read, _: impl Write) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::Unsupported, config::lacks("compress", "say `compress: none`")))
 }
+
+/// What is in a file: none is compressed.
+#[cfg(test)]
+pub(crate) fn decoded(_name: &str, bytes: &[u8]) -> Vec<u8> {
+    bytes.to_vec()
+}

@@ -158,21 +158,6 @@ impl MemoryDisk {
     }
 }
 
-/// What is in a file called `name`, whether it is compressed or not.
-#[cfg(feature = "compress")]
-pub(crate) fn decompress(name: &str, bytes: &[u8]) -> Vec<u8> {
-    use std::io::Read as _;
-    let mut plain = Vec::new();
-    if name.ends_with(".gz") {
-        flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
-    } else if name.ends_with(".zst") {
-        ruzstd::decoding::StreamingDecoder::new(bytes).unwrap().read_to_end(&mut plain).unwrap();
-    } else {
-        plain.extend_from_slice(bytes);
-    }
-    plain
-}
-
 /// Does every step.
 pub(crate) fn everything(step: Step) -> io::Result<usize> {
     Ok(if let Step::Write { offered, .. } = step { offered } else { 0 })

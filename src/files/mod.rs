@@ -5,7 +5,7 @@
 
 mod compress;
 #[cfg_attr(not(feature = "compress"), path = "encode_absent.rs")]
-mod encode;
+pub(crate) mod encode;
 mod keeper;
 mod layer;
 #[cfg(test)]

@@ -25,7 +25,7 @@ mod told_line;
 mod writer;
 mod writing;
 
-#[cfg(all(test, feature = "compress"))]
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod middleware_tests;

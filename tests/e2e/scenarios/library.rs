@@ -131,7 +131,7 @@ fn delete_namespace(cluster: &Cluster, name: &str) {
     cluster.kubectl.replace_raw(&format!("/api/v1/namespaces/{name}/finalize"), &finalized.to_string());
 }
 
-fn definition_of(group: &str) -> String {
+pub(super) fn definition_of(group: &str) -> String {
     let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     let names = json!({"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "listKind": "GadgetList"});
     let versions = json!([{"name": "v1", "served": true, "storage": true, "schema": schema}]);

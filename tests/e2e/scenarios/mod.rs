@@ -4,6 +4,7 @@ mod access;
 mod changes;
 mod chaos;
 mod crds;
+mod examples;
 mod faults;
 mod harness;
 mod judging;
@@ -45,6 +46,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         access::a_service_account_token_logs_in,
         access::a_token_file_logs_in,
         access::an_exec_plugin_logs_in,
+        examples::dynamic_discovery_watches_what_is_defined_while_it_runs,
+        examples::library_usage_tells_each_change_once_also_when_it_is_run_again,
+        examples::worker_dispatcher_gives_each_kind_to_its_worker_and_tells_what_a_worker_gave_up,
+        examples::workload_monitor_writes_what_happens_in_namespaces_that_come_and_go,
         library::a_workload_controller_follows_namespaces_that_come_and_go,
         library::dynamic_discovery_watches_a_kind_that_was_just_defined,
         library::vanilla_use_tells_a_handler_and_the_file,
