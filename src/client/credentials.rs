@@ -290,5 +290,6 @@ const PLUGIN_REST: Duration = Duration::from_secs(10);
 /// How long to wait for another transport's exec plugin: longer than it may run.
 const TURN_LIMIT: Duration = Duration::from_secs(330);
 
-#[cfg(all(test, feature = "exec"))]
+#[cfg(test)]
+#[cfg(feature = "exec")]
 mod tests;

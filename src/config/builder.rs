@@ -281,7 +281,8 @@ fn leaf_value(leaf: Leaf) -> Value {
     }
 }
 
-#[cfg(all(test, feature = "daemon"))]
+#[cfg(test)]
+#[cfg(feature = "daemon")]
 mod tests {
     use super::*;
 

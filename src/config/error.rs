@@ -25,6 +25,7 @@ pub enum ConfigError {
 
 /// One mistake in a configuration.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Problem {
     /// Where it is.
     pub place: Place,

@@ -22,7 +22,8 @@ mod yaml;
 
 #[cfg(test)]
 mod lacking_tests;
-#[cfg(all(test, feature = "daemon"))]
+#[cfg(test)]
+#[cfg(feature = "daemon")]
 mod tests;
 
 pub use builder::{ConfigBuilder, ResourceConfig};
@@ -112,6 +113,7 @@ pub struct ResourceEntry {
 
 /// Which objects of a resource; all conditions must hold. The server applies them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Selectors {
     /// Exactly this name. Defaults to `None`: any.
     pub name: Option<String>,
@@ -123,6 +125,7 @@ pub struct Selectors {
 
 /// A target with what the configuration says about it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConfiguredWatch {
     /// What to watch.
     pub target: WatchTarget,

@@ -188,7 +188,8 @@ fn choice<T: Copy, const N: usize>(node: &Node, choices: [(&str, T); N], what: &
     Err(format!("expected {what}, found {}{hint}", found(node)))
 }
 
-#[cfg(all(test, feature = "daemon"))]
+#[cfg(test)]
+#[cfg(feature = "daemon")]
 mod tests {
     use super::*;
     use crate::config::{Config, Overrides};

@@ -4,7 +4,8 @@
 //! most one a second, but for many changes ([`CHANGES_DUE`](crate::dispatch::CHANGES_DUE)), the end of a list, and the end. A disk that takes
 //! nothing is waited for; what is committed then is committed late, and never in part.
 
-#[cfg(all(test, feature = "state"))]
+#[cfg(test)]
+#[cfg(feature = "state")]
 mod tests;
 
 use super::ControllerError;

@@ -26,6 +26,7 @@ pub(super) struct Memory {
     "{server} is another cluster than the one that state and events files are of: its kube-system has the uid {found}, and \
      was {known}; give this cluster its own output_dir, or start with --reset-state to begin anew with it"
 )]
+#[non_exhaustive]
 pub struct OtherCluster {
     /// The URL, which is the same.
     pub server: String,

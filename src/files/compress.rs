@@ -123,7 +123,8 @@ impl Write for Target<'_> {
     }
 }
 
-#[cfg(all(test, feature = "compress"))]
+#[cfg(test)]
+#[cfg(feature = "compress")]
 mod tests {
     use super::*;
     use crate::files::Disk;

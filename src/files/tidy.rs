@@ -121,7 +121,8 @@ impl Folder<'_> {
     }
 }
 
-#[cfg(all(test, feature = "compress"))]
+#[cfg(test)]
+#[cfg(feature = "compress")]
 mod tests {
     use super::*;
     use crate::files::memory::{MemoryDisk, Step, everything};

@@ -231,5 +231,6 @@ struct AnswerStatus {
     client_key_data: Option<Secret>,
 }
 
-#[cfg(all(test, feature = "exec"))]
+#[cfg(test)]
+#[cfg(feature = "exec")]
 mod tests;
