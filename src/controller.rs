@@ -11,10 +11,12 @@ mod plan;
 mod reload;
 mod run;
 mod spawned;
+mod survey;
+mod turn;
 mod watches;
 
 use crate::checkpoint::StateError;
-use crate::client::{self, Client, Interrupt, Transport};
+use crate::client::{self, Client};
 use crate::config::{self, Config, ConfigError, ConfiguredWatch, ResourceConfig};
 use crate::dispatch::{self, EventHandler, Registered, Subscription};
 use crate::health::{Liveness, Readiness};
@@ -26,6 +28,8 @@ use run::Run;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use survey::{Survey, Surveys};
+use turn::Turn;
 
 pub use memory::OtherCluster;
 pub use plan::PlanError;
@@ -64,11 +68,12 @@ struct Inner {
     client: Client,
     config: Config,
     registered: Mutex<Registrations>,
-    /// Watches that were added and not started yet.
+    /// Watches that were added and not started yet. Locked before the run's watches, where both are.
     added: Mutex<Vec<ConfiguredWatch>>,
+    /// Of whoever starts them: who finds nothing to start then knows that everything was.
+    starting: Turn,
     stop: Stop,
-    /// Ends what is asked of the server before anything runs.
-    survey: Mutex<Option<Interrupt>>,
+    surveys: Surveys,
     started: Mutex<bool>,
     /// While it is at work.
     run: Mutex<Option<Arc<Run>>>,
@@ -85,6 +90,7 @@ struct Registrations {
 
 /// How a run ended that was stopped as asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Events that were received, but not accepted by every handler and the file when the grace ended.
     pub unfinished: u64,
@@ -156,8 +162,9 @@ impl Controller {
             config,
             registered: Mutex::default(),
             added: Mutex::default(),
+            starting: Turn::default(),
             stop: Stop::new(),
-            survey: Mutex::default(),
+            surveys: Surveys::default(),
             started: Mutex::new(false),
             run: Mutex::default(),
         }))
@@ -209,7 +216,8 @@ impl Controller {
         self.0.at_work().map(|run| run.health().liveness())
     }
 
-    /// How many events this run has told; zero while nothing runs.
+    /// How many events this run has told; zero while nothing runs. Needs the feature `metrics`.
+    #[cfg(feature = "metrics")]
     pub fn events_told(&self) -> u64 {
         self.0.at_work().map_or(0, |run| run.metrics().events_told())
     }
@@ -231,30 +239,36 @@ impl Controller {
         Ok(())
     }
 
-    /// Starts what was [added](Self::add_resources), and says how many watches that are; zero before [`start`](Self::start)
-    /// has started the configured ones, after which it starts them itself, and after a stop. May be called from a handler.
+    /// Starts what was [added](Self::add_resources), by whomever, and says how many watches that are; zero before
+    /// [`start`](Self::start) has started the configured ones, after which it starts them itself, and after a stop. When it returns
+    /// without an error, everything that was added before the call is watched. May be called from a handler.
     ///
     /// # Errors
     ///
-    /// When the server cannot say what it serves, does not serve what was added (in a group that only API servers define), or
-    /// no thread can be started, or when one of them is just being removed. What was added is forgotten then, by whomever.
+    /// What the server does not serve and never will (in a group that only API servers define), or does not let anyone watch, is
+    /// named and forgotten; everything else is started all the same. When the server cannot say what it serves, when no thread can
+    /// be started, or when one of them is just being removed, what is not started stays added, for the next call.
     ///
     /// # Blocking
     ///
-    /// Asks the server what it serves; ended by [`stop`](Self::stop).
+    /// Asks the server what it serves, after whoever asks already; ended by [`stop`](Self::stop).
     pub fn start_informers(&self) -> Result<usize, ControllerError> {
+        let _turn = self.0.starting.take();
         // Whoever is too early has added before the run takes what was added.
         let Some(run) = self.0.at_work().filter(|run| run.has_begun() && !self.0.stop.is_requested()) else { return Ok(0) };
-        let reserved = {
+        let (reserved, are_all_free) = {
             // Held until they have their places, so that a removal finds them in either.
             let mut added = self.0.added();
-            run.watches().reserve(std::mem::take(&mut *added))?
+            let reserved = run.watches().reserve(&mut added);
+            (reserved, added.is_empty())
         };
-        if reserved.is_empty() { Ok(0) } else { run.add(&self.0, reserved) }
+        let started = if reserved.is_empty() { Ok(0) } else { run.add(&self.0, reserved) };
+        if are_all_free { started } else { started.and(Err(ControllerError::StateBusy)) }
     }
 
     /// Stops watching resources, and says how many watches that were. Nothing is told as deleted, and no handler is called for
-    /// an event of theirs when this returns. What they have come to stays in the state: added again, they go on from there.
+    /// an event of theirs when this returns. What they have come to stays in the state: added again, they go on from there. A
+    /// namespace means nothing for a resource that turned out to be cluster-scoped: it is removed all the same.
     ///
     /// # Errors
     ///
@@ -266,17 +280,18 @@ impl Controller {
     /// most; not for the call it is made from.
     pub fn remove_resources(&self, resources: &[ResourceConfig]) -> Result<usize, ControllerError> {
         let watches = config::added_watches(resources)?;
+        if let Some(run) = self.0.at_work() {
+            return Ok(run.remove(&self.0, &watches));
+        }
         self.0.added().retain(|added| !watches.iter().any(|watch| watch.target == added.target));
-        Ok(self.0.at_work().map_or(0, |run| run.remove(&self.0, &watches)))
+        Ok(0)
     }
 
     /// Asks the run to end, from any thread, also from a handler, as often as one likes. Returns at once;
     /// [`start`](Self::start) returns when all is drained.
     pub fn stop(&self) {
         self.0.stop.request();
-        if let Some(interrupt) = self.0.survey.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            interrupt.interrupt();
-        }
+        self.0.surveys.interrupt();
     }
 
     /// Runs until stopped, then drains.
@@ -394,14 +409,8 @@ impl Inner {
         ControllerError::Server { server: self.client.server().to_owned(), source: Box::new(error) }
     }
 
-    /// A transport that ends when the controller stops, also when it has stopped already.
-    fn survey_transport(&self) -> Transport {
-        let transport = self.client.transport();
-        *self.survey.lock().unwrap_or_else(PoisonError::into_inner) = Some(transport.interrupt());
-        if self.stop.is_requested() {
-            transport.interrupt().interrupt();
-        }
-        transport
+    fn survey(&self) -> Survey {
+        self.surveys.begin(&self.client, &self.stop)
     }
 }
 

@@ -87,6 +87,9 @@ pub enum StateError {
         /// Why.
         source: io::Error,
     },
+    /// This build keeps no state.
+    #[error("{}", crate::config::lacks("state", "say `state: {enabled: false}`"))]
+    Absent,
 }
 
 /// The way out that is always there.
@@ -98,7 +101,7 @@ impl StateError {
         match self {
             Self::Open { .. } | Self::Create { .. } | Self::Write { .. } | Self::Closed { .. } => true,
             Self::Folder { .. } | Self::Lock { .. } | Self::Remove { .. } => true,
-            Self::InUse { .. } | Self::Damaged { .. } | Self::Format { .. } => false,
+            Self::InUse { .. } | Self::Damaged { .. } | Self::Format { .. } | Self::Absent => false,
         }
     }
 }

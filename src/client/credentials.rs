@@ -291,4 +291,5 @@ const PLUGIN_REST: Duration = Duration::from_secs(10);
 const TURN_LIMIT: Duration = Duration::from_secs(330);
 
 #[cfg(test)]
+#[cfg(feature = "exec")]
 mod tests;

@@ -11,7 +11,6 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -210,7 +209,8 @@ pub(crate) fn server_config(leaf: &Leaf, clients: Option<&str>) -> ServerConfig 
 }
 
 /// An executable script in `directory`.
-pub(crate) fn script(directory: &std::path::Path, name: &str, body: &str) -> PathBuf {
+#[cfg(feature = "exec")]
+pub(crate) fn script(directory: &std::path::Path, name: &str, body: &str) -> std::path::PathBuf {
     let path = directory.join(name);
     // Written by another process: a file that this one has open for writing, or a child of it just started, cannot be run.
     let writer = r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#;

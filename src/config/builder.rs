@@ -128,7 +128,7 @@ impl ConfigBuilder {
         self.leaf("shutdown_grace_sec", Leaf::Number(grace.as_secs()))
     }
 
-    /// Whether events are written to files. Defaults to true.
+    /// Whether events are written to files. Defaults to true, in a build without the feature `export` to false.
     #[must_use]
     pub fn json_export(self, is_wanted: bool) -> Self {
         self.leaf("json_export", Leaf::Bool(is_wanted))
@@ -156,7 +156,7 @@ impl ConfigBuilder {
         self.leaf("initial_events", Leaf::Text(text.to_owned()))
     }
 
-    /// Whether what was told is remembered for the next run. Defaults to true.
+    /// Whether what was told is remembered for the next run. Defaults to true, in a build without the feature `state` to false.
     #[must_use]
     pub fn state(self, is_wanted: bool) -> Self {
         self.member("state", "enabled", Leaf::Bool(is_wanted))
@@ -201,7 +201,8 @@ impl ConfigBuilder {
         self.leaf("max_concurrent_lists", Leaf::Number(lists as u64))
     }
 
-    /// Serves metrics, `/health` and `/ready` here; port 0 takes one that is free. Defaults to port 8080 of all addresses.
+    /// Serves metrics, `/health` and `/ready` here; port 0 takes one that is free. Defaults to port 8080 of all addresses, in a
+    /// build without the feature `metrics` to nowhere.
     #[must_use]
     pub fn metrics(self, address: IpAddr, port: u16) -> Self {
         self.member("metrics", "bind_addr", Leaf::Text(address.to_string())).member("metrics", "port", Leaf::Number(port.into()))
@@ -281,6 +282,7 @@ fn leaf_value(leaf: Leaf) -> Value {
 }
 
 #[cfg(test)]
+#[cfg(feature = "daemon")]
 mod tests {
     use super::*;
 

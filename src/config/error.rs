@@ -25,6 +25,7 @@ pub enum ConfigError {
 
 /// One mistake in a configuration.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Problem {
     /// Where it is.
     pub place: Place,
@@ -73,6 +74,11 @@ fn list(problems: &[Problem]) -> String {
         text += &format!("\n… and {} more", problems.len() - PROBLEMS_TOLD_MAX);
     }
     text
+}
+
+/// What a build without one of Faro's features says to whoever asks for what the feature does; `instead` is the other way out.
+pub(crate) fn lacks(feature: &str, instead: &str) -> String {
+    format!("this program was built without faro's feature `{feature}`; build it with that feature, or {instead}")
 }
 
 impl fmt::Display for Problem {

@@ -22,9 +22,13 @@ mod watches;
 mod yaml;
 
 #[cfg(test)]
+mod lacking_tests;
+#[cfg(test)]
+#[cfg(feature = "daemon")]
 mod tests;
 
 pub use builder::{ConfigBuilder, ResourceConfig};
+pub(crate) use error::lacks;
 pub use error::{ConfigError, Place, Problem};
 pub use storage::{Compression, InitialEvents, RetainConfig, RotateConfig, StateConfig};
 pub use suggest::nearest;
@@ -54,7 +58,7 @@ pub struct Config {
     pub auto_shutdown: Option<Duration>,
     /// How long a stop waits for queues to drain (`shutdown_grace_sec`). Defaults to 10 seconds.
     pub shutdown_grace: Duration,
-    /// Whether events are written to files. Defaults to true.
+    /// Whether events are written to files. Defaults to true, in a build without the feature `export` to false.
     pub json_export: bool,
     /// Whether the same lines go to stdout. Defaults to false.
     pub json_stdout: bool,
@@ -85,7 +89,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MetricsConfig {
-    /// Whether they are. Defaults to true.
+    /// Whether they are. Defaults to true, in a build without the feature `metrics` to false.
     pub enabled: bool,
     /// The TCP port; 0 takes one that is free. Defaults to 8080.
     pub port: u16,
@@ -113,6 +117,7 @@ pub struct ResourceEntry {
 
 /// Which objects of a resource; all conditions must hold. The server applies them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Selectors {
     /// Exactly this name. Defaults to `None`: any.
     pub name: Option<String>,
@@ -124,6 +129,7 @@ pub struct Selectors {
 
 /// A target with what the configuration says about it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConfiguredWatch {
     /// What to watch.
     pub target: WatchTarget,
@@ -247,7 +253,12 @@ fn invalid(source: &Arc<Source>, spot: Spot, message: &str) -> ConfigError {
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        Self { enabled: true, port: 8080, path: "/metrics".to_owned(), bind_addr: Ipv4Addr::UNSPECIFIED.into() }
+        Self {
+            enabled: cfg!(feature = "metrics"),
+            port: 8080,
+            path: "/metrics".to_owned(),
+            bind_addr: Ipv4Addr::UNSPECIFIED.into(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Takes the tree; gives a [`RawConfig`], in which nothing is required yet, so that flags can fill in what the file left out.
 
-use super::error::{Place, Problem, Source, Spot};
+use super::error::{Place, Problem, Source, Spot, lacks};
 use super::read::{Map, Reader};
 use super::storage::{self, RawStorage, StateConfig};
 use super::values::{self, found};
@@ -107,7 +107,7 @@ fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
     let auto_shutdown = overrides.auto_shutdown.or(raw.auto_shutdown).filter(|after| !after.is_zero());
     let storage = raw.storage;
     let state = StateConfig {
-        enabled: storage.state_enabled.unwrap_or(true),
+        enabled: storage.state_enabled.unwrap_or(cfg!(feature = "state")),
         dir: storage.state_dir.unwrap_or_else(|| output_dir.join("state")),
     };
     Config {
@@ -116,7 +116,7 @@ fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
         log_file: raw.log_file.unwrap_or(true),
         auto_shutdown,
         shutdown_grace: raw.shutdown_grace.unwrap_or(SHUTDOWN_GRACE),
-        json_export: raw.json_export.unwrap_or(true),
+        json_export: raw.json_export.unwrap_or(cfg!(feature = "export")),
         json_stdout: overrides.json_stdout || raw.json_stdout.unwrap_or(false),
         cluster_name: raw.cluster_name,
         initial_events: storage.initial_events,
@@ -143,8 +143,8 @@ fn read_root(reader: &mut Reader, map: &Map<'_>) -> RawConfig {
         log_file: reader.read(map, "log_file", values::boolean),
         auto_shutdown: reader.read(map, "auto_shutdown_sec", values::seconds),
         shutdown_grace: reader.read(map, "shutdown_grace_sec", values::seconds),
-        json_export: reader.read(map, "json_export", values::boolean),
-        json_stdout: reader.read(map, "json_stdout", values::boolean),
+        json_export: reader.read(map, "json_export", exported),
+        json_stdout: reader.read(map, "json_stdout", exported),
         cluster_name: reader.read(map, "cluster_name", values::cluster_name).flatten(),
         storage: storage::read(reader, map),
         max_concurrent_lists: reader.read(map, "max_concurrent_lists", values::concurrent_lists),
@@ -162,9 +162,19 @@ fn read_root(reader: &mut Reader, map: &Map<'_>) -> RawConfig {
     raw
 }
 
+fn exported(node: &Node) -> Result<bool, String> {
+    let is_wanted = values::boolean(node)?;
+    let is_lacking = is_wanted && !cfg!(feature = "export");
+    if is_lacking { Err(lacks("export", "say `json_export: false` and leave `json_stdout` out")) } else { Ok(is_wanted) }
+}
+
 fn read_metrics(reader: &mut Reader, node: &Node, metrics: &mut MetricsConfig) {
     let Some(map) = reader.map("metrics", node, "a mapping of settings", &METRICS_KEYS) else { return };
-    metrics.enabled = reader.read(&map, "enabled", values::boolean).unwrap_or(metrics.enabled);
+    let enabled = reader.read(&map, "enabled", values::boolean);
+    if !cfg!(feature = "metrics") && enabled != Some(false) {
+        reader.report(map.spot(), map.path(), lacks("metrics", "say `metrics: {enabled: false}`"));
+    }
+    metrics.enabled = enabled.unwrap_or(metrics.enabled);
     metrics.port = reader.read(&map, "port", values::port).unwrap_or(metrics.port);
     metrics.bind_addr = reader.read(&map, "bind_addr", values::bind_addr).unwrap_or(metrics.bind_addr);
     if let Some(path) = reader.read(&map, "path", values::metrics_path) {

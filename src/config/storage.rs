@@ -2,7 +2,7 @@
 //!
 //! Takes the tree's nodes; gives settings within their bounds. Limits that depend on each other are checked here, too.
 
-use super::error::Spot;
+use super::error::{Spot, lacks};
 use super::read::{Map, Reader};
 use super::values::{self, found};
 use super::yaml::Node;
@@ -25,7 +25,7 @@ pub enum InitialEvents {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StateConfig {
-    /// Whether it does. Defaults to true.
+    /// Whether it does. Defaults to true, in a build without the feature `state` to false.
     pub enabled: bool,
     /// The folder. Defaults to `state` in `output_dir`.
     pub dir: PathBuf,
@@ -109,6 +109,9 @@ pub(super) fn read(reader: &mut Reader, map: &Map<'_>) -> RawStorage {
     if let Some(state) = map.get("state").and_then(|node| reader.map("state", node, "a mapping of settings", &STATE_KEYS)) {
         raw.state_enabled = reader.read(&state, "enabled", values::boolean);
         raw.state_dir = reader.read(&state, "dir", values::folder_or_none).flatten();
+        if !cfg!(feature = "state") && raw.state_enabled != Some(false) {
+            reader.report(state.spot(), state.path(), lacks("state", "say `state: {enabled: false}`"));
+        }
     }
     let rotate = map.get("rotate").and_then(|node| reader.map("rotate", node, "a mapping of settings", &ROTATE_KEYS));
     if let Some(map) = &rotate {
@@ -170,7 +173,9 @@ fn initial_events(node: &Node) -> Result<InitialEvents, String> {
 
 fn compression(node: &Node) -> Result<Compression, String> {
     let choices = [("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)];
-    choice(node, choices, "none, gzip or zstd")
+    let chosen = choice(node, choices, "none, gzip or zstd")?;
+    let is_lacking = chosen != Compression::None && !cfg!(feature = "compress");
+    if is_lacking { Err(lacks("compress", "say `compress: none`")) } else { Ok(chosen) }
 }
 
 fn choice<T: Copy, const N: usize>(node: &Node, choices: [(&str, T); N], what: &str) -> Result<T, String> {
@@ -184,6 +189,7 @@ fn choice<T: Copy, const N: usize>(node: &Node, choices: [(&str, T); N], what: &
 }
 
 #[cfg(test)]
+#[cfg(feature = "daemon")]
 mod tests {
     use super::*;
     use crate::config::{Config, Overrides};

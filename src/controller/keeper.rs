@@ -5,6 +5,7 @@
 //! nothing is waited for; what is committed then is committed late, and never in part.
 
 #[cfg(test)]
+#[cfg(feature = "state")]
 mod tests;
 
 use super::ControllerError;

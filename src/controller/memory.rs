@@ -26,6 +26,7 @@ pub(super) struct Memory {
     "{server} is another cluster than the one that state and events files are of: its kube-system has the uid {found}, and \
      was {known}; give this cluster its own output_dir, or start with --reset-state to begin anew with it"
 )]
+#[non_exhaustive]
 pub struct OtherCluster {
     /// The URL, which is the same.
     pub server: String,
@@ -42,7 +43,7 @@ impl Memory {
     /// Opens the state, where one is to be kept; cuts off what a killed run wrote last and did not end.
     pub(super) fn open(config: &Config) -> Result<Option<Self>, ControllerError> {
         if !config.state.enabled {
-            if config.json_export {
+            if config.json_export && cfg!(feature = "export") {
                 // No line counts as told, and none stays torn.
                 sink::recover(&config.output_dir, None, &mut |_| {})?;
             }

@@ -12,8 +12,10 @@ use std::fmt;
 pub(super) type Plan = BTreeMap<WatchTarget, Planned>;
 
 /// What is watched where something was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Planned {
+    /// As it was asked for.
+    pub(super) asked: ConfiguredWatch,
     /// As asked, but for a namespace that its kind does not have.
     pub(super) target: WatchTarget,
     /// Known where the server serves it already.
@@ -26,44 +28,43 @@ pub struct PlanError {
     mistakes: Vec<String>,
 }
 
-/// Checks every configured watch against what the server serves.
-pub(super) fn plan(configured: Vec<ConfiguredWatch>, discovery: &Discovery) -> Result<Plan, PlanError> {
+/// Checks every configured watch against what the server serves; what it can never serve is no part of the plan.
+pub(super) fn plan(configured: Vec<ConfiguredWatch>, discovery: &Discovery) -> (Plan, Result<(), PlanError>) {
     let mut plan = Plan::new();
     let mut mistakes = Vec::new();
-    for watch in configured {
-        let asked = watch.target.clone();
-        match resolve(watch, discovery) {
+    for asked in configured {
+        match resolve(&asked, discovery) {
             Ok((target, scope)) => {
-                plan.insert(asked, Planned { target, scope });
+                plan.insert(asked.target.clone(), Planned { asked, target, scope });
             }
             Err(mistake) => mistakes.push(mistake),
         }
     }
-    if mistakes.is_empty() { Ok(plan) } else { Err(PlanError { mistakes }) }
+    (plan, if mistakes.is_empty() { Ok(()) } else { Err(PlanError { mistakes }) })
 }
 
-/// Each target once, with its scope.
-pub(super) fn distinct(plan: &Plan) -> BTreeMap<WatchTarget, Option<Scope>> {
-    plan.values().map(|planned| (planned.target.clone(), planned.scope)).collect()
+/// Each target once, with one of those that asked for it.
+pub(super) fn distinct(plan: &Plan) -> BTreeMap<WatchTarget, Planned> {
+    plan.values().map(|planned| (planned.target.clone(), planned.clone())).collect()
 }
 
-fn resolve(watch: ConfiguredWatch, discovery: &Discovery) -> Result<(WatchTarget, Option<Scope>), String> {
+fn resolve(watch: &ConfiguredWatch, discovery: &Discovery) -> Result<(WatchTarget, Option<Scope>), String> {
     let gvr = &watch.target.gvr;
     match discovery.find(gvr) {
-        Lookup::Served(resource) => served(&watch, resource).map(|target| (target, Some(resource.scope))),
+        Lookup::Served(resource) => served(watch, resource).map(|target| (target, Some(resource.scope))),
         Lookup::Unknown(reason) => {
             log::warn!(reason; "{gvr}: its API group does not answer; tried again until it does");
-            Ok((watch.target, watch.scope))
+            Ok((watch.target.clone(), watch.scope))
         }
-        Lookup::OtherVersions(_) | Lookup::Absent if gvr.is_built_in_group() => Err(not_served(&watch, discovery)),
+        Lookup::OtherVersions(_) | Lookup::Absent if gvr.is_built_in_group() => Err(not_served(watch, discovery)),
         Lookup::OtherVersions(others) => {
             let others: Vec<String> = others.iter().map(|other| other.gvr.to_string()).collect();
             log::warn!("{gvr}: not served, only {} is; waiting for this version", others.join(", "));
-            Ok((watch.target, watch.scope))
+            Ok((watch.target.clone(), watch.scope))
         }
         Lookup::Absent => {
             log::warn!("{gvr}: not served yet; waiting for its definition");
-            Ok((watch.target, watch.scope))
+            Ok((watch.target.clone(), watch.scope))
         }
     }
 }

@@ -74,7 +74,8 @@ fn take(inner: &Inner, run: &Run, plan: &mut Plan, config: &Config) -> Result<Re
     if !keys.is_empty() {
         return Err(ControllerError::FixedKeys { keys });
     }
-    let mut next = run::plan_of(inner, &inner.survey_transport(), config.watches())?;
+    let (mut next, mistakes) = run::plan_of(inner, &inner.survey().transport, config.watches())?;
+    mistakes?;
     keep_decided(plan, &mut next);
     let Difference { start, stop } = difference(&run.watches().configured(), &next);
     let old_names = namespaces::of(plan);
@@ -106,7 +107,8 @@ struct Difference {
 fn difference(running: &BTreeSet<WatchTarget>, next: &Plan) -> Difference {
     let wanted = plan::distinct(next);
     let stop = running.iter().filter(|target| !wanted.contains_key(target)).cloned().collect();
-    let start = wanted.into_iter().filter(|(target, _)| !running.contains(target)).collect();
+    let new = wanted.into_iter().filter(|(target, _)| !running.contains(target));
+    let start = new.map(|(target, planned)| (target, planned.scope)).collect();
     Difference { start, stop }
 }
 
@@ -122,21 +124,21 @@ fn tell_changed_selectors(start: &BTreeMap<WatchTarget, Option<Scope>>, stop: &B
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfiguredWatch;
     use crate::controller::plan::Planned;
 
-    /// The targets of a configuration of these resources.
-    fn targets(yaml: &str) -> Vec<WatchTarget> {
-        let config = Config::from_yaml(&format!("output_dir: x\nresources: [{yaml}]"), "c").unwrap();
-        config.watches().into_iter().map(|watch| watch.target).collect()
-    }
-
+    /// The plan of a configuration of these resources.
     fn plan(yaml: &str) -> Plan {
-        let planned = |target: WatchTarget| (target.clone(), Planned { target, scope: Some(Scope::Namespaced) });
-        targets(yaml).into_iter().map(planned).collect()
+        let config = Config::from_yaml(&format!("output_dir: x\nresources: [{yaml}]"), "c").unwrap();
+        let planned = |asked: ConfiguredWatch| {
+            let target = asked.target.clone();
+            (target.clone(), Planned { asked, target, scope: Some(Scope::Namespaced) })
+        };
+        config.watches().into_iter().map(planned).collect()
     }
 
     fn check(running: &str, next: &str, start: &[&str], stop: &[&str]) {
-        let running = targets(running).into_iter().collect();
+        let running = plan(running).into_keys().collect();
         let difference = difference(&running, &plan(next));
         let told = |targets: Vec<&WatchTarget>| targets.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(told(difference.start.keys().collect()), start, "started by {next}");

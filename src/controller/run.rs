@@ -2,7 +2,7 @@
 //! that what was read is still written.
 
 use super::memory::Memory;
-use super::plan::{self, Plan};
+use super::plan::{self, Plan, PlanError, Planned};
 use super::watches::{AskedBy, Maker, Start, Watches};
 use super::{ControllerError, Inner, Summary, namespaces};
 use crate::api::{Scope, Watch, WatchTarget};
@@ -16,7 +16,7 @@ use crate::http::{HttpServer, HttpSettings};
 use crate::informer::ListGate;
 use crate::lifecycle::Joined;
 use crate::metrics::Metrics;
-use crate::sink::{SinkSettings, Writer};
+use crate::sink::{SinkError, SinkSettings, Writer};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -76,12 +76,14 @@ impl Run {
 
     /// Starts every configured watch.
     pub(super) fn start(&self, inner: &Inner, memory: Option<Memory>) -> Result<(), ControllerError> {
-        let transport = inner.survey_transport();
+        let survey = inner.survey();
+        let transport = &survey.transport;
         let failed = |error| inner.server_failed(error);
         let version = transport.version().map_err(failed)?;
         let (server, origin) = (inner.client.server(), inner.client.origin());
         log::info!(version = version.as_deref().unwrap_or("unknown"); "connected to {server} ({origin})");
-        let plan = plan_of(inner, &transport, inner.config.watches())?;
+        let (plan, mistakes) = plan_of(inner, transport, inner.config.watches())?;
+        mistakes?;
         let uid = transport.cluster_uid().map_err(failed)?;
         self.start_all(inner, memory, uid, &plan)?;
         log::info!(watches = self.watches.count().configured; "watching");
@@ -126,7 +128,7 @@ impl Run {
         // All are known before the first is synced: ready means all of them.
         let known: Vec<_> = plan::distinct(plan)
             .into_iter()
-            .map(|(target, scope)| {
+            .map(|(target, Planned { scope, .. })| {
                 let watch = Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone()));
                 (self.health.add_watch(Arc::clone(&watch)), watch, scope)
             })
@@ -152,33 +154,50 @@ impl Run {
         Ok(())
     }
 
-    /// Starts watches that have their [reserved](Watches::reserve) places, and says how many.
+    /// Starts watches that have their [reserved](Watches::reserve) places, and says how many. Those that could be started and
+    /// were not go back to what was added.
     pub(super) fn add(&self, inner: &Inner, added: Vec<ConfiguredWatch>) -> Result<usize, ControllerError> {
         let mut reserved = added.iter().map(|watch| watch.target.clone()).collect();
-        let started = self.start_reserved(inner, added, &mut reserved);
+        let mut waiting = added;
+        let started = self.start_reserved(inner, &mut waiting, &mut reserved);
+        // Held until they have given their places up, so that a removal finds them in either.
+        let mut added = inner.added();
+        added.append(&mut waiting);
         self.watches.give_up(&reserved);
         started
     }
 
+    /// Leaves in `waiting` what the next call may start, and in `reserved` every place that was taken.
     fn start_reserved(
         &self,
         inner: &Inner,
-        added: Vec<ConfiguredWatch>,
+        waiting: &mut Vec<ConfiguredWatch>,
         reserved: &mut BTreeSet<WatchTarget>,
     ) -> Result<usize, ControllerError> {
-        let plan = plan_of(inner, &inner.survey_transport(), added)?;
-        let mut starting = BTreeMap::new();
-        for (target, scope) in plan::distinct(&plan) {
-            // In the plan a cluster-scoped resource has lost its namespace.
+        let (plan, mistakes) = plan_of(inner, &inner.survey().transport, waiting.clone())?;
+        let starting = self.in_their_places(&plan, reserved);
+        *waiting = starting.iter().map(|planned| planned.asked.clone()).collect();
+        let starting = starting.into_iter().map(|planned| (planned.target, planned.scope));
+        let (started, outcome) = self.start_more(inner, starting, AskedBy::Program);
+        drop(waiting.drain(..started));
+        outcome?;
+        mistakes?;
+        Ok(started)
+    }
+
+    /// Those of a plan that are not watched yet. In a plan a cluster-scoped resource has lost its namespace, and has another place.
+    fn in_their_places(&self, plan: &Plan, reserved: &mut BTreeSet<WatchTarget>) -> Vec<Planned> {
+        let mut starting = Vec::new();
+        for (target, planned) in plan::distinct(plan) {
             if !reserved.contains(&target) {
                 if !self.watches.reserve_one(&target) {
                     continue;
                 }
-                reserved.insert(target.clone());
+                reserved.insert(target);
             }
-            starting.insert(target, scope);
+            starting.push(planned);
         }
-        self.start_more(inner, starting, AskedBy::Program)
+        starting
     }
 
     /// Starts watches that the configuration did not ask for before, and says how many: none for those that were added before.
@@ -191,50 +210,53 @@ impl Run {
         let deadline = Instant::now() + inner.config.shutdown_grace;
         let reserved = self.watches.claim(start.keys(), deadline)?;
         start.retain(|target, _| reserved.contains(target));
-        let started = self.start_more(inner, start, AskedBy::Configuration);
+        let (started, outcome) = self.start_more(inner, start.into_iter(), AskedBy::Configuration);
         self.watches.give_up(&reserved);
-        if started.is_err() {
-            self.watches.remove(reserved.iter(), &self.maker(inner), deadline);
+        if outcome.is_err() {
+            self.watches.remove(reserved.iter(), None, &self.maker(inner), deadline);
         }
-        started
+        outcome.map(|()| started)
     }
 
     /// Stops watches that the configuration no longer asks for, but those that were added as well. Returns how many.
     pub(super) fn stop_configured(&self, inner: &Inner, targets: &BTreeSet<WatchTarget>) -> usize {
         let deadline = Instant::now() + inner.config.shutdown_grace;
         let unwanted = self.watches.disclaim(targets);
-        self.watches.remove(unwanted.into_iter(), &self.maker(inner), deadline)
+        self.watches.remove(unwanted.into_iter(), None, &self.maker(inner), deadline)
     }
 
+    /// Starts one after the other. Returns how many of them were, and what kept it from the next one.
     fn start_more(
         &self,
         inner: &Inner,
-        starting: BTreeMap<WatchTarget, Option<Scope>>,
+        starting: impl Iterator<Item = (WatchTarget, Option<Scope>)>,
         asked_by: AskedBy,
-    ) -> Result<usize, ControllerError> {
+    ) -> (usize, Result<(), ControllerError>) {
         let cluster = self.cluster.get().expect("watches are added once the cluster was asked");
         let name = &inner.config.cluster_name;
         let starting: Vec<_> =
-            starting.into_iter().map(|(target, scope)| (Arc::new(Watch::new(target, cluster, name.clone())), scope)).collect();
+            starting.map(|(target, scope)| (Arc::new(Watch::new(target, cluster, name.clone())), scope)).collect();
         let ids = starting.iter().map(|(watch, _)| watch.id).collect();
-        let mut progress = self.keeper.get().map_or_else(|| Ok(HashMap::new()), |keeper| keeper.load(ids))?;
-        let started = starting.len();
-        for (watch, scope) in starting {
-            let (status, stored) = (self.health.add_watch(Arc::clone(&watch)), progress.remove(&watch.id));
-            let start = Start { watch, status: Arc::clone(&status), scope, stored, asked_by };
+        let mut progress = match self.keeper.get().map_or_else(|| Ok(HashMap::new()), |keeper| keeper.load(ids)) {
+            Ok(progress) => progress,
+            Err(error) => return (0, Err(error)),
+        };
+        for (started, (watch, scope)) in (0..).zip(&starting) {
+            let (status, stored) = (self.health.add_watch(Arc::clone(watch)), progress.remove(&watch.id));
+            let start = Start { watch: Arc::clone(watch), status: Arc::clone(&status), scope: *scope, stored, asked_by };
             if let Err(error) = self.watches.start(&self.maker(inner), start) {
                 self.health.remove_watch(&status);
-                return Err(error);
+                return (started, Err(error));
             }
         }
-        Ok(started)
+        (starting.len(), Ok(()))
     }
 
     /// Stops watches, and tells nothing as deleted. Returns how many there were.
     pub(super) fn remove(&self, inner: &Inner, removed: &[ConfiguredWatch]) -> usize {
         let deadline = Instant::now() + inner.config.shutdown_grace;
         let targets = removed.iter().map(|watch| &watch.target);
-        self.watches.remove(targets, &self.maker(inner), deadline)
+        self.watches.remove(targets, Some(&inner.added), &self.maker(inner), deadline)
     }
 
     fn maker<'a>(&'a self, inner: &'a Inner) -> Maker<'a> {
@@ -288,7 +310,7 @@ impl Run {
         if let Some(writer) = &self.writer {
             writer.stop(deadline);
         }
-        drop(self.http.lock().unwrap_or_else(PoisonError::into_inner).take());
+        *self.http.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if let Some(error) = keeper.and_then(Keeper::failure) {
             return Err(error.into());
         }
@@ -299,16 +321,24 @@ impl Run {
     }
 }
 
-/// What the server makes of these watches.
-pub(super) fn plan_of(inner: &Inner, transport: &Transport, watches: Vec<ConfiguredWatch>) -> Result<Plan, ControllerError> {
+/// What the server makes of these watches, and what it can never serve of them.
+pub(super) fn plan_of(
+    inner: &Inner,
+    transport: &Transport,
+    watches: Vec<ConfiguredWatch>,
+) -> Result<(Plan, Result<(), PlanError>), ControllerError> {
     let discovery = transport.discover().map_err(|error: client::Error| inner.server_failed(error))?;
-    Ok(plan::plan(watches, &discovery)?)
+    Ok(plan::plan(watches, &discovery))
 }
 
 fn open_writer(inner: &Inner, metrics: &Metrics, health: &Health) -> Result<Option<Arc<Writer>>, ControllerError> {
     let config = &inner.config;
     if !config.json_export && !config.json_stdout {
         return Ok(None);
+    }
+    // Whatever only a writer needs is not even linked then.
+    if !cfg!(feature = "export") {
+        return Err(SinkError::Absent.into());
     }
     let settings = SinkSettings {
         folder: config.json_export.then(|| config.output_dir.clone()),

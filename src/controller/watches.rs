@@ -27,6 +27,7 @@ pub(super) struct Watches {
 
 /// How many watches there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ActiveInformers {
     /// Those that the configuration asks for.
     pub configured: usize,
@@ -44,6 +45,7 @@ enum Slot {
 
 /// One informer, and what of it the other stations hold.
 struct Working {
+    scope: Option<Scope>,
     status: Arc<WatchStatus>,
     ledger: Arc<Ledger>,
     /// Of this informer alone.
@@ -87,22 +89,14 @@ pub(super) struct Start {
 }
 
 impl Watches {
-    /// Takes the places of watches that are about to be started, and gives those where there is none already.
-    ///
-    /// # Errors
-    ///
-    /// When one is just being removed; then no place is taken.
-    pub(super) fn reserve(&self, added: Vec<ConfiguredWatch>) -> Result<Vec<ConfiguredWatch>, ControllerError> {
+    /// Takes the places of watches that are about to be started, and gives those where there is none already. In `added` stay those
+    /// that are just being removed.
+    pub(super) fn reserve(&self, added: &mut Vec<ConfiguredWatch>) -> Vec<ConfiguredWatch> {
         let mut slots = self.slots();
-        if added.iter().any(|watch| matches!(slots.get(&watch.target), Some(Slot::Ending))) {
-            return Err(ControllerError::StateBusy);
-        }
-        for watch in &added {
-            if let Some(Slot::Working(working)) = slots.get_mut(&watch.target) {
-                working.is_added = true;
-            }
-        }
-        Ok(added.into_iter().filter(|watch| take(&mut slots, &watch.target)).collect())
+        let is_ending = |watch: &ConfiguredWatch| matches!(slots.get(&watch.target), Some(Slot::Ending));
+        let (ending, free): (Vec<_>, Vec<_>) = std::mem::take(added).into_iter().partition(is_ending);
+        *added = ending;
+        free.into_iter().filter(|watch| take_for_program(&mut slots, &watch.target)).collect()
     }
 
     /// Makes watches those of the configuration, and takes the places of those that are not at work.
@@ -148,9 +142,9 @@ impl Watches {
         slots.iter().filter(|(_, slot)| is_configured(slot)).map(|(target, _)| target.clone()).collect()
     }
 
-    /// The same for one target; `false` where there is one already.
+    /// Takes the place of one that was added; `false` where there is one already.
     pub(super) fn reserve_one(&self, target: &WatchTarget) -> bool {
-        take(&mut self.slots(), target)
+        take_for_program(&mut self.slots(), target)
     }
 
     /// Gives the places back of those that were not started.
@@ -178,30 +172,52 @@ impl Watches {
         Ok(())
     }
 
-    /// Stops the informers of these targets. Nothing of them is handed on when this returns. Returns how many there were.
+    /// Stops the informers of these targets, and forgets those that are only `added`, where that is given. Nothing of them is
+    /// handed on when this returns. Returns how many informers there were.
     pub(super) fn remove<'t>(
         &self,
         targets: impl Iterator<Item = &'t WatchTarget>,
+        added: Option<&Mutex<Vec<ConfiguredWatch>>>,
         maker: &Maker<'_>,
         deadline: Instant,
     ) -> usize {
-        let mut removed = Vec::new();
-        for target in targets {
-            let mut slots = self.wait_until_started(target, deadline);
-            if let Some(slot @ Slot::Working(_)) = slots.get_mut(target)
-                && let Slot::Working(working) = std::mem::replace(slot, Slot::Ending)
-            {
-                removed.push((target, working));
-            }
-        }
+        let removed: Vec<_> = targets.filter_map(|target| self.take_out(target, added, deadline)).collect();
         let count = removed.len();
         removed.iter().for_each(|(_, working)| working.interrupt());
-        for (target, working) in removed {
+        for (place, working) in removed {
             working.end(maker, deadline);
-            self.slots().remove(target);
-            log::info!("{target}: no longer watched");
+            self.slots().remove(&place);
+            log::info!("{place}: no longer watched");
         }
         count
+    }
+
+    /// Takes a watch out of where it is, and gives it where it is at work. One that is being started is waited for; starting waits
+    /// for no handler, so that a handler may wait for it.
+    fn take_out(
+        &self,
+        target: &WatchTarget,
+        added: Option<&Mutex<Vec<ConfiguredWatch>>>,
+        deadline: Instant,
+    ) -> Option<(WatchTarget, Working)> {
+        loop {
+            // Both are locked, or it could move from one to the other between two looks.
+            let mut waiting = added.map(|added| added.lock().unwrap_or_else(PoisonError::into_inner));
+            waiting.iter_mut().for_each(|waiting| waiting.retain(|added| added.target != *target));
+            let mut slots = self.slots();
+            let place = place_of(&slots, target)?;
+            match slots.get_mut(&place)? {
+                Slot::Starting => {}
+                Slot::Ending => return None,
+                working @ Slot::Working(_) => {
+                    let working = std::mem::replace(working, Slot::Ending).into_working()?;
+                    return Some((place, working));
+                }
+            }
+            drop(waiting);
+            let limit = deadline.checked_duration_since(Instant::now())?;
+            drop(self.started.wait_timeout(slots, limit).unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// Starting waits for no handler, so that a handler may wait for it.
@@ -282,7 +298,7 @@ impl Maker<'_> {
         let informer = Informer::new(watch, Box::new(rest), Box::new(outlet), context).resume(resume);
         let thread = Joined::spawn(name.clone(), move || informer.run()).map_err(refused)?;
         let (is_configured, is_added) = (asked_by == AskedBy::Configuration, asked_by == AskedBy::Program);
-        Ok(Working { status, ledger, stop, interrupt, thread, is_configured, is_added })
+        Ok(Working { scope, status, ledger, stop, interrupt, thread, is_configured, is_added })
     }
 
     /// The wire carries no more than somebody wants.
@@ -313,6 +329,29 @@ impl Working {
             keeper.remove(&ledger, deadline);
         }
     }
+}
+
+/// Where the watch of `target` is. A resource that turned out to be cluster-scoped has lost its namespace; of one that is being
+/// started nobody knows yet.
+fn place_of(slots: &BTreeMap<WatchTarget, Slot>, target: &WatchTarget) -> Option<WatchTarget> {
+    if slots.contains_key(target) {
+        return Some(target.clone());
+    }
+    let everywhere = WatchTarget { namespace: None, ..target.clone() };
+    let is_there = match slots.get(&everywhere)? {
+        Slot::Starting => true,
+        Slot::Working(working) => working.scope == Some(Scope::Cluster),
+        Slot::Ending => false,
+    };
+    is_there.then_some(everywhere)
+}
+
+/// As [`take`], for the embedding program: what is at work already is its wish, too.
+fn take_for_program(slots: &mut BTreeMap<WatchTarget, Slot>, target: &WatchTarget) -> bool {
+    if let Some(Slot::Working(working)) = slots.get_mut(target) {
+        working.is_added = true;
+    }
+    take(slots, target)
 }
 
 fn take(slots: &mut BTreeMap<WatchTarget, Slot>, target: &WatchTarget) -> bool {

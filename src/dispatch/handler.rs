@@ -43,6 +43,7 @@ pub trait EventHandler: Send + Sync {
 
 /// What a handler needs of each object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Interest {
     /// Name, namespace, uid, version, labels, annotations and what else stands in `metadata`.
     Metadata,

@@ -45,6 +45,7 @@ pub(crate) fn ledger() -> Arc<Ledger> {
 }
 
 /// While it is held no event of this ledger is accepted, nor any that comes behind one in the same batch.
+#[cfg(feature = "state")]
 pub(crate) fn hold(ledger: &Ledger) -> impl Sized {
     ledger.book()
 }

@@ -3,12 +3,11 @@
 //! The compressed file has its name only when all of it is on the disk; then the original goes. Memory does not grow with
 //! the file.
 
+use super::encode::encode;
 use super::layer::{Layer, LayerFile};
 use super::name::FileName;
 use crate::config::Compression;
 use crate::health::Pulse;
-use flate2::write::GzEncoder;
-use ruzstd::encoding::{CompressionLevel, FrameCompressor};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
@@ -65,22 +64,7 @@ pub(super) fn remove_if_there(layer: &dyn Layer, path: &Path) -> io::Result<()> 
 fn copy(source: &dyn LayerFile, file: &mut dyn LayerFile, compression: Compression, work: &Work<'_>) -> io::Result<()> {
     let mut source = Source { file: source, offset: 0, work, error: None };
     let mut target = Target { file, work, error: None };
-    match compression {
-        Compression::None => {
-            io::copy(&mut source, &mut target)?;
-        }
-        Compression::Gzip => {
-            let mut encoder = GzEncoder::new(&mut target, flate2::Compression::default());
-            io::copy(&mut source, &mut encoder)?;
-            encoder.finish()?;
-        }
-        Compression::Zstd => {
-            let mut encoder = FrameCompressor::new(CompressionLevel::Fastest);
-            encoder.set_source(&mut source);
-            encoder.set_drain(&mut target);
-            encoder.compress();
-        }
-    }
+    encode(compression, &mut source, &mut target)?;
     source.error.or(target.error).map_or(Ok(()), Err)
 }
 
@@ -140,10 +124,12 @@ impl Write for Target<'_> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "compress")]
 mod tests {
     use super::*;
     use crate::files::Disk;
-    use crate::files::memory::{MemoryDisk, Step, decompress, everything};
+    use crate::files::encode::decoded;
+    use crate::files::memory::{MemoryDisk, Step, everything};
     use crate::health::{Health, STUCK_AFTER};
     use std::fs;
     use std::time::Instant;
@@ -170,7 +156,7 @@ mod tests {
         assert_eq!(disk.paths(), [folder.join(&target)]);
         assert!(disk.is_synced(&folder.join(&target)));
         let compressed = disk.content(&folder.join(&target)).unwrap();
-        assert!(decompress(&target, &compressed) == content, "{target}: {} bytes", content.len());
+        assert!(decoded(&target, &compressed) == content, "{target}: {} bytes", content.len());
         assert!(content.len() < 10_000 || compressed.len() < content.len() / 4, "{target}: {}", compressed.len());
     }
 
@@ -248,7 +234,7 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), SystemTime::UNIX_EPOCH);
             match std::process::Command::new(tool).arg("-dc").arg(&path).output() {
                 Ok(output) => assert!(output.status.success() && output.stdout == content, "{tool}"),
-                Err(_) => assert!(decompress(&path.to_string_lossy(), &fs::read(&path).unwrap()) == content),
+                Err(_) => assert!(decoded(&path.to_string_lossy(), &fs::read(&path).unwrap()) == content),
             }
         }
     }

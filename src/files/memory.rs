@@ -2,7 +2,7 @@
 
 use super::layer::{Entry, Layer, LayerFile};
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -156,19 +156,6 @@ impl MemoryDisk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
-}
-
-/// What is in a file called `name`, whether it is compressed or not.
-pub(crate) fn decompress(name: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::new();
-    if name.ends_with(".gz") {
-        flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
-    } else if name.ends_with(".zst") {
-        ruzstd::decoding::StreamingDecoder::new(bytes).unwrap().read_to_end(&mut plain).unwrap();
-    } else {
-        plain.extend_from_slice(bytes);
-    }
-    plain
 }
 
 /// Does every step.

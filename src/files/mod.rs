@@ -5,6 +5,8 @@
 //! [`Lines`] reads all of them back, in order.
 
 mod compress;
+#[cfg_attr(not(feature = "compress"), path = "encode_absent.rs")]
+pub(crate) mod encode;
 mod keeper;
 mod layer;
 mod lines;

@@ -122,6 +122,7 @@ impl Folder<'_> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "compress")]
 mod tests {
     use super::*;
     use crate::files::memory::{MemoryDisk, Step, everything};

@@ -25,12 +25,15 @@
 
 mod answer;
 mod connection;
+mod error;
 #[cfg(test)]
 mod fuzz_tests;
 mod guard;
 mod head;
 #[cfg(test)]
 mod tests;
+
+pub use error::HttpError;
 
 use crate::health::Health;
 use crate::lifecycle::Joined;
@@ -65,37 +68,6 @@ pub struct HttpServer {
     // Dropped before `_thread`: closing this end is what ends the thread.
     _stop: UnixStream,
     _thread: Joined,
-}
-
-/// Why the server could not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HttpError {
-    /// The address or port cannot be had.
-    #[error(
-        "cannot serve metrics and probes on {address}; choose another `metrics.port` or `metrics.bind_addr`, \
-         or switch it off with `metrics: {{enabled: false}}`"
-    )]
-    Bind {
-        /// What was asked for.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The path of the metrics is no path, or is taken.
-    #[error("metrics.path: expected a path such as /metrics, other than /health and /ready, found {found:?}")]
-    Path {
-        /// What was asked for.
-        found: String,
-    },
-    /// The system refuses a thread or a descriptor.
-    #[error("cannot start serving metrics and probes on {address}")]
-    Start {
-        /// What was asked for.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
 }
 
 impl HttpServer {

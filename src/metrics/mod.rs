@@ -8,10 +8,12 @@ mod families;
 #[cfg(test)]
 mod lint_tests;
 mod process;
+mod reasons;
 #[cfg(test)]
 mod tests;
 mod watch;
 
+pub use reasons::{RelistReason, RestartReason};
 pub use watch::WatchMetrics;
 
 use crate::api::Watch;
@@ -45,38 +47,6 @@ struct Inner {
 struct Bookmark {
     gvr: String,
     millis: Weak<AtomicU64>,
-}
-
-/// Why a watch was opened again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RestartReason {
-    /// The server ended it, as it does after its timeout.
-    Ended,
-    /// The connection broke or could not be made.
-    Connection,
-    /// No byte and no end for longer than allowed.
-    Silent,
-    /// The receivers were busy for too long; Faro closed it.
-    Slow,
-    /// The server answered with an error.
-    Error,
-}
-
-/// Why everything is listed again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RelistReason {
-    /// The server no longer has the version (410).
-    Expired,
-    /// The server does not know the version, as after a restore from a backup.
-    UnknownVersion,
-    /// The watch ended at once, or with an error, again and again from the same version.
-    Stuck,
-    /// An event could not be read, so a change may have been missed.
-    Dirty,
-    /// The list itself was interrupted.
-    Interrupted,
-    /// The kind was gone and came back, or was forbidden and is allowed again.
-    Returned,
 }
 
 /// Which kind of change was found by comparison.
@@ -197,37 +167,4 @@ fn leave_untyped(text: &mut String, begin: usize, name: &str) {
 fn registry(cluster_name: Option<&str>) -> Registry {
     let labels = cluster_name.map(|name| HashMap::from([("cluster".to_owned(), name.to_owned())]));
     Registry::new_custom(None, labels).expect("only an empty prefix is refused, and there is none")
-}
-
-impl RestartReason {
-    /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 5] = [Self::Ended, Self::Connection, Self::Silent, Self::Slow, Self::Error];
-
-    /// The value of the label `reason`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ended => "ended",
-            Self::Connection => "connection",
-            Self::Silent => "silent",
-            Self::Slow => "slow",
-            Self::Error => "error",
-        }
-    }
-}
-
-impl RelistReason {
-    /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 6] = [Self::Expired, Self::UnknownVersion, Self::Stuck, Self::Dirty, Self::Interrupted, Self::Returned];
-
-    /// The value of the label `reason`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::UnknownVersion => "unknown_version",
-            Self::Stuck => "stuck",
-            Self::Dirty => "dirty",
-            Self::Interrupted => "interrupted",
-            Self::Returned => "returned",
-        }
-    }
 }

@@ -37,6 +37,9 @@ pub enum SinkError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// This build writes no lines.
+    #[error("{}", crate::config::lacks("export", "say `json_export: false` and leave `json_stdout` out"))]
+    Absent,
     /// The writing thread cannot be started.
     #[error("cannot start the thread that writes events")]
     Thread {

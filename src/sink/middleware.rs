@@ -47,6 +47,7 @@ pub trait JsonMiddleware: Send + Sync {
 /// What becomes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub enum Verdict {
     /// It is written, as it is now.
     Write,

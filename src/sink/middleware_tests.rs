@@ -155,6 +155,7 @@ fn a_panic_undoes_what_that_one_did_and_nothing_else() {
     assert_eq!((lines[1].get("kept"), &lines[1]["lost"]), (None, &json!(true)));
 }
 
+#[cfg(feature = "metrics")]
 #[test]
 fn drops_and_panics_are_counted() {
     let middleware = middleware(|event, _| {

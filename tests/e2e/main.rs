@@ -18,7 +18,7 @@ mod writer;
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{daemon, lines, pki, ports, process, wait};
+use support::{daemon, example, lines, pki, ports, process, wait};
 
 use runner::{Scenario, Source, Stage, say};
 use std::process::ExitCode;

@@ -1,83 +1,11 @@
 //! The programs of `examples/`, as they are built, against a simulated cluster in which known things happen.
 
-use crate::support::process::Guarded;
-use crate::support::wait::{SOON, eventually, eventually_some};
-use faro::lifecycle::Joined;
+use crate::support::example::{Example, binary, lines};
 use faro::sim::Cluster;
-use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Command;
 use tempfile::TempDir;
-
-/// An example at work, in a folder of its own.
-struct Example {
-    process: Guarded,
-    stdout: Arc<Mutex<String>>,
-    log: Arc<Mutex<String>>,
-    // End when the process does.
-    readers: Vec<Joined>,
-}
-
-impl Example {
-    fn start(name: &str, cluster: &Cluster, folder: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(binary(name));
-        command.args(arguments).env_clear().env("KUBECONFIG", cluster.kubeconfig()).env("HOME", folder);
-        command.env("RUST_LOG", format!("warn,{name}=info")).current_dir(folder);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = Guarded::start(&mut command);
-        let (stdout, log) = (Arc::default(), Arc::default());
-        let child = process.child();
-        let readers = vec![keep(child.stdout.take().unwrap(), &stdout), keep(child.stderr.take().unwrap(), &log)];
-        Self { process, stdout, log, readers }
-    }
-
-    /// Waits for a whole line, on stdout or in the log, with all of `words` in it.
-    fn wait_for(&mut self, words: &[&str]) {
-        eventually(SOON, &format!("the example says {words:?}"), || {
-            let (stdout, log) = (text(&self.stdout), text(&self.log));
-            assert!(self.process.ended().is_none(), "the example has ended:\n{stdout}\n{log}");
-            let mut lines = stdout.split_inclusive('\n').chain(log.split_inclusive('\n'));
-            lines.any(|line| line.ends_with('\n') && words.iter().all(|word| line.contains(word)))
-        });
-    }
-
-    /// What it said in all about what `word` stands in. Ctrl-C ends it, and it exits 0.
-    fn stop(mut self, word: &str) -> Vec<String> {
-        self.process.signal(Signal::INT);
-        let status = eventually_some(SOON, "the example ends", || self.process.ended());
-        self.readers.clear();
-        let stdout = text(&self.stdout);
-        assert_eq!(status.code(), Some(0), "{stdout}\n{}", text(&self.log));
-        stdout.lines().filter(|line| line.contains(word)).map(str::to_owned).collect()
-    }
-}
-
-fn keep(mut pipe: impl Read + Send + 'static, kept: &Arc<Mutex<String>>) -> Joined {
-    let kept = Arc::clone(kept);
-    let read = move || {
-        let mut buffer = [0; 4096];
-        while let Ok(length @ 1..) = pipe.read(&mut buffer) {
-            kept.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..length]));
-        }
-    };
-    Joined::spawn("example", read).unwrap()
-}
-
-fn text(kept: &Mutex<String>) -> String {
-    kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-/// Beside this test: target/PROFILE/deps/it-… and target/PROFILE/examples/NAME.
-fn binary(name: &str) -> PathBuf {
-    let this = std::env::current_exe().unwrap();
-    let path = this.ancestors().nth(2).unwrap().join("examples").join(name);
-    assert!(path.is_file(), "{} is missing: run `cargo build --examples`", path.display());
-    path
-}
 
 fn scene() -> (Cluster, TempDir) {
     (Cluster::start().unwrap(), tempfile::tempdir().unwrap())
@@ -85,15 +13,6 @@ fn scene() -> (Cluster, TempDir) {
 
 fn config_map(namespace: &str, name: &str, data: &str) -> String {
     format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: {namespace}}}, data: {{{data}}}}}")
-}
-
-/// The JSON lines of all events files.
-fn lines(folder: &Path) -> Vec<Value> {
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    let texts: Vec<_> = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
-    texts.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -105,7 +24,7 @@ fn library_usage_tells_each_change_once_also_when_it_is_run_again() {
         format!("{{apiVersion: v1, kind: ConfigMap, metadata: {metadata}, data: {{version: '{version}'}}}}")
     };
     cluster.create(&map("1")).unwrap();
-    let mut example = Example::start("library_usage", &cluster, folder.path(), &[]);
+    let mut example = Example::start("library_usage", cluster.kubeconfig(), folder.path(), &[]);
     example.wait_for(&["ready: 2 informers"]);
     example.wait_for(&["ADDED v1/configmaps default/settings"]);
     cluster.update(&map("2")).unwrap();
@@ -115,7 +34,7 @@ fn library_usage_tells_each_change_once_also_when_it_is_run_again() {
 
     cluster.delete("v1/configmaps", "default/settings").unwrap();
     cluster.create("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}").unwrap();
-    let mut example = Example::start("library_usage", &cluster, folder.path(), &[]);
+    let mut example = Example::start("library_usage", cluster.kubeconfig(), folder.path(), &[]);
     example.wait_for(&["DELETED v1/configmaps default/settings"]);
     example.wait_for(&["ADDED v1/namespaces shop"]);
     let mut told = example.stop("v1/");
@@ -132,7 +51,7 @@ fn library_usage_tells_each_change_once_also_when_it_is_run_again() {
 #[test]
 fn worker_dispatcher_gives_each_kind_to_its_worker_and_tells_what_a_worker_gave_up() {
     let (cluster, folder) = scene();
-    let mut example = Example::start("worker_dispatcher", &cluster, folder.path(), &[]);
+    let mut example = Example::start("worker_dispatcher", cluster.kubeconfig(), folder.path(), &[]);
     example.wait_for(&["ready"]);
     cluster.create(&config_map("default", "sick", "broken: 'true'")).unwrap();
     cluster.create(&config_map("default", "well", "a: x, b: y")).unwrap();
@@ -172,7 +91,7 @@ fn dynamic_discovery_watches_what_is_defined_before_it_starts_and_while_it_runs(
     };
     define("widgets", "Widget");
     create("Widget", "early");
-    let mut example = Example::start("dynamic_discovery", &cluster, folder.path(), &[]);
+    let mut example = Example::start("dynamic_discovery", cluster.kubeconfig(), folder.path(), &[]);
     example.wait_for(&["ADDED example.com/v1/widgets default/early"]);
     define("gadgets", "Gadget");
     create("Gadget", "late");
@@ -207,7 +126,7 @@ fn workload_monitor_writes_what_happens_in_namespaces_that_come_and_go() {
         "--namespace-resources",
         "v1/configmaps, batch/v1/jobs",
     ];
-    let start = || Example::start("workload_monitor", &cluster, folder.path(), &arguments);
+    let start = || Example::start("workload_monitor", cluster.kubeconfig(), folder.path(), &arguments);
     namespace("other", "app.kubernetes.io/name: billing");
     namespace("env-staging-7", "app.kubernetes.io/name: shop-api");
     cluster.create(&config_map("other", "foreign", "a: x")).unwrap();

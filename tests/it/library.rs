@@ -102,7 +102,7 @@ fn handler_gets_recorded_objects_whole_and_typed() {
     assert_eq!(listed, expected);
     let changes = ["ADDED", "UPDATED", "UPDATED", "DELETED"].map(|kind| (kind.to_owned(), "live".to_owned(), "1".to_owned()));
     assert_eq!(live, changes);
-    assert_eq!(run.stop(), Summary { unfinished: 0 });
+    assert_eq!(run.stop().unfinished, 0);
     for request in api.server.requests().iter().filter(|request| request.path == CONFIGMAPS) {
         assert_eq!(request.header("Accept"), Some("application/json"), "{}", request.what());
     }
@@ -175,7 +175,7 @@ fn handler_that_fails_or_panics_gets_its_event_again_before_any_later_one_of_the
             assert_eq!(of_a, ["ADDED demo/a 7", "UPDATED demo/a 11"]);
             assert!(told.contains(&"ADDED demo/b 8".to_owned()));
         }
-        assert_eq!(run.stop(), Summary { unfinished: 0 });
+        assert_eq!(run.stop().unfinished, 0);
         assert_eq!(lines::read(&api.folder().join("out")).len(), 3, "the file has each event once");
     }
 }
@@ -189,7 +189,7 @@ fn handler_may_stop_the_run_it_is_called_from() {
         stopping.stop();
         Ok(())
     });
-    assert_eq!(Run::start(controller).end(), Summary { unfinished: 0 });
+    assert_eq!(Run::start(controller).end().unfinished, 0);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn handler_that_does_not_return_stops_no_other_kind_and_is_left_after_the_grace(
     let run = Run::start(controller);
     let told = next(&accepted, 290);
     assert_eq!(told.last().unwrap(), "UPDATED demo/s 299");
-    assert_eq!(run.stop(), Summary { unfinished: 2 });
+    assert_eq!(run.stop().unfinished, 2);
     release.request();
     assert_eq!(lines::read(&api.folder().join("out")).len(), 290, "what no handler accepted is not written");
 }
@@ -223,7 +223,7 @@ fn without_handlers_metadata_is_enough() {
     let api = Api::with_a_and_b();
     let run = Run::start(controller(&api, WATCH_CONFIGMAPS));
     let requests = api.server.wait_for("the watch", |requests| !Api::resumed_from(requests, CONFIGMAPS).is_empty());
-    assert_eq!(run.stop(), Summary { unfinished: 0 });
+    assert_eq!(run.stop().unfinished, 0);
     for request in requests.iter().filter(|request| request.path == CONFIGMAPS) {
         assert!(request.header("Accept").unwrap().contains(";as=PartialObjectMetadata"), "{}", request.what());
     }
@@ -245,7 +245,7 @@ fn handler_that_needs_metadata_is_told_so_and_nothing_more_is_asked() {
     told.sort();
     assert_eq!(told, [("ADDED demo/a 7".to_owned(), true), ("ADDED demo/b 8".to_owned(), true)]);
     let requests = api.server.wait_for("the watch", |requests| !Api::resumed_from(requests, CONFIGMAPS).is_empty());
-    assert_eq!(run.stop(), Summary { unfinished: 0 });
+    assert_eq!(run.stop().unfinished, 0);
     for request in requests.iter().filter(|request| request.path == CONFIGMAPS) {
         assert!(request.header("Accept").unwrap().contains(";as=PartialObjectMetadata"), "{}", request.what());
     }

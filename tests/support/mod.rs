@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each of the two test binaries uses its own part")]
 
 pub(crate) mod daemon;
+pub(crate) mod example;
 pub(crate) mod lines;
 pub(crate) mod manifests;
 pub(crate) mod pki;

@@ -91,7 +91,7 @@ fn serve(settings: Settings, logger: &Logger, hangups: EarlyHangups) -> Result<(
     let _listening = signals::listen(stop, hangup).map_err(failed)?;
     let ran = controller.start();
     telling.herald().tell(News::Stopping);
-    let Summary { unfinished } = ran.map_err(ended)?;
+    let Summary { unfinished, .. } = ran.map_err(ended)?;
     if unfinished > 0 {
         log::warn!(events = unfinished; "stopped before everything was drained");
     } else {

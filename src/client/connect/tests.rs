@@ -75,7 +75,7 @@ fn nothing_that_is_printed_holds_a_credential() {
          args: [hunter2-secret], env: [{name: X, value: hunter2-secret}], provideClusterInfo: true}"
             .to_owned(),
     ];
-    for user in users {
+    for user in users.into_iter().filter(|user| cfg!(feature = "exec") || !user.starts_with("exec")) {
         let path = home.path().join("config");
         let text = format!(
             "current-context: dev\ncontexts: [{{name: dev, context: {{cluster: c, user: u}}}}]\n\

@@ -58,6 +58,9 @@ impl ExecPlugin {
         cluster_file: &Path,
         server: &Url,
     ) -> Result<Self, SetupError> {
+        if !cfg!(feature = "exec") {
+            return Err(SetupError::kubeconfig(place, lacking()));
+        }
         let api_version = match exec.api_version.as_deref() {
             Some("client.authentication.k8s.io/v1") => V1,
             Some("client.authentication.k8s.io/v1beta1") => V1BETA1,
@@ -107,6 +110,10 @@ impl ExecPlugin {
     ///
     /// Until the command ends, [`TIME_LIMIT`] passes or the end comes.
     pub(crate) fn run(&self, ending: &Ending, terminal: bool) -> Result<Credential, SetupError> {
+        // Whatever only a plugin needs is not even linked then.
+        if !cfg!(feature = "exec") {
+            return Err(self.error(lacking()));
+        }
         let interactive = match self.interactive {
             Interactive::Never => false,
             Interactive::IfAvailable => terminal,
@@ -192,6 +199,10 @@ impl ExecPlugin {
     }
 }
 
+fn lacking() -> String {
+    crate::config::lacks("exec", "log in with a token or a certificate")
+}
+
 const V1: &str = "client.authentication.k8s.io/v1";
 const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
 /// How long a command may take; those that ask a cloud take a few seconds.
@@ -221,4 +232,5 @@ struct AnswerStatus {
 }
 
 #[cfg(test)]
+#[cfg(feature = "exec")]
 mod tests;

@@ -140,7 +140,15 @@ fn parse(place: &str, bytes: Vec<u8>) -> Result<File, SetupError> {
     }
     let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(unreadable)?;
     value.apply_merge().map_err(unreadable)?;
-    serde_yaml::from_value(value).map_err(unreadable)
+    // As text once more: what reads a file from text is there already, and names the path of a mistake.
+    let merged =
+        serde_json::to_string(&value).map_err(|error| SetupError::kubeconfig(place, format!("not a kubeconfig: {error}")))?;
+    serde_yaml::from_str(&merged).map_err(|error| {
+        let problem = without_value(&error);
+        // The line is that of the other text.
+        let (problem, _) = problem.rsplit_once(" at line ").unwrap_or((&problem, ""));
+        SetupError::kubeconfig(place, format!("not a kubeconfig: {problem}"))
+    })
 }
 
 /// Adds the entries of one file; those that an earlier file named stay as they are.

@@ -51,7 +51,12 @@ fn every_way_to_log_in_is_understood() {
     check("token: t", "token t");
     check("token: 'old', tokenFile: tokens/t", "file t");
     check("username: joe, password: p", "basic joe p");
-    check("exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: x}", "exec");
+    let plugin = "exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: x}";
+    if cfg!(feature = "exec") {
+        check(plugin, "exec");
+    } else {
+        check_error(&with(SERVER, plugin), None, "was built without faro's feature `exec`");
+    }
     check("token: t, exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: x}", "token t");
 }
 
@@ -114,6 +119,9 @@ fn other_spellings_of_yaml_are_read() {
     let merged = "shared: &shared {server: 'https://api.test'}\ncurrent-context: dev\n\
         contexts: [{name: dev, context: {cluster: c}}]\nclusters: [{name: c, cluster: {<<: *shared}}]";
     assert!(endpoint(&[merged], None).is_ok(), "merge keys");
+    let wrong = format!("{merged}\nusers: [{{name: u, user: hunter2}}]");
+    let error = endpoint(&[&wrong], None).unwrap_err();
+    assert!(error.ends_with("not a kubeconfig: users[0].user: found string, expected struct User"), "{error}");
     assert!(endpoint(&["clusters: null\nusers: null\ncurrent-context: ''"], None).unwrap_err().contains("names no contexts"));
 }
 

@@ -10,11 +10,14 @@ pub(crate) fn explain(error: &Error) -> String {
         Error::AlertReceived(alert) => explain_alert(*alert, error),
         Error::InvalidMessage(_) => "the server does not speak TLS on this port; check the URL's scheme and port".to_owned(),
         Error::PeerIncompatible(_) => {
-            format!("the server shares no TLS version or cipher with Faro, which speaks TLS 1.2 and 1.3 ({error})")
+            format!("the server shares no TLS version or cipher with Faro, which speaks TLS {VERSIONS} ({error})")
         }
         other => format!("TLS failed: {other}"),
     }
 }
+
+const VERSIONS: &str =
+    if cfg!(feature = "tls12") { "1.2 and 1.3" } else { "1.3, and 1.2 only when built with the feature `tls12`" };
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open; the rest is told in the library's words")]
 fn explain_certificate(error: &CertificateError) -> String {

@@ -170,7 +170,7 @@ impl Transport {
     fn request<B: AsSendBody>(&self, get: &Get<'_>, login: &Login, method: Method, body: B) -> Result<Request<B>, Error> {
         let endpoint = self.shared.session.endpoint();
         let uri = format!("{}{}", self.shared.server(), get.path_and_query);
-        let encoding = if get.gzip { "gzip" } else { "identity" };
+        let encoding = if get.gzip && cfg!(feature = "gzip") { "gzip" } else { "identity" };
         let has_body = method == Method::POST;
         let mut request = Request::builder().method(method).uri(uri).header(ACCEPT, get.accept).header(ACCEPT_ENCODING, encoding);
         if has_body {

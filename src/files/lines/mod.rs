@@ -5,9 +5,10 @@
 
 mod cursor;
 mod tail;
+#[cfg_attr(not(feature = "compress"), path = "unpack_absent.rs")]
 mod unpack;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compress"))]
 mod tests;
 
 use super::layer::or_here;

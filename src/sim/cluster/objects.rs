@@ -10,6 +10,7 @@ use std::sync::Arc;
 /// Why the cluster refused: the code and message of a real server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the simulated cluster refuses: {code}: {message}")]
+#[non_exhaustive]
 pub struct Refused {
     /// The HTTP code; 400 also where the text is no object.
     pub code: u16,

@@ -6,7 +6,7 @@ use crate::runner::Stage;
 use crate::wait::{SOON, eventually};
 use faro::client::Client;
 use faro::config::{Config, ResourceConfig};
-use faro::controller::{ActiveInformers, Controller, Spawned, Summary};
+use faro::controller::{Controller, Spawned};
 use faro::dispatch::{HandlerError, Subscription};
 use faro::event::{EventType, MatchedEvent};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -51,7 +51,7 @@ pub(super) fn dynamic_discovery_watches_a_kind_that_was_just_defined(stage: &Sta
         Ok(())
     });
     let running = program.start();
-    assert_eq!(program.controller.active_informers(), ActiveInformers { configured: 1, dynamic: 0 });
+    assert_eq!(program.controller.active_informers().dynamic, 0);
     cluster.kubectl.create(&definition_of(&group));
     cluster.kubectl.run(&format!("wait --for=condition=established --timeout=30s crd {definition}"));
     program.wait_for(&format!("ADDED /{definition}"));
@@ -59,7 +59,7 @@ pub(super) fn dynamic_discovery_watches_a_kind_that_was_just_defined(stage: &Sta
     let gadget = json!({"apiVersion": format!("{group}/v1"), "kind": "Gadget", "metadata": metadata}).to_string();
     cluster.writer.create(&format!("/apis/{group}/v1/namespaces/{namespace}/gadgets"), &gadget);
     program.wait_for(&format!("ADDED {namespace}/a"));
-    assert_eq!(program.controller.active_informers(), ActiveInformers { configured: 1, dynamic: 1 });
+    assert_eq!(program.controller.active_informers().dynamic, 1);
     eventually(SOON, "ready, with the new kind", || program.controller.is_ready());
     cluster.kubectl.run(&format!("delete gadgets.{group} a -n {namespace}"));
     program.wait_for(&format!("DELETED {namespace}/a"));
@@ -131,7 +131,7 @@ fn delete_namespace(cluster: &Cluster, name: &str) {
     cluster.kubectl.replace_raw(&format!("/api/v1/namespaces/{name}/finalize"), &finalized.to_string());
 }
 
-fn definition_of(group: &str) -> String {
+pub(super) fn definition_of(group: &str) -> String {
     let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     let names = json!({"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "listKind": "GadgetList"});
     let versions = json!([{"name": "v1", "served": true, "storage": true, "schema": schema}]);
@@ -198,7 +198,7 @@ impl Program {
     /// Gives the briefs of all lines.
     fn stop(&self, running: Spawned) -> Vec<String> {
         running.stop();
-        assert_eq!(running.join().expect("it ends as asked"), Summary { unfinished: 0 });
+        assert_eq!(running.join().expect("it ends as asked").unfinished, 0);
         lines::read(self.folder.path()).iter().map(Line::brief).collect()
     }
 }

@@ -5,6 +5,7 @@ mod changes;
 mod chaos;
 mod check;
 mod crds;
+mod examples;
 mod faults;
 mod harness;
 mod judging;
@@ -47,6 +48,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         access::a_service_account_token_logs_in,
         access::a_token_file_logs_in,
         access::an_exec_plugin_logs_in,
+        examples::dynamic_discovery_watches_what_is_defined_while_it_runs,
+        examples::library_usage_tells_each_change_once_also_when_it_is_run_again,
+        examples::worker_dispatcher_gives_each_kind_to_its_worker_and_tells_what_a_worker_gave_up,
+        examples::workload_monitor_writes_what_happens_in_namespaces_that_come_and_go,
         operator::every_manifest_and_overlay_is_taken_by_the_server,
         operator::its_account_may_read_what_it_watches_and_no_secrets,
         operator::its_pod_captures_and_answers_its_probes_and_is_denied_secrets,

@@ -192,7 +192,7 @@ fn five_hundred_watches_come_and_go_at_random_and_each_that_is_there_tells_what_
     (0..100).for_each(|_| world.write(&mut random));
     eventually(SOON, "no thread is left", || threads_of("churn.test").is_empty());
     assert_eq!(world.controller.active_informers().dynamic, 0);
-    assert_eq!(stop(running), Summary { unfinished: 0 });
+    assert_eq!(stop(running).unfinished, 0);
     let late: Vec<_> = world.spots.iter().filter(|spot| spot.told_too_late.load(Ordering::SeqCst) > 0).collect();
     assert!(
         late.is_empty(),

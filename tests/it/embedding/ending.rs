@@ -54,7 +54,7 @@ fn check_stop(place: Where) {
     let thread = Joined::spawn("stopping", outside).unwrap();
     let ended = running.join().unwrap();
     drop(thread);
-    assert_eq!(ended, Summary { unfinished: 0 }, "{place:?}");
+    assert_eq!(ended.unfinished, 0, "{place:?}");
     assert_eq!((controller.is_ready(), controller.active_informers().configured), (false, 0), "{place:?}");
     assert_eq!(controller.start_informers().unwrap(), 0, "{place:?}");
     // What was not told is told by the next run, and nothing twice, which reading the lines holds.
@@ -89,7 +89,7 @@ fn a_controller_runs_once() {
     assert!(matches!(controller.start().unwrap_err(), ControllerError::StartedBefore));
     stage.create_map("a");
     heard.wait_for("ADDED v1/configmaps default/a");
-    assert_eq!(stop(running), Summary { unfinished: 0 });
+    assert_eq!(stop(running).unfinished, 0);
     let again = controller.spawn().unwrap().join().unwrap_err();
     assert!(matches!(again, ControllerError::StartedBefore), "{again}");
 }
@@ -100,7 +100,7 @@ fn a_controller_that_was_stopped_before_its_start_does_not_run() {
     stage.create_map("a");
     let controller = stage.controller(&["v1/configmaps"]);
     controller.stop();
-    assert_eq!(controller.start().unwrap(), Summary { unfinished: 0 });
+    assert_eq!(controller.start().unwrap().unfinished, 0);
     assert_eq!(stage.lines(), []);
 }
 
@@ -188,7 +188,7 @@ fn told_by_next_run(stage: &Stage, lines: usize) -> Vec<String> {
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     eventually(SOON, "every object has its line", || stage.lines().len() >= lines);
-    assert_eq!(stop(running), Summary { unfinished: 0 });
+    assert_eq!(stop(running).unfinished, 0);
     heard.all()
 }
 
@@ -210,7 +210,7 @@ fn what_is_in_full_lanes_is_finished_where_the_handler_returns_in_time() {
     let stage = Stage::new();
     let objects = 2 * CREDITS_PER_WATCH;
     let (ended, _) = stop_full(&stage, objects, SOON, true);
-    assert_eq!(ended, Summary { unfinished: 0 });
+    assert_eq!(ended.unfinished, 0);
     let written = stage.lines().len();
     let told = told_by_next_run(&stage, objects);
     assert_eq!(stage.lines().len(), objects, "reading them holds that none is there twice");
@@ -243,7 +243,7 @@ fn a_handler_that_gives_up_is_told_so_once_and_the_object_goes_on() {
     heard.wait_for("UPDATED v1/configmaps default/a");
     assert_eq!(attempts.load(Ordering::SeqCst), 5, "of five attempts, which is the default");
     assert_eq!(given_up.all(), ["ADDED v1/configmaps default/a: not this one"]);
-    assert_eq!(stop(running), Summary { unfinished: 0 }, "it is acknowledged");
+    assert_eq!(stop(running).unfinished, 0, "it is acknowledged");
     let mut lines = stage.briefs_of("v1/configmaps");
     lines.sort();
     assert_eq!(lines, ["ADDED default/a", "ADDED default/b", "UPDATED default/a"]);

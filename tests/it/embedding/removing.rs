@@ -64,7 +64,7 @@ fn nothing_is_told_after_the_removal_while_changes_go_on_and_no_thread_is_left()
     heard.wait_for("ADDED v1/configmaps default/after");
     assert_eq!(told_too_late.load(Ordering::SeqCst), 0);
     assert!(controller.is_ready());
-    assert_eq!(stop(running), Summary { unfinished: 0 });
+    assert_eq!(stop(running).unfinished, 0);
     assert!(!heard.all().iter().any(|brief| brief.starts_with("DELETED")));
     assert!(!stage.briefs_of(gvr).iter().any(|brief| brief.starts_with("DELETED")));
 }
@@ -100,7 +100,7 @@ fn a_watch_that_was_removed_goes_on_from_where_it_was() {
         ["UPDATED default/a", "DELETED default/b", "ADDED default/d"].iter().for_each(|brief| {
             heard.wait_for(&brief.replace(' ', &format!(" {gvr} ")));
         });
-        assert_eq!(stop(running), Summary { unfinished: 0 });
+        assert_eq!(stop(running).unfinished, 0);
         let is_of_gvr = |brief: &&String| brief.contains(gvr);
         assert_eq!(heard.all().iter().filter(is_of_gvr).count(), 6, "{:?}", heard.all());
         let mut told = stage.briefs_of(gvr).split_off(3);
@@ -157,7 +157,7 @@ fn a_handler_may_remove_the_watch_that_it_is_called_for() {
     assert_eq!(controller.start_informers().unwrap(), 1);
     heard.wait_for_times(&format!("ADDED {gvr} default/last"), 2);
     heard.wait_for(&format!("UPDATED {gvr} default/a"));
-    assert_eq!(stop(running), Summary { unfinished: 0 });
+    assert_eq!(stop(running).unfinished, 0);
     let mut told = stage.briefs_of(gvr);
     told.sort();
     let told: Vec<_> = told.iter().map(|brief| brief.trim_end_matches(" initial").trim_end_matches(" inferred")).collect();
@@ -207,4 +207,29 @@ fn configured_watches_can_be_removed_too() {
     heard.wait_for("ADDED v1/configmaps default/a");
     stop(running);
     assert_eq!(heard.all(), ["ADDED v1/configmaps default/a"]);
+}
+
+#[test]
+fn a_namespace_means_nothing_where_a_cluster_scoped_resource_is_removed() {
+    let stage = Stage::new();
+    let controller = stage.controller(&["v1/configmaps"]);
+    let running = controller.spawn().unwrap();
+    wait_until_ready(&controller);
+    let inside = |gvr: &str| [ResourceConfig { namespace_names: vec!["default".to_owned()], ..ResourceConfig::new(gvr) }];
+    let everywhere = resource;
+    for (added, removed) in [
+        (inside("v1/namespaces"), inside("v1/namespaces")),
+        (inside("v1/namespaces"), everywhere("v1/namespaces")),
+        (everywhere("v1/namespaces"), inside("v1/namespaces")),
+    ] {
+        controller.add_resources(&added).unwrap();
+        assert_eq!(controller.start_informers().unwrap(), 1, "{added:?}");
+        assert_eq!(controller.remove_resources(&removed).unwrap(), 1, "{added:?} {removed:?}");
+        assert_eq!(controller.active_informers().dynamic, 0, "{added:?} {removed:?}");
+    }
+    controller.add_resources(&everywhere("v1/services")).unwrap();
+    assert_eq!(controller.start_informers().unwrap(), 1);
+    assert_eq!(controller.remove_resources(&inside("v1/services")).unwrap(), 0, "it is another watch");
+    assert_eq!(controller.active_informers().dynamic, 1);
+    stop(running);
 }

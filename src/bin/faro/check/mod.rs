@@ -95,7 +95,7 @@ fn rows(watches: &[ConfiguredWatch], discovery: &Discovery, transport: &Transpor
 impl Row {
     /// What discovery says; nothing was asked about rights yet.
     fn of(watch: &ConfiguredWatch, discovery: &Discovery) -> Self {
-        let ConfiguredWatch { target, scope, place } = watch;
+        let ConfiguredWatch { target, scope, place, .. } = watch;
         let mut target = target.clone();
         let gvr = &watch.target.gvr;
         let (scope, served, verdict) = match discovery.find(gvr) {

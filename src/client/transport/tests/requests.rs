@@ -5,7 +5,6 @@ use crate::chain::chain;
 use crate::client::endpoint::LoginSource;
 use crate::client::secret::Secret;
 use crate::client::testing::{Server, answer, client, endpoint, fetch, get, header, notes, ok, serve_http};
-use crate::client::transport::Get;
 use crate::client::{Client, Error};
 use crossbeam_channel::Receiver;
 use std::io::{Read, Write};
@@ -88,6 +87,7 @@ fn a_name_and_password_and_impersonation_are_sent() {
     assert_eq!((header(&head, "impersonate-user"), header(&head, "impersonate-group")), (Some("jane"), Some("ops")));
 }
 
+#[cfg(feature = "gzip")]
 #[test]
 fn a_compressed_answer_is_asked_for_and_unpacked() {
     // `printf '{"kind":"PodList"}' | gzip -n`
@@ -103,7 +103,7 @@ fn a_compressed_answer_is_asked_for_and_unpacked() {
     });
     let transport = client(endpoint(&server.url())).transport();
     let mut body = String::new();
-    transport.get(&Get { gzip: true, ..get("/x") }).unwrap().read_to_string(&mut body).unwrap();
+    transport.get(&crate::client::transport::Get { gzip: true, ..get("/x") }).unwrap().read_to_string(&mut body).unwrap();
     assert_eq!(body, r#"{"kind":"PodList"}"#);
     assert_eq!(noted.recv().unwrap(), "gzip");
 }

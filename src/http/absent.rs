@@ -1,0 +1,41 @@
+//! What stands here in a build without the feature `metrics`: no server, and an error for whoever asks for one.
+
+mod error;
+
+pub use error::HttpError;
+
+use crate::health::Health;
+use crate::metrics::Metrics;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+
+/// Where to serve, and under which path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// The address to listen on.
+    pub bind_addr: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// The path of the metrics.
+    pub metrics_path: String,
+}
+
+/// The running server: there is none.
+#[derive(Debug)]
+pub struct HttpServer(Infallible);
+
+impl HttpServer {
+    /// Refuses to.
+    ///
+    /// # Errors
+    ///
+    /// Always: this build has no server.
+    pub fn start(_settings: &HttpSettings, _metrics: &Metrics, _health: &Health) -> Result<Self, HttpError> {
+        Err(HttpError::Absent)
+    }
+
+    /// The address that is served.
+    pub fn local_addr(&self) -> SocketAddr {
+        match self.0 {}
+    }
+}
