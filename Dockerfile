@@ -14,7 +14,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     FARO_COMMIT="$COMMIT" make static && \
     make --silent prove-static && \
-    install -D -m 0755 "$(make --silent print-static)" /out/faro
+    install -D -m 0755 "$(make --silent print-static)" /out/faro && \
+    mkdir /out/events
 
 FROM gcr.io/distroless/static-debian12:nonroot
 ARG VERSION=unknown
@@ -26,6 +27,8 @@ LABEL org.opencontainers.image.title="faro" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$COMMIT"
 COPY --from=builder /out/faro /faro
+# So that a volume that is made for it belongs to the user, too.
+COPY --from=builder --chown=65532:65532 /out/events /var/faro/events
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/faro"]

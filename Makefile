@@ -55,7 +55,7 @@ build-dev: ## Build for debugging: target/debug/faro
 static: ## Build the static release binary, without the simulator: target/TARGET/release/faro
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --locked --target $(STATIC_TARGET) --no-default-features --features $(STATIC_FEATURES)
 
-test-static: static prove-static ## Prove that it is static, and run it in an empty root (as root)
+test-static: static prove-static ## Prove that it is static, and run it in an empty root: as root, or in a user namespace
 	$(CARGO) build --locked
 	tests/static/chroot.sh $(STATIC) target/debug/faro
 
