@@ -39,8 +39,8 @@ impl FieldSelector {
         Self(format!("{self},{other}"))
     }
 
-    /// The one name that an object must have, where the selector demands one. Servers judge a list or a watch with it as a request for that
-    /// object alone: a role with that name in its `resourceNames` is enough.
+    /// The one name that an object must have, where the selector demands one. Servers judge a list or a watch with it as a
+    /// request for that object alone: a role with that name in its `resourceNames` is enough.
     pub fn exact_name(&self) -> Option<String> {
         let mut rest = self.as_str();
         loop {

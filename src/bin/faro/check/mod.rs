@@ -56,11 +56,16 @@ pub(crate) fn run(flags: &CheckFlags) -> Result<(), Failure> {
     if count_bad(&rows) == 0 { Ok(()) } else { Err(Failure::told()) }
 }
 
+/// Why there are no rights that would make every watch work.
+#[derive(Debug, thiserror::Error)]
+#[error("no rights are enough for these watches:\n{0}")]
+struct NoRights(String);
+
 /// Nothing but what `kubectl apply` takes, so that one can be piped into the other.
 fn print_rbac(rows: &[Row], flags: &CheckFlags) -> Result<(), Failure> {
     let wrong: Vec<String> = rows.iter().filter_map(|row| Some(format!("{}: {}", row.target, row.verdict.bad()?))).collect();
     if !wrong.is_empty() {
-        return Err(failed(std::io::Error::other(wrong.join("\n"))));
+        return Err(failed(NoRights(wrong.join("\n"))));
     }
     let needs: Vec<_> = rows.iter().map(|row| (&row.target, row.scope)).collect();
     print(&rbac::manifests(&needs, flags.service_account.as_ref()))
