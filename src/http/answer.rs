@@ -79,7 +79,7 @@ impl Site {
         Page::json(liveness.alive, &liveness)
     }
 
-    /// The watches that are not synced are few and always told; all of them, `verbose`, are 150 KB where 500 are watched.
+    /// The watches that are not synced are few and always told; all of them, `verbose`, are 75 KB and more where 500 are watched.
     fn ready_page(&self, strict: bool, verbose: bool) -> Page {
         let readiness = self.health.readiness();
         let good = if strict { readiness.strictly_ready() } else { readiness.ready };

@@ -4,7 +4,7 @@ use super::watch::unix_millis;
 use crate::health::{CONDITIONS, Health, Readiness, Standing, WatchStatus};
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, Opts, Registry};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,11 +50,12 @@ fn add_verdicts(registry: &Registry, alive: bool, readiness: &Readiness) {
 fn watches_by_condition(watches: &Standings, now: Instant) -> GaugeVec {
     let help = "Watches of a gvr by what /ready?verbose=1 says of them.";
     let by_condition = gauges("faro_watches", help, &["gvr", "condition"]);
+    let gvrs: BTreeSet<&str> = watches.iter().map(|(_, status)| status.watch().gvr.as_str()).collect();
+    for gvr in gvrs {
+        // At zero too: a graph then shows the change, and a query that names one finds it.
+        CONDITIONS.iter().for_each(|condition| drop(by_condition.with_label_values(&[gvr, condition])));
+    }
     for (_, status) in watches {
-        for condition in CONDITIONS {
-            // Every series is there, at zero too, so that an alert sees the change.
-            by_condition.with_label_values(&[status.watch().gvr.as_str(), condition]);
-        }
         by_condition.with_label_values(&[status.watch().gvr.as_str(), status.told(now).0]).inc();
     }
     by_condition

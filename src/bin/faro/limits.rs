@@ -3,7 +3,8 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the soft limit of descriptors to the hard one. Each watch takes one, and the usual 1024 of a login or a service
-/// are there for programs that call select(2), which Faro does not.
+/// are there for programs that call select(2), which Faro does not. Credential plugins that are started later have the raised
+/// limit too.
 ///
 /// What cannot be raised stays as it is: the log says it, and the metrics of the process tell what there is.
 pub(crate) fn raise_descriptors() {
