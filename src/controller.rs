@@ -241,7 +241,8 @@ impl Controller {
 
     /// Starts what was [added](Self::add_resources), by whomever, and says how many watches that are; zero before
     /// [`start`](Self::start) has started the configured ones, after which it starts them itself, and after a stop. When it returns
-    /// without an error, everything that was added before the call is watched. May be called from a handler.
+    /// without an error, everything that was added before the call is watched, but for what another call has named as a mistake.
+    /// May be called from a handler.
     ///
     /// # Errors
     ///

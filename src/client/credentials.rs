@@ -20,9 +20,8 @@ use super::interrupt::{Ending, Turn};
 use super::kubeconfig::Variables;
 use super::secret::Secret;
 use super::tls::Material;
-use jiff::Timestamp;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What requests carry.
 #[derive(Clone, Debug)]
@@ -275,7 +274,7 @@ impl State {
 
 impl Held {
     fn has_expired(&self) -> bool {
-        self.plugin.as_ref().and_then(|credential| credential.expires).is_some_and(|expires| Timestamp::now() >= expires)
+        self.plugin.as_ref().and_then(|credential| credential.expires).is_some_and(|expires| SystemTime::now() >= expires)
     }
 }
 

@@ -49,7 +49,13 @@ impl Run {
         let config = &inner.config;
         let (health, metrics) = (Health::default(), Metrics::new(config.cluster_name.as_deref()));
         let memory = Memory::open(config)?;
-        let writer = open_writer(inner, &metrics, &health)?;
+        // Where no writer can be opened, nothing that only a writer needs is linked.
+        let writer = if cfg!(feature = "export") {
+            open_writer(inner, &metrics, &health)?
+        } else {
+            refuse_export(config)?;
+            None
+        };
         let http = serve(config, &metrics, &health)?;
         let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
         let (settings, handlers) = {
@@ -331,14 +337,14 @@ pub(super) fn plan_of(
     Ok(plan::plan(watches, &discovery))
 }
 
+fn refuse_export(config: &Config) -> Result<(), SinkError> {
+    if config.json_export || config.json_stdout { Err(SinkError::Absent) } else { Ok(()) }
+}
+
 fn open_writer(inner: &Inner, metrics: &Metrics, health: &Health) -> Result<Option<Arc<Writer>>, ControllerError> {
     let config = &inner.config;
     if !config.json_export && !config.json_stdout {
         return Ok(None);
-    }
-    // Whatever only a writer needs is not even linked then.
-    if !cfg!(feature = "export") {
-        return Err(SinkError::Absent.into());
     }
     let settings = SinkSettings {
         folder: config.json_export.then(|| config.output_dir.clone()),

@@ -15,7 +15,7 @@ use process::Run;
 use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A command that prints a credential, ready to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(crate) struct Credential {
     /// PEM texts of a certificate chain and its key.
     pub(crate) identity: Option<(Secret, Secret)>,
     /// When it ends; `None` while the server accepts it.
-    pub(crate) expires: Option<Timestamp>,
+    pub(crate) expires: Option<SystemTime>,
 }
 
 impl ExecPlugin {
@@ -167,9 +167,13 @@ impl ExecPlugin {
         if token.is_none() && identity.is_none() {
             return Err(self.error("printed neither a token nor a client certificate"));
         }
+        let expires = status
+            .expiration_timestamp
+            .filter(|text| !text.is_empty())
+            .map(|text| text.parse::<Timestamp>()?.try_into())
+            .transpose();
         let expires =
-            status.expiration_timestamp.filter(|text| !text.is_empty()).map(|text| text.parse::<Timestamp>()).transpose();
-        let expires = expires.map_err(|_| self.error("printed an expirationTimestamp that is not an RFC 3339 time"))?;
+            expires.map_err(|_: jiff::Error| self.error("printed an expirationTimestamp that is not an RFC 3339 time"))?;
         Ok(Credential { token, identity, expires })
     }
 

@@ -77,7 +77,7 @@ fn an_answer_may_hold_a_certificate_and_an_expiry() {
     let credential = run(body, "", false).unwrap();
     let (certificate, key) = credential.identity.unwrap();
     assert_eq!((certificate.reveal(), key.reveal()), ("CERT", "KEY"));
-    assert_eq!(credential.expires.unwrap().to_string(), "2030-01-02T03:04:05Z");
+    assert_eq!(credential.expires, Some("2030-01-02T03:04:05Z".parse::<jiff::Timestamp>().unwrap().try_into().unwrap()));
     assert!(credential.token.is_none());
 }
 
