@@ -8,7 +8,8 @@ mod tail;
 #[cfg_attr(not(feature = "compress"), path = "unpack_absent.rs")]
 mod unpack;
 
-#[cfg(all(test, feature = "compress"))]
+#[cfg(test)]
+#[cfg(feature = "compress")]
 mod tests;
 
 use super::layer::or_here;
