@@ -22,7 +22,7 @@ struct Told {
 const OPEN_LABELS: [&str; 5] = ["arch", "cluster", "gvr", "os", "version"];
 
 /// Labels whose values the code lists; the documentation names them all.
-const CLOSED_LABELS: [&str; 6] = ["condition", "event_type", "le", "namespace_scoped", "reason", "status"];
+const CLOSED_LABELS: [&str; 7] = ["condition", "event_type", "le", "namespace_scoped", "reason", "result", "status"];
 
 /// Of a Faro that has had everything happen once, and watches one namespace as well as all of them.
 fn everything(cluster_name: Option<&str>) -> String {
