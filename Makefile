@@ -34,7 +34,7 @@ FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 .DEFAULT_GOAL := help
 .PHONY: deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-version release-image release-image-tags github-release
 .PHONY: static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
-.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz clean tools
+.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed size test-e2e e2e chaos load check fmt bench long-life fuzz systemd-check clean tools
 
 help: ## Show all available targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -199,6 +199,17 @@ release-image-tags: ## Join what was pushed for RELEASE under its tags: v1.2.3, 
 
 tools:
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny@$(CARGO_DENY_VERSION)
+
+systemd-check: ## Check the units of deploy/systemd: that systemd reads them, and how much they are exposed
+	@command -v systemd-analyze >/dev/null || { echo "no systemd-analyze here (Debian: apt-get install systemd)"; exit 1; }
+	@units=$$(mktemp -d) && trap 'rm -r '$$units EXIT && \
+	sed 's#/usr/local/bin/faro#/bin/true#' deploy/systemd/faro.service >$$units/faro.service && \
+	sed 's#/usr/local/bin/faro#/bin/true#' deploy/systemd/faro@.service >$$units/faro@cluster.service && \
+	systemd-analyze verify --man=no $$units/faro.service $$units/faro@cluster.service
+	@for unit in deploy/systemd/*.service; do \
+		table=$$(systemd-analyze security --offline=true --threshold=20 --no-pager $$unit) || { echo "$$table"; exit 1; }; \
+		echo "$$table" | tail -n 1; \
+	done
 
 clean: ## Remove what was built
 	$(CARGO) clean

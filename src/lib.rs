@@ -125,6 +125,11 @@
 //! so a program whose watches come from events finds them anew in each run with `state(false)`, on a controller of its own where
 //! the lines are to be remembered; `examples/workload_monitor.rs` does so.
 //!
+//! ## Another configuration
+//!
+//! [`reload`](controller::Controller::reload) takes another [`Config`](config::Config) while events flow: it is checked whole, then
+//! only the watches that differ are started and stopped. Whatever is not about what is watched needs another run.
+//!
 //! ## Testing
 //!
 //! `sim::Cluster`, of the feature `sim`, is an API server inside the test's process, with faults where you want them:

@@ -39,6 +39,23 @@ impl FieldSelector {
         Self(format!("{self},{other}"))
     }
 
+    /// The one name that an object must have, where the selector demands one. Servers judge a list or a watch with it as a
+    /// request for that object alone: a role with that name in its `resourceNames` is enough.
+    pub fn exact_name(&self) -> Option<String> {
+        let mut rest = self.as_str();
+        loop {
+            let term = &rest[..unescaped_comma(rest).unwrap_or(rest.len())];
+            let value = term.strip_prefix("metadata.name=").map(|value| value.strip_prefix('=').unwrap_or(value));
+            if let Some(name) = value.map(unescape).filter(|name| !name.is_empty() && !name.contains(['/', '%'])) {
+                return Some(name);
+            }
+            if term.len() == rest.len() {
+                return None;
+            }
+            rest = &rest[term.len() + 1..];
+        }
+    }
+
     /// The selector as it goes into the query.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -122,6 +139,15 @@ fn expected(wanted: &str, found: &str, column: usize, hint: &str) -> FieldSelect
     FieldSelectorError(format!("expected {wanted}, found {found} at column {column}{hint}"))
 }
 
+fn unescape(value: &str) -> String {
+    let mut is_escaped = false;
+    let is_kept = |c: &char| {
+        is_escaped = *c == '\\' && !is_escaped;
+        !is_escaped
+    };
+    value.chars().filter(is_kept).collect()
+}
+
 fn unescaped_comma(text: &str) -> Option<usize> {
     let mut is_escaped = false;
     text.bytes().position(|byte| {
@@ -143,6 +169,23 @@ fn is_path_char(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_selector_of_one_name_gives_it() {
+        for (selector, name) in [
+            ("metadata.name=web-0", Some("web-0")),
+            ("metadata.name==web-0", Some("web-0")),
+            ("spec.nodeName=n1,metadata.name=web-0", Some("web-0")),
+            (r"metadata.name=a\,b\=c\\d", Some(r"a,b=c\d")),
+            ("metadata.name!=web-0", None),
+            ("metadata.name=", None),
+            ("spec.nodeName=metadata", None),
+            (r"spec.x=\,metadata.name\=y", None),
+        ] {
+            assert_eq!(selector.parse::<FieldSelector>().unwrap().exact_name().as_deref(), name, "{selector}");
+        }
+        assert_eq!(FieldSelector::name("a,b").exact_name().as_deref(), Some("a,b"));
+    }
 
     fn accepts(text: &str) {
         assert_eq!(text.parse::<FieldSelector>().map(|selector| selector.to_string()), Ok(text.trim().to_owned()), "{text}");

@@ -7,6 +7,13 @@ use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, Record};
 use std::fmt::{self, Write as _};
 
+/// The line without its end, time and level: message and pairs.
+pub(super) fn words(record: &Record<'_>) -> String {
+    let mut words = String::new();
+    push_words(&mut words, record);
+    words
+}
+
 /// The whole line, with its end.
 pub(super) fn line(record: &Record<'_>, now: jiff::Timestamp) -> String {
     let level = match record.level() {
@@ -17,11 +24,15 @@ pub(super) fn line(record: &Record<'_>, now: jiff::Timestamp) -> String {
         Level::Trace => "trace",
     };
     let mut line = format!("{now:.3} {level} ");
-    push_escaped(&mut line, &record.args().to_string(), false);
-    // The visitor below never fails.
-    let _ = record.key_values().visit(&mut Pairs(&mut line));
+    push_words(&mut line, record);
     line.push('\n');
     line
+}
+
+fn push_words(line: &mut String, record: &Record<'_>) {
+    push_escaped(line, &record.args().to_string(), false);
+    // The visitor below never fails.
+    let _ = record.key_values().visit(&mut Pairs(line));
 }
 
 struct Pairs<'a>(&'a mut String);

@@ -3,7 +3,7 @@
 //! Takes arguments and the file that they name; gives [`Settings`], checked as a whole, or a [`LoadError`]. Says nothing by
 //! itself, and changes nothing on disk unless [`Settings::reset_state_if_asked`] is called.
 
-use super::{ConfigFile, chain, flags, flags_help};
+use super::{ConfigFile, chain, flags, flags_help, print_error};
 use crate::checkpoint::{self, StateError};
 use crate::client::ClientOptions;
 use crate::config::{Config, ConfigError};
@@ -141,13 +141,13 @@ impl LoadError {
     /// Tells people, and returns the exit code for `main`: help and the version on stdout, 0; a mistake on stderr after the
     /// program's name, with its causes, 2.
     pub fn report(&self) -> ExitCode {
-        // Nobody is left to tell when stdout or stderr is closed.
-        let _ = if self.is_mistake() {
-            writeln!(io::stderr(), "{}: {self:?}", program())
-        } else {
-            writeln!(io::stdout(), "{}", self.to_string().trim_end())
-        };
-        if self.is_mistake() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+        if self.is_mistake() {
+            print_error(&format!("{}: {self:?}", program()));
+            return ExitCode::from(EXIT_USAGE);
+        }
+        // Nobody is left to tell when stdout is closed.
+        let _ = writeln!(io::stdout(), "{}", self.to_string().trim_end());
+        ExitCode::SUCCESS
     }
 
     /// Whether something is wrong; help and the version were asked for otherwise.

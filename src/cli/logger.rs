@@ -3,14 +3,15 @@
 //! Takes what the library and the program say through the [`log`] macros; how a line looks is said in [`line`](super::line).
 //! What ends a program comes by [`Logger::fatal`].
 
-use super::line::{line, push_escaped};
+use super::journal;
+use super::line::{line, push_escaped, words};
 use super::log_file::LogFile;
 use crate::config::{Config, LogLevel};
 use crate::files::Keeping;
 use env_logger::{Builder, Target};
-use log::LevelFilter;
+use log::{LevelFilter, Record};
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// ```text
 /// 2026-11-23T13:33:26.123Z warn v1/pods: watch ended, listing again cause="410 Expired" retry_after=1.6s
 /// ```
+///
+/// Where stderr is the journal of systemd, which stamps lines itself, they go there as `<4>v1/pods: watch ended, …`: without time
+/// and with the priority by which `journalctl -p` picks. The file has them as above.
 ///
 /// A program that has a logger of its own leaves this one: Faro logs through the [`log`] crate alone.
 ///
@@ -141,8 +145,12 @@ fn builder(own: &[&str], outputs: Outputs) -> Builder {
     for target in ["faro"].iter().chain(own) {
         builder.filter_module(target, LevelFilter::Debug);
     }
-    builder.format(|out, record| out.write_all(line(record, jiff::Timestamp::now()).as_bytes()));
-    builder.target(Target::Pipe(Box::new(outputs)));
+    // The outputs differ in how a line looks, so that they take records and what env_logger writes is nothing.
+    builder.format(move |_, record| {
+        outputs.tell(record);
+        Ok(())
+    });
+    builder.target(Target::Pipe(Box::new(io::sink())));
     builder
 }
 
@@ -162,17 +170,19 @@ fn filter(level: LogLevel) -> LevelFilter {
 struct Outputs {
     /// Shared with the process's logger.
     file: Option<Arc<Mutex<LogFile>>>,
+    is_journal: bool,
 }
 
 impl Outputs {
     fn create(config: &Config) -> Result<Self, LoggerError> {
+        let is_journal = journal::is_stderr();
         if !config.log_file {
-            return Ok(Self { file: None });
+            return Ok(Self { file: None, is_journal });
         }
         let folder = config.output_dir.join("logs");
         let keeping = Keeping { compress: config.compress, retain: config.retain };
         let file = LogFile::create(&folder, config.rotate, keeping).map_err(|source| LoggerError::File { folder, source })?;
-        Ok(Self { file: Some(Arc::new(Mutex::new(file))) })
+        Ok(Self { file: Some(Arc::new(Mutex::new(file))), is_journal })
     }
 
     /// Removes the file, which nothing was written to.
@@ -184,19 +194,20 @@ impl Outputs {
     }
 }
 
-impl Write for Outputs {
-    /// Takes one whole line at a time, as `env_logger` hands them over.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+impl Outputs {
+    fn tell(&self, record: &Record<'_>) {
+        let line = line(record, jiff::Timestamp::now());
         // A closed stderr is no reason to stop logging to the file.
-        let _ = io::stderr().write_all(line);
+        let _ = if self.is_journal {
+            let mut prefixed = String::new();
+            journal::push_line(&mut prefixed, record.level(), &words(record));
+            io::stderr().write_all(prefixed.as_bytes())
+        } else {
+            io::stderr().write_all(line.as_bytes())
+        };
         if let Some(file) = &self.file {
-            lock(file).write_line(line);
+            lock(file).write_line(line.as_bytes());
         }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -207,12 +218,12 @@ fn lock(file: &Mutex<LogFile>) -> MutexGuard<'_, LogFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use log::{Level, Log as _, Metadata, Record};
+    use log::{Level, Log as _, Metadata};
 
     #[test]
     fn levels_let_through_what_they_name() {
         let passes = |level, target, record_level: Level| {
-            let logger = builder(&["my_agent"], Outputs { file: None }).build();
+            let logger = builder(&["my_agent"], Outputs { file: None, is_journal: false }).build();
             record_level <= filter(level) && logger.enabled(&Metadata::builder().level(record_level).target(target).build())
         };
         for (level, target, record_level, expected) in [

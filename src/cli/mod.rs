@@ -30,6 +30,7 @@
 
 mod config_file;
 mod flags;
+mod journal;
 mod line;
 mod load;
 mod log_file;
@@ -37,6 +38,7 @@ mod logger;
 
 pub use config_file::ConfigFile;
 pub use flags::flags_help;
+pub use journal::print_error;
 pub use load::{LoadError, Settings, load_config, load_config_from};
 pub use logger::{Logger, LoggerError};
 

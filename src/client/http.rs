@@ -41,18 +41,22 @@ pub(super) const ACCEPT_METADATA: &str = "application/json;as=PartialObjectMetad
 
 /// Fetches a small document whole: discovery, a namespace, the server's version.
 pub(super) fn document(http: &dyn Http, request: &str, path: &str, accept: &str) -> Result<Vec<u8>, Error> {
-    let get = Get {
-        request,
-        path_and_query: path,
-        accept,
-        gzip: true,
-        head_limit: DOCUMENT_HEAD_LIMIT,
-        read_limit: DOCUMENT_READ_LIMIT,
-    };
     let mut body = Vec::new();
-    let mut response = http.get(&get)?;
+    let mut response = http.get(&get_document(request, path, accept))?;
     read_to_limit(&mut response, &mut body, &DOCUMENT_LIMIT, request, http.server())?;
     Ok(body)
+}
+
+/// Asks a question in JSON, and reads the document that answers it.
+pub(super) fn answer(transport: &Transport, request: &str, path: &str, question: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    let mut response = transport.post(&get_document(request, path, ACCEPT_JSON), question)?;
+    read_to_limit(&mut response, &mut body, &DOCUMENT_LIMIT, request, transport.server())?;
+    Ok(body)
+}
+
+fn get_document<'a>(request: &'a str, path: &'a str, accept: &'a str) -> Get<'a> {
+    Get { request, path_and_query: path, accept, gzip: true, head_limit: DOCUMENT_HEAD_LIMIT, read_limit: DOCUMENT_READ_LIMIT }
 }
 
 /// Longest wait for the head of a document. The server gives up on an aggregated API server sooner.

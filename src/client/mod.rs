@@ -4,6 +4,7 @@
 //! ending one never disturbs another; all share one TLS configuration. [`ListWatch`] is what an informer needs of a
 //! server, and all it knows of one.
 
+mod access;
 mod address;
 mod connect;
 mod credentials;
@@ -33,6 +34,7 @@ mod transcript;
 mod transport;
 mod url;
 
+pub use access::Access;
 pub use connect::{Client, ClientOptions};
 pub use discovery::{ApiResource, Discovery, Lookup};
 pub use error::Error;

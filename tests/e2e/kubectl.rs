@@ -36,6 +36,11 @@ impl Kubectl {
         self.checked("apply --validate=false -f -", manifests);
     }
 
+    /// Has the server say that it would take the manifests.
+    pub(crate) fn dry_run(&self, manifests: &str) {
+        self.checked("apply --dry-run=server -f -", manifests);
+    }
+
     /// Creates the objects of the manifests, as JSON or YAML.
     pub(crate) fn create(&self, manifests: &str) {
         self.checked("create --validate=false -f -", manifests);

@@ -1,16 +1,18 @@
 //! Another configuration while Faro runs: by SIGHUP, by a changed file, and by a call of the library.
 
 use crate::support::daemon::{Daemon, Setup};
-use crate::support::lines::Line;
+use crate::support::lines::{self, Line};
+use crate::support::process::Guarded;
 use crate::support::wait::{SOON, eventually};
 use faro::config::{Config, ResourceConfig};
 use faro::controller::{Controller, ControllerError};
 use faro::event::MatchedEvent;
 use faro::sim::{Cluster, Fault, Faults};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 const MAPS: &str = "v1/configmaps";
 
@@ -239,6 +241,56 @@ fn a_signal_while_starting_is_followed_when_the_start_is_over() {
     daemon.wait_for("ADDED shop/first initial");
     wait_for_reloads(&daemon, 1.0, 0.0);
     daemon.stop();
+}
+
+#[test]
+fn a_reload_that_no_server_could_check_is_tried_again() {
+    let cluster = cluster();
+    let mut daemon = start(&cluster, "resources: [{gvr: v1/configmaps, namespace_names: [default]}]");
+    cluster.down();
+    reload(&mut daemon, "resources: [{gvr: v1/configmaps, namespace_names: [shop]}]");
+    daemon.wait_for_log(&["error the configuration was not taken", "tried again"]);
+    daemon.wait_for_log(&["error cannot start on", cluster.url()]);
+    cluster.up().unwrap();
+    daemon.wait_for("ADDED shop/first initial");
+    assert_eq!(daemon.metric("faro_config_last_reload_success", ""), 1.0);
+    daemon.stop();
+}
+
+/// `script` gives the daemon a terminal of its own, which is gone when `script` is.
+#[test]
+fn a_terminal_that_is_closed_stops_the_daemon_and_a_signal_in_it_reloads() {
+    if Command::new("script").arg("--version").output().is_err() {
+        return report_absent();
+    }
+    let cluster = cluster();
+    let setup = Setup::bare();
+    let config = |namespace: &str| setup.whole(&format!("resources: [{{gvr: {MAPS}, namespace_names: [{namespace}]}}]"));
+    setup.rewrite_config(&config("default"));
+    let faro = env!("CARGO_BIN_EXE_faro");
+    let line = format!("exec {faro} --config config.yaml --kubeconfig {}", cluster.kubeconfig().display());
+    let mut command = Command::new("script");
+    command.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(setup.folder());
+    let mut terminal = Guarded::start(command.stdin(Stdio::piped()).stdout(Stdio::null()));
+    let told = |words: &str| lines::read(&setup.output()).iter().any(|line| line.brief() == words);
+    eventually(SOON, "the first watch is heard", || told("ADDED default/first initial"));
+    setup.rewrite_config(&config("shop"));
+    let log = || {
+        let logs = fs::read_dir(setup.output().join("logs")).unwrap();
+        logs.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect::<String>()
+    };
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", terminal.id())).unwrap();
+    let daemon = Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap()).unwrap();
+    kill_process(daemon, Signal::HUP).unwrap();
+    eventually(SOON, "the second watch is heard", || told("ADDED shop/first initial"));
+    terminal.signal(Signal::KILL);
+    eventually(SOON, "it has stopped", || log().contains("stopped, everything is drained"));
+    assert!(log().contains("received SIGHUP, stopping"), "{}", log());
+}
+
+#[expect(clippy::print_stderr, reason = "a test that holds nothing says so")]
+fn report_absent() {
+    eprintln!("script is not on this machine, so nothing was held");
 }
 
 #[test]

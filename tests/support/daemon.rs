@@ -20,6 +20,7 @@ use ureq::Agent;
 pub(crate) struct Setup {
     config: Option<String>,
     kubeconfig: Option<PathBuf>,
+    subcommand: Option<&'static str>,
     arguments: Vec<String>,
     port: u16,
     binary: PathBuf,
@@ -84,6 +85,7 @@ impl Setup {
         Self {
             config: None,
             kubeconfig: None,
+            subcommand: None,
             arguments: Vec::new(),
             port: free_port(),
             binary,
@@ -103,6 +105,11 @@ impl Setup {
     /// Logs in with this file.
     pub(crate) fn kubeconfig(self, path: &Path) -> Self {
         Self { kubeconfig: Some(path.to_owned()), ..self }
+    }
+
+    /// Runs `faro NAME` instead of the daemon.
+    pub(crate) fn subcommand(self, name: &'static str) -> Self {
+        Self { subcommand: Some(name), ..self }
     }
 
     /// Adds flags, split at blanks.
@@ -172,6 +179,7 @@ impl Setup {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(self.subcommand);
         if let Some(config) = &self.config {
             self.rewrite_config(config);
             command.arg("--config").arg(self.folder().join(CONFIG_FILE));

@@ -1,4 +1,4 @@
-//! What the command line asks the program for: a run, the demo, or a text.
+//! What the command line asks the program for: a run, a check, the demo, or a text.
 
 use faro::cli::{LoadError, Settings, flags_help, load_config_from};
 use std::ffi::OsString;
@@ -6,6 +6,8 @@ use std::ffi::OsString;
 #[derive(Debug)]
 pub(crate) enum Command {
     Run(Box<Settings>),
+    /// `faro check`.
+    Check(Box<crate::check::CheckFlags>),
     /// `faro demo`, in a program that was built with the simulator.
     #[cfg(feature = "sim")]
     Demo(crate::demo::DemoFlags),
@@ -16,6 +18,7 @@ pub(crate) enum Command {
     Version,
 }
 
+const CHECK: &str = "check";
 const DEMO: &str = "demo";
 const EVENTS: &str = "events";
 
@@ -25,12 +28,24 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     if arguments.next_if(|first| first == DEMO).is_some() {
         return demo(arguments);
     }
+    if arguments.next_if(|first| first == CHECK).is_some() {
+        return check(arguments);
+    }
     if arguments.next_if(|first| first == EVENTS).is_some() {
         return events(arguments);
     }
     match load_config_from(arguments) {
         Ok(settings) => Ok(Command::Run(Box::new(settings))),
         Err(LoadError::Help) => Ok(Command::Help(help())),
+        Err(LoadError::Version) => Ok(Command::Version),
+        Err(mistake) => Err(mistake),
+    }
+}
+
+fn check(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, LoadError> {
+    match crate::check::parse(arguments) {
+        Ok(Some(flags)) => Ok(Command::Check(Box::new(flags))),
+        Ok(None) => Ok(Command::Help(crate::check::help())),
         Err(LoadError::Version) => Ok(Command::Version),
         Err(mistake) => Err(mistake),
     }
@@ -56,6 +71,7 @@ fn events(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Load
 fn help() -> String {
     let mut text = "faro: change data capture for Kubernetes\n\nUsage: faro --config FILE [FLAGS]\n".to_owned();
     text += "       faro events [FLAGS] [DIR] shows what was written; see faro events --help\n";
+    text += "       faro check [FLAGS]        tells whether a configuration would work; see faro check --help\n";
     if cfg!(feature = "sim") {
         text += "       faro demo [FLAGS]         shows Faro at work without a cluster; see faro demo --help\n";
     }

@@ -2,15 +2,17 @@
 //!
 //! stdout is for data, stderr for people. Exit codes: 0 stopped and drained, 1 failed while running, 2 wrong usage or configuration.
 
+mod check;
 mod command;
 #[cfg(feature = "sim")]
 mod demo;
 mod events;
 mod reload;
 mod signals;
+mod systemd;
 
 use command::Command;
-use faro::cli::{Logger, Settings, chain};
+use faro::cli::{Logger, Settings, chain, print_error};
 use faro::client::Client;
 use faro::controller::{Controller, ControllerError, Summary};
 use reload::{Reloader, Reloading};
@@ -18,6 +20,7 @@ use signals::{EarlyHangups, Hangup};
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use systemd::{News, Telling};
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
@@ -25,12 +28,25 @@ const EXIT_USAGE: u8 = 2;
 /// Why the process ends, and with which code.
 struct Failure {
     exit_code: u8,
-    error: Box<dyn Error>,
+    /// `None` when stdout has told it.
+    error: Option<Box<dyn Error>>,
+}
+
+impl Failure {
+    /// What failed stands on stdout.
+    fn told() -> Self {
+        Self { exit_code: EXIT_FAILED, error: None }
+    }
+
+    fn words(&self) -> Option<String> {
+        self.error.as_deref().map(chain)
+    }
 }
 
 fn main() -> ExitCode {
     let done = match command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(settings)) => run(*settings),
+        Ok(Command::Check(flags)) => check::run(&flags),
         #[cfg(feature = "sim")]
         Ok(Command::Demo(flags)) => demo::run(&flags),
         Ok(Command::Events(flags)) => events::run(*flags),
@@ -39,8 +55,9 @@ fn main() -> ExitCode {
         Err(error) => Err(usage(error)),
     };
     let Err(failure) = done else { return ExitCode::SUCCESS };
-    // Nobody is left to tell when stderr is closed.
-    let _ = writeln!(io::stderr(), "faro: {}", chain(failure.error.as_ref()));
+    if let Some(words) = failure.words() {
+        print_error(&format!("faro: {words}"));
+    }
     ExitCode::from(failure.exit_code)
 }
 
@@ -49,7 +66,7 @@ fn run(settings: Settings) -> Result<(), Failure> {
     signals::outlive_file_limits().map_err(failed)?;
     let logger = Logger::install(&settings.config).map_err(failed)?;
     log::info!("{}", version().trim_end());
-    serve(settings, &logger, hangups).inspect_err(|failure| logger.fatal(&chain(failure.error.as_ref())))
+    serve(settings, &logger, hangups).inspect_err(|failure| failure.words().iter().for_each(|words| logger.fatal(words)))
 }
 
 fn serve(settings: Settings, logger: &Logger, hangups: EarlyHangups) -> Result<(), Failure> {
@@ -58,13 +75,21 @@ fn serve(settings: Settings, logger: &Logger, hangups: EarlyHangups) -> Result<(
     let Settings { config, file, .. } = settings;
     let is_watched = config.watch_config;
     let controller = Controller::new(client, config);
-    let reloading = Reloading { controller: controller.clone(), logger: logger.clone(), file, is_watched };
+    // Each of these is dropped before the one above it, which waits until nobody can ask it for anything any more.
+    let telling = Telling::start(&controller).map_err(failed)?;
+    let herald = telling.herald();
+    let reloading = Reloading { controller: controller.clone(), logger: logger.clone(), file, is_watched, herald };
     let reloader = Reloader::start(reloading).map_err(failed)?;
-    let stopped = controller.clone();
+    let (stopped, herald) = (controller.clone(), telling.herald());
+    let stop = move || {
+        herald.tell(News::Stopping);
+        stopped.stop();
+    };
     let hangup = Hangup::Reload(hangups, Box::new(reloader.asker()));
-    // Dropped before the reloader, which waits until nobody can ask any more.
-    let _listening = signals::listen(move || stopped.stop(), hangup).map_err(failed)?;
-    let Summary { unfinished } = controller.start().map_err(ended)?;
+    let _listening = signals::listen(stop, hangup).map_err(failed)?;
+    let ran = controller.start();
+    telling.herald().tell(News::Stopping);
+    let Summary { unfinished } = ran.map_err(ended)?;
     if unfinished > 0 {
         log::warn!(events = unfinished; "stopped before everything was drained");
     } else {
@@ -79,11 +104,11 @@ fn ended(error: ControllerError) -> Failure {
 }
 
 fn usage(error: impl Error + 'static) -> Failure {
-    Failure { exit_code: EXIT_USAGE, error: Box::new(error) }
+    Failure { exit_code: EXIT_USAGE, error: Some(Box::new(error)) }
 }
 
 fn failed(error: impl Error + 'static) -> Failure {
-    Failure { exit_code: EXIT_FAILED, error: Box::new(error) }
+    Failure { exit_code: EXIT_FAILED, error: Some(Box::new(error)) }
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -3,12 +3,13 @@
 //! One thread does all of it, so that wishes which come together are one reload. What is wrong with a new configuration is
 //! told in the log, every mistake on its line, and the one in force stays.
 
+use crate::systemd::{Herald, News};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use faro::cli::{ConfigFile, Logger, chain};
 use faro::controller::{Controller, ControllerError, Reloaded};
 use faro::lifecycle::{Joined, Stop};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Reloads until dropped.
 pub(crate) struct Reloader {
@@ -25,10 +26,14 @@ pub(crate) struct Reloading {
     pub(crate) file: ConfigFile,
     /// Whether to look at the file.
     pub(crate) is_watched: bool,
+    pub(crate) herald: Herald,
 }
 
 /// How often the file is looked at. A kubelet brings a changed `ConfigMap` within a minute.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// After so long a reload is tried again that failed for want of a server or a disk.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often it is tried until the start is over.
 const START_CHECK: Duration = Duration::from_millis(50);
@@ -64,24 +69,33 @@ impl Drop for Reloader {
 
 impl Reloading {
     fn run(mut self, wishes: &Receiver<()>, ended: &Stop) {
+        let mut again = None;
         loop {
             match wishes.recv_timeout(LOOK_INTERVAL) {
                 Ok(()) => {}
                 Err(RecvTimeoutError::Timeout) if self.is_watched && self.file.has_changed() => {
                     log::info!("{} has changed, reading it again", self.file.path().display());
                 }
+                Err(RecvTimeoutError::Timeout) if again.is_some_and(|at| Instant::now() >= at) => {}
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if ended.is_requested() {
-                return;
-            }
-            self.reload(ended);
+            self.herald.tell(News::Reloading);
+            let outcome = self.reload(ended);
+            self.herald.tell(News::Reloaded);
+            again = match outcome {
+                Outcome::Decided => None,
+                Outcome::Again => Some(Instant::now() + RETRY_INTERVAL),
+                Outcome::Ended => return,
+            };
         }
     }
 
-    fn reload(&self, ended: &Stop) {
+    fn reload(&self, ended: &Stop) -> Outcome {
         loop {
+            if ended.is_requested() {
+                return Outcome::Ended;
+            }
             let mut level = None;
             let reloaded = self.controller.reload_from(|| {
                 let config = self.file.load()?;
@@ -90,14 +104,11 @@ impl Reloading {
             });
             match (reloaded, level) {
                 // Not yet, or not any more.
-                (Err(ControllerError::NotRunning), _) => {
-                    if ended.wait(START_CHECK) {
-                        return;
-                    }
-                }
+                (Err(ControllerError::NotRunning), _) => drop(ended.wait(START_CHECK)),
                 (Ok(Reloaded { started, stopped, kept, .. }), Some(level)) => {
                     self.logger.set_level(level);
-                    return log::info!(started, stopped, kept; "the configuration is in force");
+                    log::info!(started, stopped, kept; "the configuration is in force");
+                    return Outcome::Decided;
                 }
                 (Ok(_), None) => unreachable!("a configuration that was taken was read"),
                 (Err(error), _) => return tell(&error),
@@ -106,8 +117,21 @@ impl Reloading {
     }
 }
 
+/// What came of a reload.
+enum Outcome {
+    /// The configuration was taken, or is wrong.
+    Decided,
+    /// It could not be checked for now.
+    Again,
+    /// The run is over.
+    Ended,
+}
+
 /// Each mistake on a line of its own.
-fn tell(error: &ControllerError) {
-    log::error!("the configuration was not taken, nothing has changed:");
+fn tell(error: &ControllerError) -> Outcome {
+    let may_pass = matches!(error, ControllerError::Server { .. } | ControllerError::StateBusy);
+    let next = if may_pass { ", and it will be tried again" } else { "" };
+    log::error!("the configuration was not taken, nothing has changed{next}:");
     chain(error).lines().for_each(|line| log::error!("{line}"));
+    if may_pass { Outcome::Again } else { Outcome::Decided }
 }

@@ -71,6 +71,8 @@ impl Run {
 
     fn start(&self) -> io::Result<Child> {
         let mut command = Command::new(&self.command);
+        // What a service manager tells this process is not for others: a plugin is not the service.
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_PID").env_remove("WATCHDOG_USEC");
         command.args(self.args.iter().map(Secret::reveal)).envs(self.env.iter().map(|(name, value)| (name, value.reveal())));
         command.stdout(Stdio::piped());
         if self.interactive {

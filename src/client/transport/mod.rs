@@ -22,9 +22,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use ureq::Agent;
-use ureq::http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION};
-use ureq::http::{HeaderValue, Request, StatusCode};
+use ureq::http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
+use ureq::http::{HeaderValue, Method, Request, StatusCode};
+use ureq::{Agent, AsSendBody};
 
 /// The connections of one watch. Requests are made one at a time.
 pub struct Transport {
@@ -92,14 +92,32 @@ impl Transport {
     /// Until the head of the answer is there: at most 10 s each to resolve, connect and shake hands, then `head_limit`, and however
     /// long an exec plugin takes.
     pub fn get(&self, get: &Get<'_>) -> Result<Response, Error> {
+        self.exchange(get, None)
+    }
+
+    /// As [`get`](Self::get), with the method POST and a JSON document as the body. It may be sent twice, so that only questions
+    /// are asked like this.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Self::get).
+    ///
+    /// # Blocking
+    ///
+    /// As for [`get`](Self::get).
+    pub(super) fn post(&self, get: &Get<'_>, json: &[u8]) -> Result<Response, Error> {
+        self.exchange(get, Some(json))
+    }
+
+    fn exchange(&self, get: &Get<'_>, json: Option<&[u8]>) -> Result<Response, Error> {
         let login = self.login(get)?;
-        let mut answer = self.send(get, &login)?;
+        let mut answer = self.send(get, json, &login)?;
         if answer.status() == StatusCode::UNAUTHORIZED && self.shared.session.refuse(&login) {
             let renewed = self.login(get)?;
             if renewed != login {
                 // Read to its end, so that the connection can be used again.
                 response::read_error_body(&mut answer, get.head_limit);
-                answer = self.send(get, &renewed)?;
+                answer = self.send(get, json, &renewed)?;
             }
         }
         response::judge(get, answer, self.shared.server(), &self.state.ending)
@@ -126,14 +144,18 @@ impl Transport {
     }
 
     /// Sends the request; once more when a kept connection turns out to have been closed by the server meanwhile.
-    fn send(&self, get: &Get<'_>, login: &Login) -> Result<Answer, Error> {
+    fn send(&self, get: &Get<'_>, json: Option<&[u8]>, login: &Login) -> Result<Answer, Error> {
         let request_bytes = login.authorization.as_ref().map_or(0, |secret| secret.reveal().len()) + get.path_and_query.len();
         self.output_bytes.store((request_bytes + OTHER_HEAD_BYTES).max(OUTPUT_BYTES_MIN), Ordering::Relaxed);
         let agent = self.agent(get, login)?;
         let before = self.connections.load(Ordering::Relaxed);
-        let answer = match agent.run(self.request(get, login)?) {
+        let run = || match json {
+            None => Ok(agent.run(self.request(get, login, Method::GET, ())?)),
+            Some(json) => Ok(agent.run(self.request(get, login, Method::POST, json)?)),
+        };
+        let answer = match run()? {
             Err(ureq::Error::Io(_)) if self.connections.load(Ordering::Relaxed) == before && !self.state.ending.has_come() => {
-                agent.run(self.request(get, login)?)
+                run()?
             }
             answer => answer,
         };
@@ -145,11 +167,15 @@ impl Transport {
         })
     }
 
-    fn request(&self, get: &Get<'_>, login: &Login) -> Result<Request<()>, Error> {
+    fn request<B: AsSendBody>(&self, get: &Get<'_>, login: &Login, method: Method, body: B) -> Result<Request<B>, Error> {
         let endpoint = self.shared.session.endpoint();
         let uri = format!("{}{}", self.shared.server(), get.path_and_query);
         let encoding = if get.gzip { "gzip" } else { "identity" };
-        let mut request = Request::get(uri).header(ACCEPT, get.accept).header(ACCEPT_ENCODING, encoding);
+        let has_body = method == Method::POST;
+        let mut request = Request::builder().method(method).uri(uri).header(ACCEPT, get.accept).header(ACCEPT_ENCODING, encoding);
+        if has_body {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
         if let Some(authorization) = &login.authorization {
             let mut value = HeaderValue::from_str(authorization.reveal()).map_err(|_| self.not_a_header(get, "the token"))?;
             value.set_sensitive(true);
@@ -158,7 +184,7 @@ impl Transport {
         for (name, value) in &endpoint.impersonation {
             request = request.header(name, value);
         }
-        let request = request.body(()).map_err(|_| self.not_a_header(get, "the path, or as, as-groups or as-user-extra,"))?;
+        let request = request.body(body).map_err(|_| self.not_a_header(get, "the path, or as, as-groups or as-user-extra,"))?;
         let slot = self.state.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Slot { agent, .. }) = slot.as_ref() else { return Ok(request) };
         let limits = agent.configure_request(request).timeout_send_request(Some(get.head_limit));

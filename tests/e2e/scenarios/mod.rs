@@ -3,6 +3,7 @@
 mod access;
 mod changes;
 mod chaos;
+mod check;
 mod crds;
 mod faults;
 mod harness;
@@ -71,6 +72,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(scenarios!(OwnControlPlane:
         access::a_client_certificate_logs_in,
         access::a_token_logs_in,
+        check::the_printed_rights_are_all_that_is_needed,
         samples::the_namespace_centric_sample,
         samples::the_resource_centric_sample,
         harness::a_restored_server_forgets_what_was_written_since,

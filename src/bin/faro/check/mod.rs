@@ -1,0 +1,163 @@
+//! `faro check`: whether a configuration would work on a cluster, told before anything is started.
+//!
+//! Takes the flags of a run; gives a row for each watch, and the rights that they need. Starts no watch and writes no file.
+
+mod flags;
+mod rbac;
+mod table;
+
+pub(crate) use flags::{CheckFlags, help, parse};
+
+use crate::{Failure, failed, print, usage};
+use faro::api::{Scope, WatchTarget};
+use faro::client::{Client, Discovery, Lookup, Transport};
+use faro::config::ConfiguredWatch;
+use std::collections::HashMap;
+
+/// What a watch needs to be allowed.
+const VERBS: [&str; 2] = ["list", "watch"];
+
+/// One watch, and what the cluster says to it.
+struct Row {
+    /// Without a namespace that its kind does not have.
+    target: WatchTarget,
+    /// `None` where the kind is not served.
+    scope: Option<Scope>,
+    served: &'static str,
+    /// For each of [`VERBS`].
+    allowed: [bool; 2],
+    verdict: Verdict,
+}
+
+enum Verdict {
+    Good,
+    /// It would start, and waits for this.
+    Waits(String),
+    /// It would not start, or hear nothing: why, and the cure.
+    Bad(String),
+}
+
+/// Tells on stdout, and fails when something would not work.
+pub(crate) fn run(flags: &CheckFlags) -> Result<(), Failure> {
+    let client = Client::from_options(&flags.settings.client).map_err(usage)?;
+    let transport = client.transport();
+    let version = transport.version().map_err(failed)?;
+    let discovery = transport.discover().map_err(failed)?;
+    let watches = flags.settings.config.watches();
+    if flags.print_rbac {
+        let rows: Vec<Row> = watches.iter().map(|watch| Row::of(watch, &discovery)).collect();
+        return print_rbac(&rows, flags);
+    }
+    let rows = rows(&watches, &discovery, &transport).map_err(failed)?;
+    let version = version.as_deref().unwrap_or("unknown version");
+    let path = flags.settings.file.path().display();
+    let head = format!("{path}: valid\n{} ({}): {version}\n\n", client.server(), client.origin());
+    print(&format!("{head}{}\n{}\n", table::table(&rows), summary(&rows)))?;
+    if count_bad(&rows) == 0 { Ok(()) } else { Err(Failure::told()) }
+}
+
+/// Why there are no rights that would make every watch work.
+#[derive(Debug, thiserror::Error)]
+#[error("no rights are enough for these watches:\n{0}")]
+struct NoRights(String);
+
+/// Nothing but what `kubectl apply` takes, so that one can be piped into the other.
+fn print_rbac(rows: &[Row], flags: &CheckFlags) -> Result<(), Failure> {
+    let wrong: Vec<String> = rows.iter().filter_map(|row| Some(format!("{}: {}", row.target, row.verdict.bad()?))).collect();
+    if !wrong.is_empty() {
+        return Err(failed(NoRights(wrong.join("\n"))));
+    }
+    let needs: Vec<_> = rows.iter().map(|row| (&row.target, row.scope)).collect();
+    print(&rbac::manifests(&needs, flags.service_account.as_ref()))
+}
+
+fn rows(watches: &[ConfiguredWatch], discovery: &Discovery, transport: &Transport) -> Result<Vec<Row>, faro::client::Error> {
+    let mut namespaces = HashMap::new();
+    let mut rows = Vec::new();
+    for watch in watches {
+        let mut row = Row::of(watch, discovery);
+        for (allowed, verb) in row.allowed.iter_mut().zip(VERBS) {
+            *allowed = transport.access(verb, &row.target, row.scope)?.allowed;
+        }
+        let missing: Vec<&str> = VERBS.iter().zip(row.allowed).filter(|(_, allowed)| !allowed).map(|(verb, _)| *verb).collect();
+        if !missing.is_empty() && row.verdict.bad().is_none() {
+            let cure = "`faro check --print-rbac` prints the rights that are needed";
+            row.verdict = Verdict::Bad(format!("forbidden: {} not allowed; {cure}", missing.join(" and ")));
+        }
+        if let (Verdict::Good, Some(name)) = (&row.verdict, &row.target.namespace) {
+            if !namespaces.contains_key(name) {
+                namespaces.insert(name.clone(), transport.has_namespace(name)?);
+            }
+            if namespaces[name] == Some(false) {
+                row.verdict = Verdict::Waits(format!("the namespace {name} is not there; nothing comes until it is created"));
+            }
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+impl Row {
+    /// What discovery says; nothing was asked about rights yet.
+    fn of(watch: &ConfiguredWatch, discovery: &Discovery) -> Self {
+        let ConfiguredWatch { target, scope, place } = watch;
+        let mut target = target.clone();
+        let gvr = &watch.target.gvr;
+        let (scope, served, verdict) = match discovery.find(gvr) {
+            Lookup::Served(resource) => {
+                if resource.scope == Scope::Cluster {
+                    target.namespace = None;
+                }
+                let verdict = match scope.filter(|scope| *scope != resource.scope) {
+                    _ if !resource.is_watchable() => Verdict::Bad("the server does not offer list and watch for it".to_owned()),
+                    Some(_) => {
+                        Verdict::Bad(format!("{place}.scope: it is {}; correct the scope or leave it out", resource.scope))
+                    }
+                    None => Verdict::Good,
+                };
+                (Some(resource.scope), "yes", verdict)
+            }
+            Lookup::Unknown(reason) => (*scope, "unknown", Verdict::Waits(format!("its API group does not answer: {reason}"))),
+            Lookup::OtherVersions(_) | Lookup::Absent if gvr.is_built_in_group() => {
+                (*scope, "no", Verdict::Bad(format!("{place}: not served{}", hint(&discovery.near_matches(gvr)))))
+            }
+            Lookup::OtherVersions(others) => {
+                let others: Vec<String> = others.iter().map(|other| other.gvr.to_string()).collect();
+                (*scope, "no", Verdict::Waits(format!("waited for; only {} is served", others.join(", "))))
+            }
+            Lookup::Absent => (*scope, "no", Verdict::Waits("waited for until it is defined".to_owned())),
+        };
+        Self { target, scope, served, allowed: [false; 2], verdict }
+    }
+}
+
+impl Verdict {
+    fn bad(&self) -> Option<&str> {
+        match self {
+            Self::Bad(why) => Some(why),
+            Self::Good | Self::Waits(_) => None,
+        }
+    }
+}
+
+fn hint(near: &[String]) -> String {
+    match near {
+        [] => "; `kubectl api-resources` lists what is".to_owned(),
+        [one] => format!("; did you mean \"{one}\"?"),
+        several => format!("; did you mean one of \"{}\"?", several.join("\", \"")),
+    }
+}
+
+fn count_bad(rows: &[Row]) -> usize {
+    rows.iter().filter(|row| row.verdict.bad().is_some()).count()
+}
+
+fn summary(rows: &[Row]) -> String {
+    let (all, bad) = (rows.len(), count_bad(rows));
+    let waiting = rows.iter().filter(|row| matches!(row.verdict, Verdict::Waits(_))).count();
+    match (bad, waiting) {
+        (0, 0) => format!("good: {all} of {all} watches would work"),
+        (0, waiting) => format!("good: {} of {all} watches would work, {waiting} would wait", all - waiting),
+        (bad, _) => format!("not good: {bad} of {all} watches would not work"),
+    }
+}
