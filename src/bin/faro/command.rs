@@ -18,9 +18,9 @@ pub(crate) enum Command {
     Version,
 }
 
+const CHECK: &str = "check";
 const DEMO: &str = "demo";
 const EVENTS: &str = "events";
-const CHECK: &str = "check";
 
 /// Follows the arguments, without the program's name, and reads the configuration that they name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, LoadError> {
@@ -28,11 +28,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     if arguments.next_if(|first| first == DEMO).is_some() {
         return demo(arguments);
     }
-    if arguments.next_if(|first| first == EVENTS).is_some() {
-        return events(arguments);
-    }
     if arguments.next_if(|first| first == CHECK).is_some() {
         return check(arguments);
+    }
+    if arguments.next_if(|first| first == EVENTS).is_some() {
+        return events(arguments);
     }
     match load_config_from(arguments) {
         Ok(settings) => Ok(Command::Run(Box::new(settings))),

@@ -25,7 +25,6 @@ const EXIT_AT_ONCE: i32 = 1;
 /// What SIGHUP asks for.
 pub(crate) enum Hangup {
     /// To stop; it stays ignored where it was, as under nohup.
-    #[cfg(feature = "sim")]
     Stop,
     /// To do this, each time, and at once where it came before. Sent because the terminal is gone that Faro was started from,
     /// it asks to stop as well.
@@ -88,7 +87,6 @@ pub(crate) fn listen(stop: impl FnOnce() + Send + 'static, hangup: Hangup) -> io
 impl Hangup {
     fn is_followed(&self) -> bool {
         match self {
-            #[cfg(feature = "sim")]
             Self::Stop => !is_ignored(SIGHUP),
             Self::Reload(..) => true,
         }
@@ -96,7 +94,6 @@ impl Hangup {
 
     fn follow_early(&self) {
         match self {
-            #[cfg(feature = "sim")]
             Self::Stop => {}
             Self::Reload(early, reload) if early.has_come.load(Ordering::Relaxed) => reload(),
             Self::Reload(..) => {}
@@ -106,7 +103,6 @@ impl Hangup {
     /// Reloads where that is meant.
     fn asks_to_stop(&self) -> bool {
         match self {
-            #[cfg(feature = "sim")]
             Self::Stop => true,
             Self::Reload(early, _) if early.had_terminal && !has_terminal() => !early.was_ignored,
             Self::Reload(_, reload) => {
