@@ -35,10 +35,13 @@ FEATURES := cli compress daemon exec export gzip metrics sim state tls12
 # libFuzzer's instrumentation needs a switch that only this variable opens on a stable compiler.
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 
+# Where `make promtool` puts it.
+export PATH := $(CURDIR)/target/tools:$(PATH)
+
 .DEFAULT_GOAL := help
 .PHONY: deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-version release-image release-image-tags github-release
 .PHONY: static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
-.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed test-features size test-e2e e2e chaos load check metrics-check rules-check fmt bench long-life fuzz systemd-check clean tools
+.PHONY: help demo build build-dev run test test-unit test-integration soak test-embed test-features size test-e2e e2e chaos load check metrics-check rules-check fmt bench long-life fuzz systemd-check promtool clean tools
 
 help: ## Show all available targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -216,6 +219,12 @@ release-image: ## Build and push IMAGE of RELEASE (v1.2.3) for this machine's pr
 
 release-image-tags: ## Join what was pushed for RELEASE under its tags: v1.2.3, v1.2, v1, latest
 	deploy/image/release.sh tag $(IMAGE) $(RELEASE)
+
+promtool: ## Fetch promtool from Debian's or Ubuntu's packages into target/tools, where none is installed
+	@# Installed whole, the package starts a server.
+	@command -v promtool >/dev/null || { \
+		mkdir -p target/tools && cd target/tools && apt-get download -qq prometheus && \
+		dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/promtool && rm prometheus_*.deb; }
 
 tools:
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny@$(CARGO_DENY_VERSION)
