@@ -217,6 +217,7 @@ mod tests {
         assert!(asked("--version").to_string().contains(env!("CARGO_PKG_VERSION")));
     }
 
+    #[cfg(feature = "state")]
     #[test]
     fn a_state_is_forgotten_only_where_that_is_asked_and_one_is_kept() {
         for (yaml, flags, is_left) in

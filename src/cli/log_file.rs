@@ -120,6 +120,7 @@ impl LogFile {
 }
 
 #[cfg(test)]
+#[cfg(feature = "compress")]
 mod tests {
     use super::*;
     use crate::config::{Compression, RetainConfig};
