@@ -232,9 +232,10 @@ impl Ledger {
         book.settling += 1;
         let limit = deadline.saturating_duration_since(Instant::now());
         let waited = self.ended.wait_timeout_while(book, limit, |book| !self.is_settled_in(book));
-        let mut book = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let (mut book, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
         book.settling -= 1;
-        self.is_settled_in(&book)
+        // Not by another look: an export that is refused counts until it is taken back.
+        !outcome.timed_out()
     }
 
     /// Waits until neither a handler nor the export is called with an event of this removed watch, but for the call that the
@@ -243,8 +244,8 @@ impl Ledger {
         let own = u64::from(is_in_handler_of(self));
         let limit = deadline.saturating_duration_since(Instant::now());
         let waited = self.ended.wait_timeout_while(self.book(), limit, |_| self.flow.calls() > own);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-        self.flow.calls() <= own
+        // As above: a call that is refused counts until it is taken back.
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// The event that a call began with is with the export, or waits to be given again, or was dropped.

@@ -49,9 +49,6 @@ struct Bookmark {
     millis: Weak<AtomicU64>,
 }
 
-/// Which kind of change was found by comparison.
-pub type InferredKind = EventType;
-
 impl Default for Metrics {
     fn default() -> Self {
         Self::new(None)
