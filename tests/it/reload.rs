@@ -268,7 +268,9 @@ fn a_terminal_that_is_closed_stops_the_daemon_and_a_signal_in_it_reloads() {
     let config = |namespace: &str| setup.whole(&format!("resources: [{{gvr: {MAPS}, namespace_names: [{namespace}]}}]"));
     setup.rewrite_config(&config("default"));
     let faro = env!("CARGO_BIN_EXE_faro");
-    let line = format!("exec {faro} --config config.yaml --kubeconfig {}", cluster.kubeconfig().display());
+    // Where these tests run under nohup, it must not inherit that.
+    let line =
+        format!("exec env --default-signal=HUP {faro} --config config.yaml --kubeconfig {}", cluster.kubeconfig().display());
     let mut command = Command::new("script");
     command.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(setup.folder());
     let mut terminal = Guarded::start(command.stdin(Stdio::piped()).stdout(Stdio::null()));
@@ -283,9 +285,20 @@ fn a_terminal_that_is_closed_stops_the_daemon_and_a_signal_in_it_reloads() {
     let daemon = Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap()).unwrap();
     kill_process(daemon, Signal::HUP).unwrap();
     eventually(SOON, "the second watch is heard", || told("ADDED shop/first initial"));
+    let left = Left(daemon);
     terminal.signal(Signal::KILL);
     eventually(SOON, "it has stopped", || log().contains("stopped, everything is drained"));
+    std::mem::forget(left);
     assert!(log().contains("received SIGHUP, stopping"), "{}", log());
+}
+
+/// A daemon that is nobody's child: ended where a test fails.
+struct Left(Pid);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        _ = kill_process(self.0, Signal::KILL);
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "a test that holds nothing says so")]
