@@ -17,7 +17,6 @@ pub use reasons::{RelistReason, RestartReason};
 pub use watch::WatchMetrics;
 
 use crate::api::Watch;
-use crate::event::EventType;
 use crate::health::Health;
 use families::Families;
 use prometheus::core::Collector as _;

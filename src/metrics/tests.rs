@@ -1,6 +1,7 @@
 //! What is counted comes out under its name and labels.
 
 use super::*;
+use crate::event::EventType;
 use crate::health::tests::watch;
 use crate::health::{Condition, SILENT_AFTER};
 use std::time::{Duration, SystemTime};
