@@ -66,6 +66,7 @@ impl Config {
 }
 
 #[cfg(test)]
+#[cfg(feature = "daemon")]
 mod tests {
     use super::*;
 
