@@ -20,7 +20,7 @@ const CHANGES: usize = 1_000;
 const COMMITS: usize = 400;
 /// A second of a cluster with a million changes a day.
 const FEW: usize = 12;
-const WATCH: u32 = 7;
+const WATCH: u64 = 7;
 const ROWS: TableDefinition<'_, &[u8], &str> = TableDefinition::new("objects");
 
 fn main() {

@@ -1,6 +1,6 @@
 //! The bytes of the log: entries one after the other, each a step of one watch.
 //!
-//! An entry is the watch (4 bytes), the kind (1), the text's length (4) and the text; numbers are little-endian.
+//! An entry is the watch (8 bytes), the kind (1), the text's length (4) and the text; numbers are little-endian.
 
 use crate::api::{Change, WatchId};
 
@@ -31,7 +31,7 @@ pub(super) enum Kind {
 }
 
 /// What stands before the text.
-const HEAD_BYTES: usize = 9;
+const HEAD_BYTES: usize = 13;
 
 impl<'a> Entry<'a> {
     pub(super) fn of(watch: WatchId, change: &'a Change) -> Self {
@@ -87,7 +87,7 @@ fn split_first(row: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let (&kind, rest) = rest.split_first()?;
     let (length, rest) = rest.split_first_chunk()?;
     let (text, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
-    let watch = WatchId::from_bits(u32::from_le_bytes(*watch));
+    let watch = WatchId::from_bits(u64::from_le_bytes(*watch));
     Some((Entry { watch, kind: kind_of(kind)?, text: std::str::from_utf8(text).ok()? }, rest))
 }
 
@@ -135,7 +135,7 @@ mod tests {
             let read: Vec<_> = entries(&row[..cut]).collect();
             assert_eq!(read.contains(&None), !ends.contains(&cut), "cut at {cut}");
         }
-        row[4] = 9;
+        row[8] = 9;
         assert_eq!(entries(&row).collect::<Vec<_>>(), [None]);
     }
 

@@ -28,12 +28,12 @@ fn a_state_holds_what_was_committed_however_often_it_is_opened() {
                 }
                 16..24 => store.commit(&commit).unwrap(),
                 24..32 => {
-                    let id = WatchId::from_bits(rng.u32(0..4));
+                    let id = WatchId::from_bits(rng.u64(0..4));
                     store.forget(id).unwrap();
                     model.watches.remove(&id);
                 }
                 32..64 => {
-                    let id = WatchId::from_bits(rng.u32(0..4));
+                    let id = WatchId::from_bits(rng.u64(0..4));
                     let loaded = store.load(id).unwrap().map(|progress| ModelWatch::of(&progress));
                     assert_eq!(loaded.as_ref(), model.watches.get(&id), "seed {seed}, commit {n}");
                 }

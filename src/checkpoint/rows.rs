@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// What is not in the log.
 pub(super) const STATE: TableDefinition<'_, &str, &str> = TableDefinition::new("state");
 /// The format that this version reads and writes.
-pub(super) const FORMAT: &str = "1";
+pub(super) const FORMAT: &str = "2";
 
 const FORMAT_KEY: &str = "format";
 const PROGRAM_KEY: &str = "program";

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
-fn watch(id: u32, changes: Vec<Change>) -> WatchCommit {
+fn watch(id: u64, changes: Vec<Change>) -> WatchCommit {
     let version = ResourceVersion::new("7");
     WatchCommit { id: WatchId::from_bits(id), target: "v1/pods".to_owned(), version, listing: false, changes, clear_told: false }
 }
@@ -45,7 +45,7 @@ fn a_watch_says_what_it_was_and_when_it_was_last_committed() {
     let before = SystemTime::now() - Duration::from_secs(2);
     store.commit(&commit(vec![WatchCommit { listing: true, version: None, ..watch(0xc0_ffee, Vec::new()) }])).unwrap();
     let [stored] = &store.watches().unwrap()[..] else { panic!("one watch was committed") };
-    let (id, target) = (WatchId::from_text("00c0ffee").unwrap(), "v1/pods".to_owned());
+    let (id, target) = (WatchId::from_text("0000000000c0ffee").unwrap(), "v1/pods".to_owned());
     assert!(stored.seen > before && stored.seen <= SystemTime::now());
     assert_eq!(stored, &StoredWatch { id, target, version: None, listing: true, seen: stored.seen });
 }
@@ -141,9 +141,15 @@ fn check_refused(reason: &str, spoil: impl FnOnce(&[u8]) -> Vec<u8>) {
 fn another_format_is_not_taken_for_damage() {
     let folder = TempDir::new().unwrap();
     drop(StateStore::open(folder.path()).unwrap());
-    write_row(folder.path(), "format", "2");
-    let text = StateStore::open(folder.path()).unwrap_err().to_string();
-    assert!(text.contains("is of format 2, and this faro knows format 1: run the faro that wrote it, or start with"), "{text}");
+    // Format 1 is that of 0.1.0: its watches have other ids, so that nothing in it would be found again.
+    for other in ["1", "3"] {
+        write_row(folder.path(), "format", other);
+        let error = StateStore::open(folder.path()).unwrap_err();
+        let cure = format!(
+            "is of format {other}, and this faro knows format 2: run the faro that wrote it, or start with --reset-state"
+        );
+        assert!(error.to_string().contains(&cure) && !error.may_pass(), "{error}");
+    }
     write_row(folder.path(), "program", "other");
     let text = StateStore::open(folder.path()).unwrap_err().to_string();
     assert!(text.contains("is damaged (it is not faro's)"), "{text}");

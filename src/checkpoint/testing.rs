@@ -97,7 +97,7 @@ pub(super) fn random_commit(rng: &mut Rng, changes: usize) -> Commit {
 
 fn random_watch(rng: &mut Rng, changes: usize) -> WatchCommit {
     WatchCommit {
-        id: WatchId::from_bits(rng.u32(0..4)),
+        id: WatchId::from_bits(rng.u64(0..4)),
         target: "v1/pods in default".to_owned(),
         version: ResourceVersion::new(["", "7", "18446744073709551615"][rng.usize(0..3)]),
         listing: rng.bool(),

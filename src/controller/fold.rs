@@ -93,7 +93,7 @@ mod tests {
     fn line(version: u64, after_drop: bool) -> ToldLine {
         let identity = Identity::from_text(&format!("shop\0web-0\0u\0{version}\0\0")).unwrap();
         let (initial, inferred, event_type) = (false, false, EventType::Updated);
-        ToldLine { watch: WatchId::from_text("00c0ffee").unwrap(), event_type, initial, inferred, after_drop, identity }
+        ToldLine { watch: WatchId::from_text("0000000000c0ffee").unwrap(), event_type, initial, inferred, after_drop, identity }
     }
 
     fn folded(lines: &[ToldLine]) -> WatchCommit {

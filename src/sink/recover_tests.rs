@@ -16,7 +16,7 @@ const THIRD: &str = "events-20251110-143302_001.json";
 /// A line that tells the object `version`.
 pub(super) fn line(version: u64) -> String {
     format!(
-        "{{\"timestamp\":\"2025-11-10T14:33:02.000000Z\",\"eventType\":\"UPDATED\",\"gvr\":\"v1/pods\",\"name\":\"web-0\",\"resourceVersion\":\"{version}\",\"watch\":\"00c0ffee\"}}\n"
+        "{{\"timestamp\":\"2025-11-10T14:33:02.000000Z\",\"eventType\":\"UPDATED\",\"gvr\":\"v1/pods\",\"name\":\"web-0\",\"resourceVersion\":\"{version}\",\"watch\":\"0000000000c0ffee\"}}\n"
     )
 }
 

@@ -124,14 +124,15 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_skipped_and_other_lines_are_not_ours() {
-        let line = r#"{"x":{"watch":1},"eventType":"ADDED","resourceVersion":"7","more":[1,{"a":null}],"watch":"00c0ffee"}"#;
+        let line =
+            r#"{"x":{"watch":1},"eventType":"ADDED","resourceVersion":"7","more":[1,{"a":null}],"watch":"0000000000c0ffee"}"#;
         assert_eq!(ToldLine::parse(line.as_bytes()).unwrap().identity.version(), "7");
         for (from, to) in [
             ("ADDED", "MOVED"),
             ("\"7\"", "7"),
             ("\"7\"", "\"\""),
-            ("00c0ffee", "nobody"),
-            ("\"watch\":\"00c0ffee\"", "\"y\":1"),
+            ("0000000000c0ffee", "nobody"),
+            ("\"watch\":\"0000000000c0ffee\"", "\"y\":1"),
             ("}]", ""),
             ("\"more\":[1,{\"a\":null}]", "\"labels\":[]"),
             ("\"more\":[1,{\"a\":null}]", "\"uid\":1"),

@@ -81,7 +81,7 @@ fn run(flags: &str, folder: &Path) -> Ended {
 fn line(second: u32, event_type: &str, gvr: &str, name: &str, marks: &str) -> String {
     format!(
         "{{\"timestamp\":\"2025-11-10T14:33:{second:02}.000000Z\",\"eventType\":\"{event_type}\",\"gvr\":\"{gvr}\",\"namespace\":\"shop\",\
-         \"name\":\"{name}\",\"uid\":\"u\",\"resourceVersion\":\"{second}\"{marks},\"watch\":\"3f9a0c1e\"}}\n"
+         \"name\":\"{name}\",\"uid\":\"u\",\"resourceVersion\":\"{second}\"{marks},\"watch\":\"3f9a0c1e5b7d2a64\"}}\n"
     )
 }
 

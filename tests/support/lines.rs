@@ -117,7 +117,7 @@ pub(crate) fn parse(text: &str) -> Line {
     let form: String = line.timestamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     assert_eq!(form, "0000-00-00T00:00:00.000000Z", "{text}");
     assert!(["ADDED", "UPDATED", "DELETED"].contains(&line.event_type.as_str()), "{text}");
-    assert!(line.watch.len() == 8 && line.watch.chars().all(|c| c.is_ascii_hexdigit()), "{text}");
+    assert!(line.watch.len() == 16 && line.watch.chars().all(|c| c.is_ascii_hexdigit()), "{text}");
     assert!(!line.uid.is_empty() && !line.resource_version.is_empty(), "{text}");
     line
 }
