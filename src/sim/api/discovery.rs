@@ -29,7 +29,7 @@ pub(super) fn answer(state: &State, request: &Request, document: &Document) -> R
     Ok(reply::json(200, json.to_vec()))
 }
 
-/// `/version`, as the recorded servers answer it.
+/// `/version`, as the recorded servers answer it; the newest was built without a version, which released ones have.
 pub(super) fn version(release: Release) -> Json {
     let text = match release {
         Release::V1_20 => VERSION_1_20,
@@ -38,6 +38,7 @@ pub(super) fn version(release: Release) -> Json {
     let mut json = Json::parse(text.as_bytes()).expect("the text is JSON");
     if release == Release::V1_33 {
         json.set("minor", Json::text("33"));
+        json.set("gitVersion", Json::text("v1.33.0"));
         json.set("emulationMinor", Json::text("33"));
         json.set("minCompatibilityMinor", Json::text("32"));
     }
@@ -54,7 +55,7 @@ pub(super) fn open_api(version: u8) -> Reply {
 }
 
 const VERSION_1_20: &str = r#"{"major":"1","minor":"20","gitVersion":"v1.20.2","gitCommit":"faecb196815e248d3ecfb03c680a4507229c2a56","gitTreeState":"archive","buildDate":"2026-11-23T09:30:39Z","goVersion":"go1.19.8","compiler":"gc","platform":"linux/amd64"}"#;
-const VERSION_1_36: &str = r#"{"major":"1","minor":"36","emulationMajor":"1","emulationMinor":"36","minCompatibilityMajor":"1","minCompatibilityMinor":"35","gitVersion":"v0.0.0-master+$Format:%H$","gitCommit":"$Format:%H$","gitTreeState":"","buildDate":"1970-01-01T00:00:00Z","goVersion":"go1.26.6","compiler":"gc","platform":"linux/amd64"}"#;
+const VERSION_1_36: &str = r#"{"major":"1","minor":"36","emulationMajor":"1","emulationMinor":"36","minCompatibilityMajor":"1","minCompatibilityMinor":"35","gitVersion":"v1.36.0","gitCommit":"$Format:%H$","gitTreeState":"","buildDate":"1970-01-01T00:00:00Z","goVersion":"go1.26.6","compiler":"gc","platform":"linux/amd64"}"#;
 
 /// The version of aggregated discovery that is asked for first.
 fn aggregated_version(request: &Request) -> Option<&'static str> {

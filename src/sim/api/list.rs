@@ -134,7 +134,7 @@ fn fetch(state: &State, resource: &Resource, query: &Query) -> Result<(Page, u64
     let newest = inner.version;
     let wanted = query.exact.unwrap_or(query.at_least);
     if wanted > newest {
-        return Err(too_large(wanted, newest));
+        return Err(future(query, inner.settings.release, wanted, newest));
     }
     if query.exact.is_some_and(|version| version < inner.oldest(&name)) {
         return Err(expired(query));
@@ -145,7 +145,20 @@ fn fetch(state: &State, resource: &Resource, query: &Query) -> Result<(Page, u64
         .storages
         .get(&name)
         .map(|storage| storage.page(version, &prefix, &query.after, query.limit, |object| query.selection.matches(object)));
-    Ok((page.unwrap_or_default(), version))
+    // 1.20 reads one object by its key, and names the version at which it read.
+    let is_one = inner.settings.release == Release::V1_20 && query.selection.is_one(resource.namespaced);
+    Ok((page.unwrap_or_default(), if is_one { newest } else { version }))
+}
+
+/// A version that nothing has yet. Until 1.34 lists of an exact version come from etcd, which has its own words for it.
+fn future(query: &Query, release: Release, wanted: u64, newest: u64) -> Refusal {
+    match (query.exact, release) {
+        (Some(_), Release::V1_20 | Release::V1_33) => {
+            Refusal::new(500, "", "etcdserver: mvcc: required revision is a future revision")
+        }
+        (Some(_), Release::V1_36) => too_large(wanted, newest),
+        (None, Release::V1_20 | Release::V1_33 | Release::V1_36) => too_large(wanted, newest).after(1),
+    }
 }
 
 fn too_large(wanted: u64, newest: u64) -> Refusal {
@@ -153,7 +166,6 @@ fn too_large(wanted: u64, newest: u64) -> Refusal {
         Json::object([("reason", Json::text("ResourceVersionTooLarge")), ("message", Json::text("Too large resource version"))]);
     Refusal::new(504, "Timeout", format!("Timeout: Too large resource version: {wanted}, current: {newest}"))
         .with(Json::object([("causes", Json::Array(vec![cause]))]))
-        .after(1)
 }
 
 fn expired(query: &Query) -> Refusal {
@@ -230,6 +242,10 @@ fn document(page: &Page, version: u64, resource: &Resource, form: Form, query: &
         Form::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
     };
     let metadata = String::from_utf8(metadata.to_vec()).expect("JSON is UTF-8");
+    if page.objects.is_empty() && form == Form::Metadata {
+        // Go writes a slice to which nothing was appended (`asPartialObjectMetadataList` in `k8s.io/apiserver/pkg/endpoints/handlers`).
+        return format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":null}}"#).into_bytes();
+    }
     let (head, tail) = if is_custom {
         let head = format!(r#"{{"apiVersion":"{api_version}","items":["#);
         (head, format!(r#"],"kind":"{kind}","metadata":{metadata}}}"#))

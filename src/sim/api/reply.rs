@@ -43,7 +43,7 @@ pub(super) fn stream(lines: Box<dyn Lines>) -> Reply {
 
 /// Turns refusals into documents and adds the headers that every answer has.
 pub(super) fn finish(reply: Result<Reply, Refusal>, request: &Request, release: Release) -> Reply {
-    let reply = reply.unwrap_or_else(|refusal| refused(&refusal));
+    let reply = reply.unwrap_or_else(|refusal| refused(&refusal, only_transformed(request)));
     let agent = request.header("user-agent");
     let wants_indent = agent.starts_with("curl") || agent.starts_with("Mozilla") || request.flag("pretty");
     match reply {
@@ -65,7 +65,14 @@ pub(super) fn finish(reply: Result<Reply, Refusal>, request: &Request, release: 
     }
 }
 
-fn refused(refusal: &Refusal) -> Reply {
+/// Whether a plain object is nothing that the request accepts: its refusals are not negotiated, but written raw
+/// (`ErrorNegotiated` in `k8s.io/apiserver/pkg/endpoints/handlers/responsewriters`).
+fn only_transformed(request: &Request) -> bool {
+    let accept = request.header("accept");
+    !accept.is_empty() && accept.split(',').all(|entry| entry.contains("as=PartialObjectMetadata"))
+}
+
+fn refused(refusal: &Refusal, is_raw: bool) -> Reply {
     let mut headers = Vec::new();
     let body = if refusal.plain {
         headers.push(("Content-Type", PLAIN.to_owned()));
@@ -73,7 +80,7 @@ fn refused(refusal: &Refusal) -> Reply {
     } else {
         headers.push(("Content-Type", JSON.to_owned()));
         let status = refusal.status();
-        if refusal.indented { pretty(&status) } else { [status.to_vec(), b"\n".to_vec()].concat() }
+        if refusal.indented || is_raw { pretty(&status) } else { [status.to_vec(), b"\n".to_vec()].concat() }
     };
     if let Some(seconds) = refusal.retry_after {
         headers.push(("Retry-After", seconds.to_string()));

@@ -49,6 +49,12 @@ impl Selection {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// Whether its name alone selects one object.
+    pub(super) fn is_one(&self, namespaced: bool) -> bool {
+        let is_named = self.fields.iter().any(|(path, equal, _)| path == "metadata.name" && *equal);
+        is_named && (!namespaced || !self.namespace.is_empty())
+    }
+
     /// Whether the object is selected.
     pub(super) fn matches(&self, object: &Object) -> bool {
         (self.namespace.is_empty() || self.namespace == object.namespace)

@@ -35,6 +35,8 @@ struct Watch {
     started: u64,
     epoch: u64,
     deadline: Instant,
+    /// Whether a bookmark comes before its end.
+    closes_with_bookmark: bool,
     /// When the next bookmark is due; none for a watch without.
     next_bookmark: Option<Instant>,
     place: Arc<Place>,
@@ -60,6 +62,10 @@ const TAKEN_MAX: usize = 128;
 /// How long a watch runs that asks for no time, at the least; as much again is added at random
 /// (`minRequestTimeout` in `k8s.io/apiserver/pkg/server`).
 const TIMEOUT_SECS_MIN: u64 = 1800;
+
+/// A real server sends the last bookmark so long before the end, or not at all (`nextBookmarkTime` in
+/// `k8s.io/apiserver/pkg/storage/cacher/cache_watcher.go`).
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 
 pub(super) fn answer(state: &Arc<State>, request: &Request, resource: &Arc<Resource>, target: &Target) -> Result<Reply, Refusal> {
     Ok(reply::stream(Box::new(begin(state, request, resource, target)?)))
@@ -98,6 +104,7 @@ fn begin(state: &Arc<State>, request: &Request, resource: &Arc<Resource>, target
         started: if is_from_start { inner.version } else { asked },
         epoch: inner.epoch,
         deadline: now + Duration::from_secs(timeout),
+        closes_with_bookmark: Duration::from_secs(timeout) > LAST_BOOKMARK,
         next_bookmark: allows_bookmarks.then(|| now + inner.settings.bookmark_interval),
         place: inner.storage(&resource.storage()).place(target.namespace.as_deref().unwrap_or_default()),
         stirs: 0,
@@ -232,7 +239,7 @@ impl Watch {
     /// The bookmark that is due: one an interval once the version has moved, and one at the end.
     fn bookmark(&mut self, inner: &Inner, now: Instant) -> Option<Bytes> {
         let due = self.next_bookmark?;
-        let is_end = now >= self.deadline;
+        let is_end = now >= self.deadline && self.closes_with_bookmark;
         if now < due && !is_end {
             return None;
         }

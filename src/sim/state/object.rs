@@ -72,6 +72,9 @@ impl Object {
                 metadata.remove(key);
             }
         }
+        if metadata.get("managedFields").is_some_and(|fields| fields.items().is_empty()) {
+            metadata.remove("managedFields");
+        }
         let metadata_text = Text::of_metadata(metadata, version);
         let tail =
             if resource.custom { Text::custom_tail(&json, version) } else { Text::built_in_tail(&mut json, &metadata_text) };
