@@ -52,11 +52,26 @@ impl GroupVersionResource {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
-    /// Whether only API servers define this group: it has no dot or ends in `.k8s.io`.
+    /// Whether this group is compiled into API servers: it is always served, so that nothing of it is ever absent.
     ///
-    /// A resource missing from such a group is a mistake; in any other group its definition may still come.
+    /// The name alone does not say it: `gateway.networking.k8s.io` and `metrics.k8s.io` end in `.k8s.io` and are brought
+    /// by definitions and by aggregated API servers.
     pub fn is_built_in_group(&self) -> bool {
-        !self.group.contains('.') || self.group.ends_with(".k8s.io")
+        BUILT_IN_GROUPS.contains(&self.group.as_str())
+    }
+
+    /// Every built-in group, the core group first.
+    #[cfg(test)]
+    pub(crate) fn built_in_groups() -> &'static [&'static str] {
+        &BUILT_IN_GROUPS
+    }
+
+    /// Whether a definition may still bring this resource. Where none can, a resource that is not served is a mistake.
+    ///
+    /// API servers refuse a definition whose group has no dot ("should be a domain with at least one dot", in
+    /// `ValidateCustomResourceDefinition` of k8s.io/apiextensions-apiserver).
+    pub fn may_be_defined_later(&self) -> bool {
+        self.group.contains('.') && !self.is_built_in_group()
     }
 
     /// Whether these are `v1/secrets`, of which only metadata is ever requested, told or written.
@@ -97,6 +112,33 @@ impl GvrError {
         Self { found: found.chars().take(FOUND_CHARS_MAX).collect(), hint }
     }
 }
+
+/// What bare API servers of 1.20 and 1.36 serve, as recorded in `discovery-apis-legacy.http` and
+/// `discovery-apis-aggregated.http`, and the core group.
+const BUILT_IN_GROUPS: [&str; 22] = [
+    "",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "extensions",
+    "flowcontrol.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];
 
 /// How much of a wrong text an error repeats.
 const FOUND_CHARS_MAX: usize = 100;
@@ -180,14 +222,22 @@ mod tests {
     }
 
     #[test]
-    fn knows_which_groups_only_api_servers_define() {
-        for (text, expected) in [
-            ("v1/pods", true),
-            ("apps/v1/deployments", true),
-            ("storage.k8s.io/v1/csinodes", true),
-            ("example.com/v1/widgets", false),
+    fn only_groups_compiled_into_api_servers_are_built_in_whatever_their_names_end_in() {
+        for (text, built_in, may_come) in [
+            ("v1/pods", true, false),
+            ("apps/v1/deployments", true, false),
+            ("storage.k8s.io/v1/csinodes", true, false),
+            ("flowcontrol.apiserver.k8s.io/v1/flowschemas", true, false),
+            ("gateway.networking.k8s.io/v1/gateways", false, true),
+            ("snapshot.storage.k8s.io/v1/volumesnapshots", false, true),
+            ("policy.networking.k8s.io/v1alpha1/adminnetworkpolicies", false, true),
+            ("autoscaling.k8s.io/v1/verticalpodautoscalers", false, true),
+            ("metrics.k8s.io/v1beta1/pods", false, true),
+            ("example.com/v1/widgets", false, true),
+            ("aps/v1/deployments", false, false),
         ] {
-            assert_eq!(text.parse::<GroupVersionResource>().unwrap().is_built_in_group(), expected, "{text}");
+            let gvr: GroupVersionResource = text.parse().unwrap();
+            assert_eq!((gvr.is_built_in_group(), gvr.may_be_defined_later()), (built_in, may_come), "{text}");
         }
     }
 }

@@ -56,7 +56,7 @@ fn resolve(watch: &ConfiguredWatch, discovery: &Discovery) -> Result<(WatchTarge
             log::warn!(reason; "{gvr}: its API group does not answer; tried again until it does");
             Ok((watch.target.clone(), watch.scope))
         }
-        Lookup::OtherVersions(_) | Lookup::Absent if gvr.is_built_in_group() => Err(not_served(watch, discovery)),
+        Lookup::OtherVersions(_) | Lookup::Absent if !gvr.may_be_defined_later() => Err(not_served(watch, discovery)),
         Lookup::OtherVersions(others) => {
             let others: Vec<String> = others.iter().map(|other| other.gvr.to_string()).collect();
             log::warn!("{gvr}: not served, only {} is; waiting for this version", others.join(", "));

@@ -89,9 +89,9 @@ fn what_is_not_served_fails_and_what_may_be_defined_later_waits() {
     assert!(row(&ended, "v1/nodes").ends_with("resources[1].scope: it is Cluster; correct the scope or leave it out"));
     assert!(row(&ended, "x.example.com/v1/widgets").ends_with("no yes yes waits: waited for until it is defined"));
     assert!(row(&ended, "v1/pods").contains("waits: the namespace shop is not there"), "{}", ended.stdout);
-    let waiting = "resources: [{gvr: x.example.com/v1/widgets}, {gvr: v1/pods}]";
+    let waiting = "resources: [{gvr: x.example.com/v1/widgets}, {gvr: gateway.networking.k8s.io/v1/gateways}, {gvr: v1/pods}]";
     let ended = check(cluster.kubeconfig(), waiting, "", 0);
-    assert_eq!(last_line(&ended), "good: 1 of 2 watches would work, 1 would wait");
+    assert_eq!(last_line(&ended), "good: 1 of 3 watches would work, 2 would wait");
 }
 
 #[test]

@@ -151,3 +151,17 @@ fn near_matches_name_what_was_meant() {
         assert_eq!(discovery.near_matches(&asked.parse().unwrap()).join(" "), expected, "{asked}");
     }
 }
+
+#[test]
+fn the_built_in_groups_are_those_that_recorded_servers_serve() {
+    let aggregated = fetch::discover(&recorded("", &["discovery-api-aggregated", "discovery-apis-aggregated"])).unwrap();
+    let legacy = fetch::discover(&recorded("server-1.20/", &["discovery-api-legacy", "discovery-apis-legacy"])).unwrap();
+    let mut served: Vec<&String> = aggregated.groups.keys().chain(legacy.groups.keys()).collect();
+    served.sort();
+    served.dedup();
+    for group in &served {
+        let gvr = GroupVersionResource::new(group, "v1", "things").unwrap();
+        assert!(gvr.is_built_in_group(), "{group}");
+    }
+    assert_eq!(served.len(), GroupVersionResource::built_in_groups().len(), "no group but theirs is built in");
+}

@@ -118,7 +118,7 @@ impl Row {
                 (Some(resource.scope), "yes", verdict)
             }
             Lookup::Unknown(reason) => (*scope, "unknown", Verdict::Waits(format!("its API group does not answer: {reason}"))),
-            Lookup::OtherVersions(_) | Lookup::Absent if gvr.is_built_in_group() => {
+            Lookup::OtherVersions(_) | Lookup::Absent if !gvr.may_be_defined_later() => {
                 (*scope, "no", Verdict::Bad(format!("{place}: not served{}", hint(&discovery.near_matches(gvr)))))
             }
             Lookup::OtherVersions(others) => {
