@@ -86,7 +86,16 @@ fn changes(rng: &mut fastrand::Rng, version: usize, count: usize) -> Vec<Change>
 
 fn commit(changes: Vec<Change>) -> Commit {
     let (id, version) = (WatchId::from_bits(WATCH), ResourceVersion::new("81723"));
-    let watch = WatchCommit { id, target: "v1/pods".to_owned(), version, listing: false, changes, clear_told: false };
+    let watch = WatchCommit {
+        id,
+        target: "v1/pods".to_owned(),
+        version,
+        listing: false,
+        anchor: None,
+        history: 1,
+        changes,
+        clear_told: false,
+    };
     Commit { watches: vec![watch], ..Commit::default() }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! An informer makes [`MatchedEvent`]s and hands them to an [`Outlet`], without knowing who is behind it.
 
-use crate::api::{GroupVersionResource, Identity, Object, ObjectRef, ResourceVersion, StringMap, ToldId, Watch, WatchTarget};
+use crate::api::{
+    Anchor, GroupVersionResource, Identity, Object, ObjectRef, ResourceVersion, StringMap, ToldId, Watch, WatchTarget,
+};
 use serde::de::DeserializeOwned;
 use std::any::type_name;
 use std::borrow::Cow;
@@ -51,6 +53,8 @@ pub struct MatchedEvent {
     /// Only the object's metadata came: nobody asked for more, or it is one of `v1/secrets`, or a `DELETED` that was found by
     /// comparison. [`raw`](Self::raw) then holds metadata and no spec, status or data.
     pub metadata_only: bool,
+    /// The event as the server sent it; `None` where it was found by a list.
+    pub(crate) anchor: Option<Anchor>,
     object: Object,
 }
 
@@ -101,7 +105,8 @@ impl MatchedEvent {
     /// An event that was told by the server, now, with the whole object.
     pub fn new(event_type: EventType, watch: Arc<Watch>, object: Object) -> Self {
         let received = SystemTime::now();
-        Self { event_type, watch, received, initial: false, inferred: false, metadata_only: false, object }
+        let (initial, inferred, metadata_only, anchor) = (false, false, false, None);
+        Self { event_type, watch, received, initial, inferred, metadata_only, anchor, object }
     }
 
     /// The stable id of this event: `watch/uid/resourceVersion/eventType`.
@@ -244,8 +249,8 @@ pub enum Credit {
 pub enum Kept {
     /// An object that was there at the very first start, where such are not told.
     Known(Identity),
-    /// An event that an earlier run has told, with the version it reaches.
-    Replayed(ToldId, ResourceVersion),
+    /// An event that an earlier run has told, and its place in the server's history.
+    Replayed(ToldId, Anchor),
 }
 
 /// A point in a watch's stream of events.
@@ -253,8 +258,10 @@ pub enum Kept {
 pub enum Mark {
     /// A list begins: until its end the version to resume from does not advance.
     Listing,
-    /// Every object of a list has been told; the watch goes on from this version.
-    Listed(ResourceVersion),
+    /// The server's history is another one from here on, and has this number; all is listed and compared.
+    OtherHistory(u32),
+    /// Every object of a list has been told; the watch goes on from this version. With the newest of them, where one is known.
+    Listed(ResourceVersion, Option<Anchor>),
     /// Everything up to this version has been told.
     Bookmark(ResourceVersion),
 }

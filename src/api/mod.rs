@@ -2,10 +2,12 @@
 //!
 //! Nothing here does I/O, keeps time or logs.
 
+mod anchor;
 mod change;
 mod field_selector;
 mod file_position;
 mod gvr;
+mod hash;
 mod identity;
 mod json_text;
 mod label_selector;
@@ -21,6 +23,7 @@ mod watch_line;
 #[cfg(test)]
 mod decode_tests;
 
+pub use anchor::{ANCHOR_TEXTS, Anchor, HISTORY_FIRST};
 pub use change::{Change, ToldId};
 pub use field_selector::{FieldSelector, FieldSelectorError};
 pub use file_position::FilePosition;

@@ -127,6 +127,19 @@ impl<'a> ObjectRef<'a> {
         StringMap::from_json(self.text(self.spans.annotations))
     }
 
+    /// `metadata` as the server sent it, `managedFields` included. Where these come last they were not read: then up to the
+    /// first end of an array in them, which the bytes before it decide alone.
+    pub(super) fn metadata_bytes(&self) -> &'a [u8] {
+        let read = self.spans.metadata.of(self.bytes);
+        if read.ends_with(b"}") {
+            return read;
+        }
+        let end = self.spans.metadata.end();
+        let rest = &self.bytes[end..];
+        let array_end = memchr::memchr_iter(b']', rest).find(|&at| at > 0 && rest[at - 1] == b'}');
+        &self.bytes[end - read.len()..array_end.map_or(self.bytes.len(), |at| end + at)]
+    }
+
     /// Copies the object: one allocation.
     pub fn to_object(&self) -> Object {
         Object { bytes: Bytes::copy_from_slice(self.bytes), spans: self.spans }
@@ -175,6 +188,8 @@ impl Object {
             version: builder.text("resourceVersion", &version_json),
             labels: builder.member("labels", labels.as_json()),
             annotations: builder.member("annotations", annotations.as_json()),
+            // Never as a server sent it.
+            metadata: Span::default(),
         };
         builder.json.extend_from_slice(b"}}");
         Self { bytes: builder.json.into(), spans }

@@ -28,6 +28,8 @@ pub(super) struct Spans {
     pub(super) version: Span,
     pub(super) labels: Span,
     pub(super) annotations: Span,
+    /// The value of `metadata` from its brace on: to its end, or as far as it was read.
+    pub(super) metadata: Span,
 }
 
 /// A place in JSON text, and the steps from it.
@@ -77,6 +79,10 @@ impl Span {
 
     pub(super) fn is_empty(self) -> bool {
         self.start == self.end
+    }
+
+    pub(super) fn end(self) -> usize {
+        self.end as usize
     }
 
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
@@ -188,6 +194,7 @@ impl<'a> Scanner<'a> {
             return Ok(false);
         }
         self.open_object()?;
+        let start = self.at - 1;
         let mut first = true;
         while let Some(key) = self.next_key(&mut first)? {
             match &*key {
@@ -197,10 +204,14 @@ impl<'a> Scanner<'a> {
                 b"resourceVersion" => self.text_into(&mut spans.version)?,
                 b"labels" => self.map_into(&mut spans.labels)?,
                 b"annotations" => self.map_into(&mut spans.annotations)?,
-                b"managedFields" if !spans.name.is_empty() && !spans.version.is_empty() => return Ok(true),
+                b"managedFields" if !spans.name.is_empty() && !spans.version.is_empty() => {
+                    spans.metadata = Span::new(start..self.at);
+                    return Ok(true);
+                }
                 _ => self.skip_value()?,
             }
         }
+        spans.metadata = Span::new(start..self.at);
         match self.peek() {
             Some(b',' | b'}') => Ok(true),
             _ => Err(self.fail("expected `,` or `}`")),

@@ -34,6 +34,14 @@ impl ResourceVersion {
         Some(Self(Repr::Inline { len, bytes }))
     }
 
+    /// The number that it is, as in etcd-backed servers; `None` for anything else. Kubernetes 1.35 promises that versions of
+    /// its own types are such numbers, without leading zeros (`k8s.io/apimachinery/pkg/util/resourceversion`).
+    pub fn number(&self) -> Option<u64> {
+        let text = self.as_str();
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+        is_number.then(|| text.parse().ok()).flatten()
+    }
+
     /// The text as the server gave it.
     #[expect(clippy::missing_panics_doc, reason = "what is held in place was copied whole from a str")]
     pub fn as_str(&self) -> &str {
@@ -77,6 +85,16 @@ mod tests {
             assert_eq!(version, version.clone());
         }
         assert_ne!(ResourceVersion::new("12"), ResourceVersion::new("012"));
+    }
+
+    #[test]
+    fn a_number_is_what_is_written_as_one_and_nothing_else() {
+        for (text, number) in [("0", Some(0)), ("7", Some(7)), ("18446744073709551615", Some(u64::MAX))] {
+            assert_eq!(ResourceVersion::new(text).unwrap().number(), number, "{text}");
+        }
+        for text in ["07", "00", "+7", "-7", " 7", "7a", "18446744073709551616"] {
+            assert_eq!(ResourceVersion::new(text).unwrap().number(), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What goes into the state and what comes out of it.
 
-use crate::api::{Change, FilePosition, Identity, ResourceVersion, ToldId, Watch, WatchId};
+use crate::api::{Anchor, Change, FilePosition, HISTORY_FIRST, Identity, ResourceVersion, ToldId, Watch, WatchId};
 use std::time::SystemTime;
 
 /// One transaction: what changed since the one before. Doing the same one again changes nothing.
@@ -25,6 +25,10 @@ pub struct WatchCommit {
     pub version: Option<ResourceVersion>,
     /// Whether a list was under way, so that the inventory is ahead of the version.
     pub listing: bool,
+    /// The newest event up to `version`, by which the server's history is known again.
+    pub anchor: Option<Anchor>,
+    /// Which history of the cluster all this is of, counted from [`HISTORY_FIRST`](crate::api::HISTORY_FIRST).
+    pub history: u32,
     /// What changed in the inventory, in order: of the changes of one key or id the last one counts.
     pub changes: Vec<Change>,
     /// Whether all told ids from before are forgotten first.
@@ -35,13 +39,15 @@ impl WatchCommit {
     /// A watch that has come to nothing yet.
     pub fn of(watch: &Watch) -> Self {
         let target = watch.target.to_string();
-        Self { id: watch.id, target, version: None, listing: false, changes: Vec::new(), clear_told: false }
+        let (version, anchor, changes) = (None, None, Vec::new());
+        Self { id: watch.id, target, version, listing: false, anchor, history: HISTORY_FIRST, changes, clear_told: false }
     }
 
     /// A watch that is where `progress` says: notes that it is in use.
     pub fn unchanged(watch: &Watch, progress: Option<&Progress>) -> Self {
-        let (version, listing) = progress.map_or((None, false), |progress| (progress.version.clone(), progress.listing));
-        Self { version, listing, ..Self::of(watch) }
+        let commit = Self::of(watch);
+        let Some(Progress { version, listing, anchor, history, .. }) = progress else { return commit };
+        Self { version: version.clone(), listing: *listing, anchor: anchor.clone(), history: *history, ..commit }
     }
 }
 
@@ -65,6 +71,10 @@ pub struct StoredWatch {
     pub version: Option<ResourceVersion>,
     /// Whether a list was under way.
     pub listing: bool,
+    /// The newest event up to `version`.
+    pub anchor: Option<Anchor>,
+    /// Which history of the cluster it is of.
+    pub history: u32,
     /// When it was last committed, in whole seconds.
     pub seen: SystemTime,
 }
@@ -76,6 +86,10 @@ pub struct Progress {
     pub version: Option<ResourceVersion>,
     /// Whether a list was under way.
     pub listing: bool,
+    /// The newest event up to `version`.
+    pub anchor: Option<Anchor>,
+    /// Which history of the cluster it is of.
+    pub history: u32,
     /// The objects that were told and not yet told as deleted, in no order.
     pub known: Vec<Identity>,
     /// The events that are in the files though they are newer than `version`, in no order.

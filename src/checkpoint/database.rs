@@ -3,7 +3,7 @@
 //! Takes any storage that redb does, so that tests can give one that fails. Knows no files and no locks.
 
 use super::StateError;
-use super::commit::{Commit, Progress};
+use super::commit::{Commit, Progress, StoredWatch};
 use super::log::{LOG, Log};
 use super::rows::{self, Format, STATE};
 use crate::api::WatchId;
@@ -97,7 +97,8 @@ impl Database {
         Ok(watches
             .map(|watch| {
                 let (known, told) = inventories.remove(&watch.id).unwrap_or_default();
-                (watch.id, Progress { version: watch.version, listing: watch.listing, known, told })
+                let StoredWatch { id, version, listing, anchor, history, .. } = watch;
+                (id, Progress { version, listing, anchor, history, known, told })
             })
             .collect())
     }

@@ -3,7 +3,7 @@
 //! Keys and values are texts; fields of a value are ended by a character that none of them contains, the last one by nothing.
 
 use super::commit::{ClusterIdentity, Commit, StoredWatch, WatchCommit};
-use crate::api::{FilePosition, ResourceVersion, WatchId};
+use crate::api::{ANCHOR_TEXTS, Anchor, FilePosition, ResourceVersion, WatchId};
 use redb::{ReadableTable, StorageError, Table, TableDefinition};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +22,9 @@ const WATCHES_END: &str = "watch0";
 const WATCHES_BEGIN: &str = "watch/";
 /// No cluster, file name, version or target contains it.
 const END: char = '\0';
+const END_TEXT: &str = "\0";
+/// When it was seen, whether it lists, its version, its history, its anchor, and its target.
+const WATCH_FIELDS: usize = 5 + ANCHOR_TEXTS;
 
 /// What the file says it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -115,22 +118,30 @@ fn text_of(watch: &WatchCommit, now: SystemTime) -> String {
     let seen_secs = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let version = watch.version.as_ref().map_or("", ResourceVersion::as_str);
     let listing = if watch.listing { "listing" } else { "" };
-    format!("{seen_secs}{END}{listing}{END}{version}{END}{}", watch.target)
+    let [anchor, hash, kind, before] = watch.anchor.as_ref().map(Anchor::to_texts).unwrap_or_default();
+    let history = watch.history;
+    let target = &watch.target;
+    [&seen_secs.to_string(), listing, version, &history.to_string(), &anchor, &hash, &kind, &before, target].join(END_TEXT)
 }
 
 fn watch(key: &str, text: &str) -> Option<StoredWatch> {
-    let mut fields = text.splitn(4, END);
+    let mut fields = text.splitn(WATCH_FIELDS, END);
     let seen = fields.next()?.parse().ok()?;
     let listing = match fields.next()? {
         "listing" => true,
         "" => false,
         _ => return None,
     };
+    let version = ResourceVersion::new(fields.next()?);
+    let history = fields.next()?.parse().ok()?;
+    let anchor: [&str; ANCHOR_TEXTS] = [fields.next()?, fields.next()?, fields.next()?, fields.next()?];
     Some(StoredWatch {
         id: WatchId::from_text(key.strip_prefix(WATCHES_BEGIN)?)?,
         seen: UNIX_EPOCH.checked_add(Duration::from_secs(seen))?,
         listing,
-        version: ResourceVersion::new(fields.next()?),
+        version,
+        history,
+        anchor: if anchor[0].is_empty() { None } else { Some(Anchor::from_texts(anchor)?) },
         target: fields.next()?.to_owned(),
     })
 }

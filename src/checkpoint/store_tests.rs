@@ -3,7 +3,7 @@
 use super::lock::FORK_LIMIT;
 use super::testing::{Model, held, identity};
 use super::*;
-use crate::api::{Change, FilePosition, ResourceVersion, ToldId, WatchId};
+use crate::api::{Change, FilePosition, HISTORY_FIRST, ResourceVersion, ToldId, WatchId};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 fn watch(id: u64, changes: Vec<Change>) -> WatchCommit {
     let version = ResourceVersion::new("7");
-    WatchCommit { id: WatchId::from_bits(id), target: "v1/pods".to_owned(), version, listing: false, changes, clear_told: false }
+    let (id, target, anchor, history) = (WatchId::from_bits(id), "v1/pods".to_owned(), None, HISTORY_FIRST);
+    WatchCommit { id, target, version, listing: false, anchor, history, changes, clear_told: false }
 }
 
 fn commit(watches: Vec<WatchCommit>) -> Commit {
@@ -47,7 +48,10 @@ fn a_watch_says_what_it_was_and_when_it_was_last_committed() {
     let [stored] = &store.watches().unwrap()[..] else { panic!("one watch was committed") };
     let (id, target) = (WatchId::from_text("0000000000c0ffee").unwrap(), "v1/pods".to_owned());
     assert!(stored.seen > before && stored.seen <= SystemTime::now());
-    assert_eq!(stored, &StoredWatch { id, target, version: None, listing: true, seen: stored.seen });
+    assert_eq!(
+        stored,
+        &StoredWatch { id, target, version: None, listing: true, anchor: None, history: HISTORY_FIRST, seen: stored.seen }
+    );
 }
 
 #[test]

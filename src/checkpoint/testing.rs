@@ -2,7 +2,7 @@
 
 use super::StateStore;
 use super::commit::{ClusterIdentity, Commit, Progress, WatchCommit};
-use crate::api::{Change, FilePosition, Identity, ResourceVersion, ToldId, WatchId};
+use crate::api::{Anchor, Change, FilePosition, Identity, ResourceVersion, ToldId, WatchId};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,8 @@ pub(super) struct Model {
 pub(super) struct ModelWatch {
     version: Option<String>,
     listing: bool,
+    anchor: Option<Anchor>,
+    history: u32,
     known: BTreeMap<String, String>,
     told: BTreeSet<ToldId>,
 }
@@ -34,6 +36,7 @@ impl Model {
             let watch = self.watches.entry(change.id).or_default();
             watch.version = change.version.as_ref().map(ToString::to_string);
             watch.listing = change.listing;
+            (watch.anchor, watch.history) = (change.anchor.clone(), change.history);
             if change.clear_told {
                 watch.told.clear();
             }
@@ -67,6 +70,8 @@ impl ModelWatch {
         let watch = Self {
             version: progress.version.as_ref().map(ToString::to_string),
             listing: progress.listing,
+            anchor: progress.anchor.clone(),
+            history: progress.history,
             known: known.collect(),
             told: progress.told.iter().cloned().collect(),
         };
@@ -101,9 +106,17 @@ fn random_watch(rng: &mut Rng, changes: usize) -> WatchCommit {
         target: "v1/pods in default".to_owned(),
         version: ResourceVersion::new(["", "7", "18446744073709551615"][rng.usize(0..3)]),
         listing: rng.bool(),
+        anchor: rng.bool().then(|| anchor(rng)),
+        history: rng.u32(1..),
         changes: (0..rng.usize(0..=changes)).map(|_| random_change(rng)).collect(),
         clear_told: rng.u8(..) < 16,
     }
+}
+
+fn anchor(rng: &mut Rng) -> Anchor {
+    let hash = format!("{:016x}", rng.u64(..));
+    Anchor::from_texts(["7", &hash, ["", "A", "M", "D"][rng.usize(0..4)], ["", "x"][rng.usize(0..2)]])
+        .expect("the texts of an anchor")
 }
 
 fn random_change(rng: &mut Rng) -> Change {

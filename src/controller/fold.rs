@@ -4,7 +4,7 @@
 //! Takes [`ToldLine`]s from the events files; gives the [`StateStore`] one commit, in which each watch knows what its lines
 //! say, and which of them a server may send again.
 
-use crate::api::{Change, FilePosition, ToldId, WatchId};
+use crate::api::{Change, FilePosition, HISTORY_FIRST, ToldId, WatchId};
 use crate::checkpoint::{Commit, StateStore, StoredWatch, WatchCommit};
 use crate::controller::ControllerError;
 use crate::event::EventType;
@@ -76,13 +76,14 @@ impl Fold {
 }
 
 fn commit_of(watch: StoredWatch) -> WatchCommit {
-    let StoredWatch { id, target, version, listing, .. } = watch;
-    WatchCommit { id, target, version, listing, changes: Vec::new(), clear_told: false }
+    let StoredWatch { id, target, version, listing, anchor, history, .. } = watch;
+    WatchCommit { id, target, version, listing, anchor, history, changes: Vec::new(), clear_told: false }
 }
 
 /// A watch of which there are lines and no checkpoint yet.
 fn unknown(id: WatchId) -> WatchCommit {
-    WatchCommit { id, target: String::new(), version: None, listing: true, changes: Vec::new(), clear_told: false }
+    let (target, version, anchor, changes) = (String::new(), None, None, Vec::new());
+    WatchCommit { id, target, version, listing: true, anchor, history: HISTORY_FIRST, changes, clear_told: false }
 }
 
 #[cfg(test)]

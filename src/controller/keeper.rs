@@ -305,6 +305,8 @@ impl Keeping {
         let due = self.due.entry(kept.watch.id).or_insert_with(|| WatchCommit::of(&kept.watch));
         due.version.clone_from(&progress.accepted.version);
         due.listing = progress.accepted.listing;
+        due.anchor.clone_from(&progress.accepted.anchor);
+        due.history = progress.accepted.history;
         due.clear_told |= progress.listed;
         due.changes.extend(progress.changes);
         kept.taken = progress.accepted;

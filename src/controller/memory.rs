@@ -126,10 +126,10 @@ fn is_in(target: &str, place: &str) -> bool {
 
 /// What was stored of a watch, as its informer and its ledger go on from it.
 pub(super) fn resume_of(progress: Option<Progress>) -> (Resume, Accepted) {
-    let Some(Progress { version, listing, known, told }) = progress else { return Default::default() };
-    let accepted = Accepted { version: version.clone(), listing };
+    let Some(Progress { version, listing, anchor, history, known, told }) = progress else { return Default::default() };
+    let accepted = Accepted { version: version.clone(), listing, anchor: anchor.clone(), history };
     let listed_before = version.is_some();
     // While a list was under way the objects were ahead of the version: only a comparison finds what is missing.
-    let (version, told) = if listing || !listed_before { (None, Vec::new()) } else { (version, told) };
-    (Resume { known, version, told, listed_before }, accepted)
+    let (version, anchor, told) = if listing || !listed_before { (None, None, Vec::new()) } else { (version, anchor, told) };
+    (Resume { known, version, anchor, history, told, listed_before }, accepted)
 }

@@ -3,7 +3,7 @@
 //! A ticket holds what is true when everything up to it is complete, so that moving the prefix over it is a copy.
 
 use super::tracker::{Accepted, Progress};
-use crate::api::{Change, ResourceVersion};
+use crate::api::{Anchor, Change, ResourceVersion};
 use crate::event::Mark;
 use std::collections::VecDeque;
 use std::mem;
@@ -41,6 +41,12 @@ pub(super) struct Ticket {
     state: TicketState,
     /// The version reached; `None` where it does not change.
     version: Option<ResourceVersion>,
+    /// The event that was reached; `None` where it does not change, but at the end of a list.
+    anchor: Option<Anchor>,
+    /// A list has ended here: of what came before it nothing is gone on from, also where it held no object.
+    list_end: bool,
+    /// The history that begins here.
+    history: Option<u32>,
     listing: bool,
     /// A list was under way here, also where the mark of its end has joined that of its beginning.
     listed: bool,
@@ -75,41 +81,47 @@ impl Book {
     }
 
     /// Adds an event that reaches `version`, where it reaches any, and changes what is known of the watch. Returns its sequence.
-    pub(super) fn register(&mut self, version: Option<ResourceVersion>, change: Option<Change>) -> u64 {
+    pub(super) fn register(&mut self, version: Option<ResourceVersion>, anchor: Option<Anchor>, change: Option<Change>) -> u64 {
         let version = version.filter(|_| !self.listing);
-        self.push(TicketState::Pending, version, change);
+        let anchor = anchor.filter(|_| !self.listing);
+        let ticket = self.ticket(TicketState::Pending);
+        self.tickets.push_back(Ticket { version, anchor, change, ..ticket });
         self.unfinished += 1;
         self.first + (self.tickets.len() as u64 - 1)
     }
 
     /// Adds a point without an event. Returns how many credits come back; `room`: how many changes the prefix may take in.
     pub(super) fn mark(&mut self, mark: Mark, room: usize) -> usize {
-        let version = match mark {
-            Mark::Listing => {
-                self.listing = true;
-                None
-            }
-            Mark::Listed(version) => {
-                self.listing = false;
-                Some(version)
-            }
-            Mark::Bookmark(version) => (!self.listing).then_some(version),
+        self.listing = match &mark {
+            Mark::Listing | Mark::OtherHistory(_) => true,
+            Mark::Listed(..) => false,
+            Mark::Bookmark(_) => self.listing,
         };
         // Marks in a row are one, so that they need no credit to be bounded.
-        match self.tickets.back_mut().filter(|last| last.state == TicketState::Mark) {
-            Some(last) => {
-                last.listing = self.listing;
-                last.listed |= self.listing;
-                last.version = version.or(last.version.take());
+        if self.tickets.back().is_none_or(|last| last.state != TicketState::Mark) {
+            let ticket = self.ticket(TicketState::Mark);
+            self.tickets.push_back(ticket);
+        }
+        let listing = self.listing;
+        let last = self.tickets.back_mut().expect("there is a mark");
+        last.listing = listing;
+        last.listed |= listing;
+        match mark {
+            Mark::Listing => {}
+            Mark::OtherHistory(history) => last.history = Some(history),
+            Mark::Listed(version, anchor) => {
+                (last.version, last.anchor, last.list_end) = (Some(version), anchor, true);
             }
-            None => self.push(TicketState::Mark, version, None),
+            Mark::Bookmark(version) => last.version = (!listing).then_some(version).or(last.version.take()),
         }
         self.advance(room)
     }
 
-    fn push(&mut self, state: TicketState, version: Option<ResourceVersion>, change: Option<Change>) {
-        let listing = self.listing;
-        self.tickets.push_back(Ticket { state, version, listing, listed: listing, change, written_at: None });
+    /// One that changes nothing.
+    fn ticket(&self, state: TicketState) -> Ticket {
+        let (listing, list_end) = (self.listing, false);
+        let (version, anchor, history, change, written_at) = (None, None, None, None, None);
+        Ticket { state, version, anchor, list_end, history, listing, listed: listing, change, written_at }
     }
 
     /// Returns how many credits come back.
@@ -204,6 +216,9 @@ impl Book {
             self.accepted.listing = ticket.listing;
             self.listed |= ticket.listed;
             self.accepted.version = ticket.version.or(self.accepted.version.take());
+            let before = self.accepted.anchor.take().filter(|_| !ticket.list_end);
+            self.accepted.anchor = ticket.anchor.or(before);
+            self.accepted.history = ticket.history.unwrap_or(self.accepted.history);
             self.changes.extend(ticket.change.filter(|_| !self.ended));
             if let Some(entering) = self.tickets.get_mut(WINDOW - 1).filter(|ticket| ticket.state == TicketState::Ahead) {
                 entering.state = TicketState::Complete;

@@ -9,7 +9,7 @@ use super::completion::Completion;
 use super::contain::is_in_handler_of;
 use super::credit::{Account, Gate};
 use super::flow::{Awaited, Flow};
-use crate::api::{Change, Identity, ResourceVersion, Watch};
+use crate::api::{Anchor, Change, HISTORY_FIRST, Identity, ResourceVersion, Watch};
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent};
 use crate::metrics::WatchMetrics;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,12 +31,22 @@ pub struct Ledger {
 }
 
 /// How far everything of a watch was accepted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// Everything up to this version was accepted; `None` before the first list has ended.
     pub version: Option<ResourceVersion>,
     /// A list is under way: some of it was accepted, and `version` stands still until all of it is.
     pub listing: bool,
+    /// The newest event up to `version`, or the object of a list; `None` where none came yet.
+    pub anchor: Option<Anchor>,
+    /// Which history of the cluster it is of.
+    pub history: u32,
+}
+
+impl Default for Accepted {
+    fn default() -> Self {
+        Self { version: None, listing: false, anchor: None, history: HISTORY_FIRST }
+    }
 }
 
 /// What of a watch was accepted since this was last asked for.
@@ -174,27 +184,28 @@ impl Ledger {
             EventType::Added | EventType::Updated => Change::Known(Identity::of(&object)),
             EventType::Deleted => Change::Gone(Identity::key_of(&object)),
         });
-        self.register_version(version, change, event.raw().len(), event.received)
+        self.register_version(version, event.anchor.clone(), change, event.raw().len(), event.received)
     }
 
     /// Registers what nobody is told, for which a credit was taken; it is accepted at once.
     pub(super) fn keep(self: &Arc<Self>, kept: Kept) {
-        let (version, change) = match kept {
-            Kept::Known(identity) => (None, Change::Known(identity)),
-            Kept::Replayed(id, version) => (Some(version), Change::Replayed(id)),
+        let (version, anchor, change) = match kept {
+            Kept::Known(identity) => (None, None, Change::Known(identity)),
+            Kept::Replayed(id, anchor) => (Some(anchor.version().clone()), Some(anchor), Change::Replayed(id)),
         };
         let change = Some(change).filter(|_| self.backlog.is_some());
-        self.register_version(version, change, 0, SystemTime::now()).complete();
+        self.register_version(version, anchor, change, 0, SystemTime::now()).complete();
     }
 
     pub(super) fn register_version(
         self: &Arc<Self>,
         version: Option<ResourceVersion>,
+        anchor: Option<Anchor>,
         change: Option<Change>,
         bytes: usize,
         received: SystemTime,
     ) -> Completion {
-        let sequence = self.book().register(version, change);
+        let sequence = self.book().register(version, anchor, change);
         self.gate.hold(bytes);
         self.metrics.in_flight_changed(1);
         Completion::new(Arc::clone(self), sequence, bytes, received)

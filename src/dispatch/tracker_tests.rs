@@ -3,7 +3,7 @@
 use super::book::{TICKETS_KEPT, WINDOW};
 use super::tests::{event as dispatch_event, ledger, watch};
 use super::*;
-use crate::api::{Change, Identity, ResourceVersion};
+use crate::api::{Anchor, Change, Identity, ResourceVersion};
 use crate::event::{Credit, Mark};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,7 +14,7 @@ fn version(number: u64) -> ResourceVersion {
 
 fn event(ledger: &Arc<Ledger>, number: u64) -> Completion {
     assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Granted);
-    ledger.register_version(Some(version(number)), None, 0, SystemTime::now())
+    ledger.register_version(Some(version(number)), None, None, 0, SystemTime::now())
 }
 
 fn told(ledger: &Ledger) -> String {
@@ -29,7 +29,7 @@ fn the_version_stands_still_until_everything_before_it_is_accepted() {
     ledger.mark(Mark::Listing);
     assert_eq!(told(&ledger), "none listing");
     let (a, b) = (event(&ledger, 7), event(&ledger, 3));
-    ledger.mark(Mark::Listed(version(10)));
+    ledger.mark(Mark::Listed(version(10), None));
     let c = event(&ledger, 11);
     ledger.mark(Mark::Bookmark(version(20)));
     c.complete();
@@ -40,10 +40,43 @@ fn the_version_stands_still_until_everything_before_it_is_accepted() {
     ledger.mark(Mark::Listing);
     event(&ledger, 25).complete();
     assert_eq!(told(&ledger), "20 listing");
-    ledger.mark(Mark::Listed(version(30)));
+    ledger.mark(Mark::Listed(version(30), None));
     assert_eq!(told(&ledger), "30");
     event(&ledger, 31).complete();
     assert_eq!(told(&ledger), "31");
+}
+
+fn anchor(number: u64) -> Option<Anchor> {
+    Anchor::from_texts([&number.to_string(), "0123456789abcdef", "M", ""])
+}
+
+#[test]
+fn the_newest_event_follows_what_was_accepted_and_bookmarks_leave_it() {
+    let ledger = ledger();
+    let event = |number| {
+        assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Granted);
+        ledger.register_version(Some(version(number)), anchor(number), None, 0, SystemTime::now())
+    };
+    let accepted = || (ledger.accepted().anchor, ledger.accepted().history);
+    ledger.mark(Mark::Listing);
+    event(7).complete();
+    assert_eq!(accepted(), (None, 1), "what a list told is no place to go on from");
+    ledger.mark(Mark::Listed(version(10), anchor(9)));
+    assert_eq!(accepted(), (anchor(9), 1));
+    let (a, b) = (event(11), event(12));
+    ledger.mark(Mark::Bookmark(version(20)));
+    b.complete();
+    assert_eq!(accepted(), (anchor(9), 1));
+    a.complete();
+    assert_eq!((accepted(), ledger.accepted().version), ((anchor(12), 1), Some(version(20))));
+    let open = event(21);
+    ledger.mark(Mark::OtherHistory(2));
+    ledger.mark(Mark::Listing);
+    assert_eq!((accepted(), told(&ledger).as_str()), ((anchor(12), 1), "20"));
+    open.complete();
+    assert_eq!((accepted(), told(&ledger).as_str()), ((anchor(21), 2), "21 listing"));
+    ledger.mark(Mark::Listed(version(5), None));
+    assert_eq!((accepted(), told(&ledger).as_str()), ((None, 2), "5"), "an empty list has no newest object");
 }
 
 #[test]
@@ -62,7 +95,7 @@ fn marks_in_a_row_are_kept_as_one() {
     let open = event(&ledger, 1);
     for round in 0..1000 {
         ledger.mark(Mark::Listing);
-        ledger.mark(Mark::Listed(version(round)));
+        ledger.mark(Mark::Listed(version(round), None));
         ledger.mark(Mark::Bookmark(version(5000 + round)));
     }
     assert_eq!(ledger.book().tickets().len(), 2);
@@ -77,7 +110,7 @@ fn one_open_event_lets_others_go_on_for_a_bounded_while() {
     let mut number = 0;
     while ledger.take_credit(Duration::ZERO) == Credit::Granted {
         number += 1;
-        ledger.register_version(Some(version(number)), None, 0, SystemTime::now()).complete();
+        ledger.register_version(Some(version(number)), None, None, 0, SystemTime::now()).complete();
     }
     assert_eq!(number as usize, WINDOW - 1 + CREDITS_PER_WATCH - 1);
     open.complete();
@@ -99,8 +132,8 @@ impl Naive {
             match mark {
                 None if listing => {}
                 None => version = number.to_string(),
-                Some(Mark::Listing) => listing = true,
-                Some(Mark::Listed(listed)) => (version, listing) = (listed.to_string(), false),
+                Some(Mark::Listing | Mark::OtherHistory(_)) => listing = true,
+                Some(Mark::Listed(listed, _)) => (version, listing) = (listed.to_string(), false),
                 Some(Mark::Bookmark(_)) if listing => {}
                 Some(Mark::Bookmark(bookmark)) => version = bookmark.to_string(),
             }
@@ -117,7 +150,7 @@ fn in_whatever_order_events_are_accepted_the_prefix_is_the_naive_one() {
         for number in 1..=200 {
             let mark = match random.u8(..8) {
                 0 => Some(Mark::Listing),
-                1 => Some(Mark::Listed(version(number))),
+                1 => Some(Mark::Listed(version(number), None)),
                 2 => Some(Mark::Bookmark(version(number))),
                 3..6 => {
                     open.push((naive.0.len(), event(&ledger, number)));
@@ -183,7 +216,7 @@ fn a_checkpoint_gets_what_the_prefix_changed_and_the_lines_beyond_it() {
                     lines.push(Line(None, false, name(&change)));
                     open.push((
                         lines.len() - 1,
-                        ledger.register_version(Some(version(number)), Some(change), 0, SystemTime::now()),
+                        ledger.register_version(Some(version(number)), None, Some(change), 0, SystemTime::now()),
                     ));
                 }
                 1.. if open.is_empty() => {}
@@ -207,7 +240,7 @@ fn changes_that_no_checkpoint_takes_use_up_the_credits() {
     while ledger.take_credit(Duration::ZERO) == Credit::Granted {
         accepted += 1;
         let change = Some(known("web", accepted));
-        ledger.register_version(Some(version(accepted)), change, 0, SystemTime::now()).complete();
+        ledger.register_version(Some(version(accepted)), None, change, 0, SystemTime::now()).complete();
     }
     assert_eq!((accepted as usize, backlog.waiting()), (10 + CREDITS_PER_WATCH, 10));
     assert_eq!(told(&ledger), "10");
@@ -221,7 +254,7 @@ fn a_checkpoint_learns_of_a_list_that_began_and_ended_between_two_of_them() {
     let (ledger, _) = keeping(10);
     assert!(!ledger.progress().listed);
     ledger.mark(Mark::Listing);
-    ledger.mark(Mark::Listed(version(7)));
+    ledger.mark(Mark::Listed(version(7), None));
     let progress = ledger.progress();
     assert!(progress.listed && !progress.accepted.listing);
     assert!(!ledger.progress().listed);
@@ -232,7 +265,7 @@ fn a_checkpoint_is_due_at_once_when_a_list_has_ended_and_all_of_it_was_accepted(
     let (ledger, backlog) = keeping(10);
     ledger.mark(Mark::Listing);
     let open = event(&ledger, 7);
-    ledger.mark(Mark::Listed(version(9)));
+    ledger.mark(Mark::Listed(version(9), None));
     assert!(backlog.due().try_recv().is_err());
     open.complete();
     assert!(backlog.due().try_recv().is_ok());

@@ -12,7 +12,7 @@ use super::store::Store;
 use super::stream::{ListSilence, Silence, Stream};
 use super::teller::{Phase, Teller};
 use super::{Informer, Resume};
-use crate::api::{Fault, ListPage, ResourceVersion};
+use crate::api::{Anchor, Fault, ListPage, ResourceVersion};
 use crate::client::{Error, ListWatch, PageRequest, WatchStart};
 use std::mem;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ pub(super) struct Driver {
     /// Of its own, so that a relist after an outage does not wait for as long as the last attempts to connect did.
     relists: Backoff,
     member: Member,
-    resume: Option<ResourceVersion>,
+    /// Where an earlier run has come to, until it is taken.
+    resume: (Option<ResourceVersion>, Option<Anchor>),
     /// The page under way; empty outside lists.
     body: Vec<u8>,
 }
@@ -50,7 +51,7 @@ const WATCHES_MANY: f64 = 100.0;
 impl Driver {
     pub(super) fn new(informer: Informer) -> Self {
         let Informer { watch, source, outlet, context, resume, random } = informer;
-        let Resume { known, version: resume, told, listed_before } = resume;
+        let Resume { known, version, anchor, history: _, told, listed_before } = resume;
         let store = Store::of(known);
         let report = Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone());
         let (mut random, limits) = (random, &context.limits);
@@ -59,13 +60,15 @@ impl Driver {
         let member = context.gate.join();
         context.metrics.tracked_changed(i64::try_from(store.len()).expect("fewer objects than 2^63"));
         let machine = Machine::new(listed_before, store.len() > 0);
-        let teller = Teller::new(Handover::new(watch, outlet, context), store, Replay::new(told));
+        let teller = Teller::new(Handover::new(watch, outlet, context), store, Replay::new(told), version.clone());
+        let resume = (version, anchor);
         Self { source, machine, teller, report, backoff, relists, member, resume, body: Vec::new() }
     }
 
     /// Runs until the machine stops.
     pub(super) fn run(mut self) {
-        let mut step = self.machine.step(Input::Start { resume: self.resume.take() });
+        let (resume, anchor) = mem::take(&mut self.resume);
+        let mut step = self.machine.step(Input::Start { resume, anchor });
         loop {
             if let Some(note) = step.note {
                 self.report.note(note);
@@ -200,10 +203,10 @@ impl Driver {
 
     fn end_list(&mut self, version: &ResourceVersion, whole: bool) -> Input {
         match self.teller.end_list(version, whole, Patience::Unlimited) {
-            Ok(()) => {
+            Ok(newest) => {
                 self.end_of_list_work();
                 self.report.listed(self.teller.store.len(), version.as_str());
-                Input::ListEnded
+                Input::ListEnded { newest }
             }
             Err(Halt::Slow | Halt::Stop) => Input::Stop,
         }

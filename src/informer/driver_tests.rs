@@ -320,7 +320,8 @@ fn what_an_earlier_run_told_beyond_its_version_is_passed_over_when_it_comes_agai
     let known = ["a@11", "b@12"].map(|known| Identity::of(&ObjectRef::scan(object(known).as_bytes()).unwrap()));
     let told = vec![ToldId::new("u-a", "11", false), ToldId::new("u-b", "12", false), ToldId::new("u-c", "15", true)];
     let version = ResourceVersion::new("10");
-    stage.informer = stage.informer.resume(Resume { known: known.into(), version, told, listed_before: true });
+    stage.informer =
+        stage.informer.resume(Resume { known: known.into(), version, told, listed_before: true, ..Resume::default() });
     let outbox = stage.outbox.clone();
     assert_eq!(stage.run().1, ["UPDATED a@13", "DELETED b@14"]);
     assert_eq!(outbox.kept(), ["replayed Pu-a\u{0}11 at 11", "replayed Pu-b\u{0}12 at 12", "replayed Du-c\u{0}15 at 15"]);

@@ -69,7 +69,7 @@ impl Scene {
         for object in known.into_iter().flatten() {
             store.put(&ObjectRef::scan(testing::object(object).as_bytes()).unwrap());
         }
-        let teller = Teller::new(Handover::new(watch, Box::new(outbox.clone()), context), store, Replay::default());
+        let teller = Teller::new(Handover::new(watch, Box::new(outbox.clone()), context), store, Replay::default(), None);
         Self { machine: Machine::new(known.is_some(), known.is_some()), teller, outbox, out: Vec::new() }
     }
 
@@ -100,7 +100,7 @@ impl Scene {
             Action::StreamList | Action::Page { token: None, .. } => self.teller.begin_list(phase),
             Action::EndList { version, whole } => {
                 let input = match self.teller.end_list(version, *whole, Patience::Limited) {
-                    Ok(()) => Input::ListEnded,
+                    Ok(newest) => Input::ListEnded { newest },
                     Err(Halt::Slow) => Input::Close(Close::Slow),
                     Err(Halt::Stop) => Input::Stop,
                 };
@@ -134,8 +134,8 @@ impl Scene {
 
     fn parse(&mut self, words: &[&str]) -> Input {
         match *words {
-            ["start"] => Input::Start { resume: None },
-            ["start", from] => Input::Start { resume: Some(version(from)) },
+            ["start"] => Input::Start { resume: None, anchor: None },
+            ["start", from] => Input::Start { resume: Some(version(from)), anchor: None },
             ["opened"] => Input::Line(Line::Opened),
             ["added", object] => self.line(&testing::line("ADDED", object)),
             ["modified", object] => self.line(&testing::line("MODIFIED", object)),

@@ -4,7 +4,7 @@
 
 use super::Context;
 use super::gate::Permit;
-use crate::api::{Object, ResourceVersion, Watch};
+use crate::api::{Anchor, Object, ResourceVersion, Watch};
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -118,9 +118,10 @@ impl Handover {
         }
     }
 
-    pub(super) fn mark_listed(&mut self, version: &ResourceVersion) {
+    /// Marks that the watch goes on from `version`, and the newest object of the list, where that is known.
+    pub(super) fn mark_listed(&mut self, version: &ResourceVersion, newest: Option<Anchor>) {
         self.listing = false;
-        self.outlet.mark(Mark::Listed(version.clone()));
+        self.outlet.mark(Mark::Listed(version.clone(), newest));
     }
 
     pub(super) fn mark_bookmark(&mut self, version: &ResourceVersion) {

@@ -31,7 +31,7 @@ mod timing;
 pub use gate::{ListGate, MAX_CONCURRENT_LISTS, Permit};
 pub use timing::Limits;
 
-use crate::api::{Identity, ResourceVersion, ToldId, Watch};
+use crate::api::{Anchor, HISTORY_FIRST, Identity, ResourceVersion, ToldId, Watch};
 use crate::client::ListWatch;
 use crate::event::Outlet;
 use crate::health::{Pulse, WatchStatus};
@@ -62,17 +62,28 @@ pub struct Context {
 }
 
 /// Where an earlier run of a watch has come to. The default is that of a watch that never ran.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Resume {
     /// Every object that was told and not told as deleted since.
     pub known: Vec<Identity>,
     /// Everything up to this version was told; `None` where a list was under way, so that all is listed and compared with
     /// `known`.
     pub version: Option<ResourceVersion>,
+    /// The newest event up to `version`.
+    pub anchor: Option<Anchor>,
+    /// Which history of the cluster all this is of.
+    pub history: u32,
     /// What was told beyond `version`.
     pub told: Vec<ToldId>,
     /// A first list has ended: what is new since then is no longer initial.
     pub listed_before: bool,
+}
+
+impl Default for Resume {
+    fn default() -> Self {
+        let (known, version, anchor, told) = Default::default();
+        Self { known, version, anchor, history: HISTORY_FIRST, told, listed_before: false }
+    }
 }
 
 /// Lists and watches one target until it is stopped.

@@ -78,7 +78,7 @@ impl<'a> Stream<'a> {
                         // From here on it is a watch.
                         self.silence.list = None;
                     }
-                    Some(ended.map_or_else(halted, |()| Input::ListEnded))
+                    Some(ended.map_or_else(halted, |newest| Input::ListEnded { newest }))
                 }
                 Action::StreamList
                 | Action::Page { .. }

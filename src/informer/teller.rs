@@ -8,7 +8,7 @@ use super::handover::{Halt, Handover, Patience};
 use super::machine::Line;
 use super::replay::Replay;
 use super::store::{Standing, Store};
-use crate::api::{DecodeError, Identity, Object, ObjectRef, ResourceVersion, Status, WatchKind, WatchLine};
+use crate::api::{Anchor, DecodeError, Identity, Object, ObjectRef, ResourceVersion, Status, WatchKind, WatchLine};
 use crate::event::{EventType, Kept, MatchedEvent};
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +20,10 @@ pub(super) struct Teller {
     pub(super) dirt: Dirt,
     replay: Replay,
     phase: Phase,
+    /// The version that came last, of an event, a bookmark or a list.
+    reached: Option<ResourceVersion>,
+    /// The newest object of the list under way.
+    newest: Option<Anchor>,
 }
 
 /// What the objects that come now are.
@@ -37,8 +41,9 @@ pub(super) enum Phase {
 const METADATA_KIND: &str = "PartialObjectMetadata";
 
 impl Teller {
-    pub(super) fn new(out: Handover, store: Store, replay: Replay) -> Self {
-        Self { out, store, dirt: Dirt::default(), replay, phase: Phase::Live }
+    /// `reached` is the version that an earlier run has come to.
+    pub(super) fn new(out: Handover, store: Store, replay: Replay, reached: Option<ResourceVersion>) -> Self {
+        Self { out, store, dirt: Dirt::default(), replay, phase: Phase::Live, reached, newest: None }
     }
 
     /// Begins a list: from here on the version to resume from stands still.
@@ -46,12 +51,19 @@ impl Teller {
         self.phase = phase;
         self.replay.clear();
         self.store.begin_list();
+        self.newest = None;
         self.dirt.list_began(Instant::now());
         self.out.mark_listing();
     }
 
-    /// Tells what the list did not name as deleted, when it was `whole`, and marks its end.
-    pub(super) fn end_list(&mut self, version: &ResourceVersion, whole: bool, patience: Patience) -> Result<(), Halt> {
+    /// Tells what the list did not name as deleted, when it was `whole`, and marks its end. Gives the newest object of it, where
+    /// versions are numbers.
+    pub(super) fn end_list(
+        &mut self,
+        version: &ResourceVersion,
+        whole: bool,
+        patience: Patience,
+    ) -> Result<Option<Anchor>, Halt> {
         if whole {
             self.tell_missing(patience)?;
         }
@@ -59,10 +71,13 @@ impl Teller {
         self.phase = Phase::Live;
         self.out.permit = None;
         // What could not be read may have changed or gone: only a list that reads everything ends that doubt.
+        // A page may hold what was written after the version of the list; a watch brings that again.
+        let newest = self.newest.take().filter(|newest| newest.version().number() <= version.number());
         if !self.dirt.is_any() {
-            self.out.mark_listed(version);
+            self.out.mark_listed(version, newest.clone());
         }
-        Ok(())
+        self.reached = Some(version.clone());
+        Ok(newest)
     }
 
     /// Tells everything known as deleted.
@@ -83,12 +98,23 @@ impl Teller {
                 if self.out.context.content_is_metadata && object.kind() != METADATA_KIND {
                     return Ok(Heard::Unreadable("whole objects came where only metadata was asked for".to_owned()));
                 }
-                self.object(kind, &object, Patience::Limited)?;
-                Ok(Heard::Line(Line::Event(object.resource_version())))
+                Ok(Heard::Line(match self.phase {
+                    Phase::FirstList | Phase::Relist => {
+                        self.listed(kind, &object, Patience::Limited)?;
+                        Line::Listed
+                    }
+                    Phase::Live => {
+                        let anchor = Anchor::of_event(kind, &object, self.reached.as_ref());
+                        self.object(kind, &object, Some(&anchor), Patience::Limited)?;
+                        self.reached = Some(anchor.version().clone());
+                        Line::Event(anchor)
+                    }
+                }))
             }
             WatchLine::Bookmark { version, initial_events_end } => {
                 self.out.context.metrics.bookmark();
                 self.out.mark_bookmark(&version);
+                self.reached = Some(version.clone());
                 Ok(Heard::Line(Line::Bookmark { version, initial_events_end }))
             }
             WatchLine::Error(status) => Ok(Heard::Error(status)),
@@ -98,7 +124,7 @@ impl Teller {
     /// Tells an object of a page.
     pub(super) fn page_object(&mut self, object: &Result<ObjectRef<'_>, DecodeError>) -> Result<Option<String>, Halt> {
         match object {
-            Ok(object) => self.object(WatchKind::Added, object, Patience::Unlimited).map(|()| None),
+            Ok(object) => self.listed(WatchKind::Added, object, Patience::Unlimited).map(|()| None),
             Err(error) => Ok(Some(error.to_string())),
         }
     }
@@ -116,10 +142,29 @@ impl Teller {
         self.phase == Phase::Live && self.dirt.is_due()
     }
 
-    fn object(&mut self, kind: WatchKind, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
-        if self.replay.holds(kind, object) {
+    /// Tells an object of a list.
+    fn listed(&mut self, kind: WatchKind, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
+        self.object(kind, object, None, patience)?;
+        let newest = self.newest.as_ref().and_then(|newest| newest.version().number());
+        if object.resource_version().number() > newest {
+            self.newest = Some(Anchor::of_listed(object));
+        }
+        Ok(())
+    }
+
+    /// Tells what is new in an object. `anchor` is its place in the server's history, where a watch has brought it.
+    fn object(
+        &mut self,
+        kind: WatchKind,
+        object: &ObjectRef<'_>,
+        anchor: Option<&Anchor>,
+        patience: Patience,
+    ) -> Result<(), Halt> {
+        if let Some(anchor) = anchor
+            && self.replay.holds(kind, object)
+        {
             self.out.wait_for_credit(patience)?;
-            self.out.keep(Kept::Replayed(self.replay.take(), object.resource_version()));
+            self.out.keep(Kept::Replayed(self.replay.take(), anchor.clone()));
             return Ok(());
         }
         let standing = self.store.see(object);
@@ -128,7 +173,7 @@ impl Teller {
         }
         match (kind, standing) {
             (WatchKind::Deleted, Standing::Unknown | Standing::OtherUid) => Ok(()),
-            (WatchKind::Deleted, Standing::Same | Standing::Changed) => self.left(object, patience),
+            (WatchKind::Deleted, Standing::Same | Standing::Changed) => self.left(object, anchor, patience),
             (WatchKind::Added | WatchKind::Modified, Standing::Same) => Ok(()),
             (WatchKind::Added | WatchKind::Modified, Standing::Unknown)
                 if self.phase == Phase::FirstList && self.out.context.skip_initial =>
@@ -136,10 +181,10 @@ impl Teller {
                 self.keep(object, patience)
             }
             (WatchKind::Added | WatchKind::Modified, Standing::Unknown | Standing::OtherUid) => {
-                self.present(EventType::Added, kind, object, patience)
+                self.present(EventType::Added, kind, object, anchor, patience)
             }
             (WatchKind::Added | WatchKind::Modified, Standing::Changed) => {
-                self.present(EventType::Updated, kind, object, patience)
+                self.present(EventType::Updated, kind, object, anchor, patience)
             }
         }
     }
@@ -163,8 +208,9 @@ impl Teller {
         Ok(())
     }
 
-    fn left(&mut self, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
-        let event = MatchedEvent::new(EventType::Deleted, Arc::clone(&self.out.watch), self.copy(object));
+    fn left(&mut self, object: &ObjectRef<'_>, anchor: Option<&Anchor>, patience: Patience) -> Result<(), Halt> {
+        let mut event = MatchedEvent::new(EventType::Deleted, Arc::clone(&self.out.watch), self.copy(object));
+        event.anchor = anchor.cloned();
         self.out.wait_for_credit(patience)?;
         self.store.remove(object);
         self.out.context.metrics.tracked_changed(-1);
@@ -177,9 +223,11 @@ impl Teller {
         event_type: EventType,
         kind: WatchKind,
         object: &ObjectRef<'_>,
+        anchor: Option<&Anchor>,
         patience: Patience,
     ) -> Result<(), Halt> {
         let mut event = MatchedEvent::new(event_type, Arc::clone(&self.out.watch), self.copy(object));
+        event.anchor = anchor.cloned();
         event.initial = self.phase == Phase::FirstList && event_type == EventType::Added;
         event.inferred = match self.phase {
             // A list that began again may find changes; a change that its stream tells is none.

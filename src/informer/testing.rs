@@ -96,7 +96,7 @@ impl Outlet for Outbox {
                 let object = identity.to_object();
                 format!("known {}@{}", object.as_ref().name(), object.as_ref().resource_version())
             }
-            Kept::Replayed(id, version) => format!("replayed {} at {version}", id.as_text()),
+            Kept::Replayed(id, anchor) => format!("replayed {} at {}", id.as_text(), anchor.version()),
         };
         self.0.lock().unwrap().kept.push(words);
     }
@@ -111,7 +111,8 @@ impl Told {
         match self {
             Self::Event(event) => words(event),
             Self::Mark(Mark::Listing) => "mark listing".to_owned(),
-            Self::Mark(Mark::Listed(version)) => format!("mark listed {version}"),
+            Self::Mark(Mark::OtherHistory(number)) => format!("mark history {number}"),
+            Self::Mark(Mark::Listed(version, _)) => format!("mark listed {version}"),
             Self::Mark(Mark::Bookmark(version)) => format!("mark bookmark {version}"),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::state::{Ending, PagedList, Resume, State, Streaming, StreamingList, Watching};
 use super::{Close, Detour, Fault, Line, Machine, Note, Page, Pause, RelistReason, Step, busy, unasked};
+use crate::api::Anchor;
 use crate::metrics::RestartReason;
 
 /// Objects on a page, unless they turn out too large. As client-go asks for.
@@ -28,7 +29,7 @@ impl Machine {
     pub(super) fn list_line(&mut self, list: StreamingList, line: Line) -> Step {
         match line {
             Line::Opened => self.read_on(State::Streaming(StreamingList { opened: true, ..list })),
-            Line::Event(_) => {
+            Line::Listed | Line::Event(_) => {
                 self.untold = false;
                 self.read_on(State::Streaming(list))
             }
@@ -120,10 +121,10 @@ impl Machine {
         }
     }
 
-    pub(super) fn list_ended(&mut self, ending: Ending) -> Step {
+    pub(super) fn list_ended(&mut self, ending: Ending, newest: Option<Anchor>) -> Step {
         self.in_first_list = false;
         self.untold = false;
-        let watching = Watching::new(Resume::new(ending.version));
+        let watching = Watching::new(Resume::new(ending.version, newest));
         if ending.open {
             return self.read_on(State::Watching(Watching { opened: true, heard: true, ..watching }));
         }

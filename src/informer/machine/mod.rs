@@ -11,7 +11,7 @@ mod words;
 
 pub(super) use words::{Action, Close, Detour, Input, Line, Note, Page, Pause, Step};
 
-use crate::api::{Fault, ResourceVersion};
+use crate::api::{Anchor, Fault, ResourceVersion};
 use crate::metrics::RelistReason;
 use state::{Finding, Resume, State, Streaming, Watching};
 use std::mem;
@@ -56,7 +56,7 @@ impl Machine {
     pub(super) fn step(&mut self, input: Input) -> Step {
         let state = mem::replace(&mut self.state, State::Stopped);
         match input {
-            Input::Start { resume } => self.start(resume),
+            Input::Start { resume, anchor } => self.start(resume, anchor),
             Input::Line(line) => self.line(state, line),
             Input::Close(close) => self.close(state, close),
             Input::Failed(fault) => self.failed(state, fault),
@@ -64,9 +64,9 @@ impl Machine {
                 let State::Paging(list) = state else { unasked("a page") };
                 self.page(&list, page)
             }
-            Input::ListEnded => {
+            Input::ListEnded { newest } => {
                 let State::Ending(ending) = state else { unasked("the end of a list") };
-                self.list_ended(ending)
+                self.list_ended(ending, newest)
             }
             Input::Known => {
                 let State::Probing(resume) = state else { unasked("a probe") };
@@ -92,10 +92,10 @@ impl Machine {
         }
     }
 
-    fn start(&mut self, resume: Option<ResourceVersion>) -> Step {
+    fn start(&mut self, resume: Option<ResourceVersion>, anchor: Option<Anchor>) -> Step {
         match resume {
             // The server may have been restored from a backup since the version was stored.
-            Some(version) => self.enter(State::Probing(Resume::new(version))),
+            Some(version) => self.enter(State::Probing(Resume::new(version, anchor))),
             None => {
                 let list = self.new_list();
                 self.enter(list)

@@ -1,7 +1,7 @@
 //! Where a watch stands, and what is true there.
 
 use super::words::Pause;
-use crate::api::ResourceVersion;
+use crate::api::{Anchor, ResourceVersion};
 
 /// Where a watch stands.
 #[derive(Debug)]
@@ -75,6 +75,8 @@ pub(super) struct Watching {
 #[derive(Debug)]
 pub(super) struct Resume {
     pub(super) version: ResourceVersion,
+    /// The newest event up to there, or object of the list; `None` where there was none, or none whose number is known.
+    pub(super) anchor: Option<Anchor>,
     /// How often in a row the watch from this version ended as soon as it was open.
     pub(super) ends: u8,
     /// How often the watch from this version ended with an error.
@@ -100,14 +102,14 @@ pub(super) enum Finding {
 }
 
 impl Resume {
-    pub(super) fn new(version: ResourceVersion) -> Self {
-        Self { version, ends: 0, errors: 0 }
+    pub(super) fn new(version: ResourceVersion, anchor: Option<Anchor>) -> Self {
+        Self { version, anchor, ends: 0, errors: 0 }
     }
 
     /// Goes on from `version`; another version has failed nothing yet.
     pub(super) fn advance(&mut self, version: ResourceVersion) {
         if self.version != version {
-            *self = Self::new(version);
+            (self.version, self.ends, self.errors) = (version, 0, 0);
         }
     }
 }

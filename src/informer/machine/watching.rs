@@ -15,11 +15,16 @@ impl Machine {
         match line {
             Line::Opened => watching.opened = true,
             // The mark of an initial end says nothing where it was not asked for.
-            Line::Event(version) | Line::Bookmark { version, initial_events_end: _ } => {
+            Line::Bookmark { version, initial_events_end: _ } => {
                 watching.heard = true;
                 watching.resume.advance(version);
             }
-            Line::Skipped => watching.heard = true,
+            Line::Event(anchor) => {
+                watching.heard = true;
+                watching.resume.advance(anchor.version().clone());
+                watching.resume.anchor = Some(anchor);
+            }
+            Line::Listed | Line::Skipped => watching.heard = true,
             Line::RelistDue => {
                 let list = self.new_list();
                 return self.enter(list).noting(Note::Relist(RelistReason::Dirty));

@@ -1,6 +1,6 @@
 //! What the driver and the machine say to each other.
 
-use crate::api::{Fault, ResourceVersion};
+use crate::api::{Anchor, Fault, ResourceVersion};
 use crate::client::Served;
 use crate::metrics::{RelistReason, RestartReason};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 /// What happened.
 #[derive(Debug)]
 pub(in crate::informer) enum Input {
-    /// The informer starts, from a stored version where there is one.
-    Start { resume: Option<ResourceVersion> },
+    /// The informer starts, from a stored version where there is one; with the newest event up to it, where there was any.
+    Start { resume: Option<ResourceVersion>, anchor: Option<Anchor> },
     /// The open watch or streaming list goes on.
     Line(Line),
     /// The open watch or streaming list is over.
@@ -18,8 +18,8 @@ pub(in crate::informer) enum Input {
     Failed(Fault),
     /// A page was told.
     Page(Page),
-    /// What the list did not name was told as deleted.
-    ListEnded,
+    /// What the list did not name was told as deleted; with its newest object, where that is known.
+    ListEnded { newest: Option<Anchor> },
     /// The server knows the version.
     Known,
     /// What discovery says.
@@ -39,8 +39,10 @@ pub(in crate::informer) enum Input {
 pub(in crate::informer) enum Line {
     /// The head of the answer.
     Opened,
-    /// An event of this version was told, or was known already.
-    Event(ResourceVersion),
+    /// An object of a streaming list was told, or was known already.
+    Listed,
+    /// This event was told, or was known already.
+    Event(Anchor),
     /// A newer version.
     Bookmark { version: ResourceVersion, initial_events_end: bool },
     /// An event that could not be read.

@@ -1,0 +1,161 @@
+//! The newest event of a watch, known well enough to be found again: what proves that a server still has the same history.
+//!
+//! Made from an object as it was received, before anything of it is stripped. A watch from the version before the anchor's
+//! begins with this event, unless the server was restored from a backup that had not come so far.
+
+use super::hash::hash64;
+use super::{ObjectRef, ResourceVersion, WatchKind};
+
+/// An event by its version, its type, and a hash of its object's metadata.
+///
+/// The hash covers `metadata.uid` and `metadata.managedFields`, which hold the times of writes: two writes of one object under
+/// one number, each of another history, differ in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    version: ResourceVersion,
+    metadata_hash: u64,
+    /// `None` for an object of a list, which does not say how it came to be.
+    kind: Option<WatchKind>,
+    /// The version received before, where the event's own is no number. Rare, so it costs its room only there.
+    before: Option<Box<ResourceVersion>>,
+}
+
+impl Anchor {
+    /// An event of a watch. `before` is the version that the watch had come to.
+    pub fn of_event(kind: WatchKind, object: &ObjectRef<'_>, before: Option<&ResourceVersion>) -> Self {
+        let version = object.resource_version();
+        let before = before.filter(|_| version.number().is_none()).cloned().map(Box::new);
+        Self { version, metadata_hash: hash64(object.metadata_bytes()), kind: Some(kind), before }
+    }
+
+    /// An object of a list.
+    pub fn of_listed(object: &ObjectRef<'_>) -> Self {
+        let (version, metadata_hash) = (object.resource_version(), hash64(object.metadata_bytes()));
+        Self { version, metadata_hash, kind: None, before: None }
+    }
+
+    /// The version of the event.
+    pub fn version(&self) -> &ResourceVersion {
+        &self.version
+    }
+
+    /// From which version a watch begins with this event. `None` where nobody knows: for an opaque version of a list, and for
+    /// the first version of all, as the one before it would ask for any.
+    pub fn replay_from(&self) -> Option<ResourceVersion> {
+        match self.version.number() {
+            Some(number) => number.checked_sub(1).filter(|before| *before > 0).and_then(|n| ResourceVersion::new(&n.to_string())),
+            None => self.before.as_deref().cloned(),
+        }
+    }
+
+    /// Whether this is the same event.
+    pub fn is(&self, kind: WatchKind, object: &ObjectRef<'_>) -> bool {
+        self.version == object.resource_version()
+            && self.kind.is_none_or(|known| known == kind)
+            && self.metadata_hash == hash64(object.metadata_bytes())
+    }
+
+    /// Its parts as texts, for storing: version, hash, type, and the version before it.
+    pub fn to_texts(&self) -> [String; ANCHOR_TEXTS] {
+        let kind = match self.kind {
+            None => "",
+            Some(WatchKind::Added) => "A",
+            Some(WatchKind::Modified) => "M",
+            Some(WatchKind::Deleted) => "D",
+        };
+        let before = self.before.as_ref().map(ToString::to_string).unwrap_or_default();
+        [self.version.to_string(), format!("{:016x}", self.metadata_hash), kind.to_owned(), before]
+    }
+
+    /// Reads back what [`to_texts`](Self::to_texts) gave; `None` when these are no such texts.
+    pub fn from_texts([version, hash, kind, before]: [&str; ANCHOR_TEXTS]) -> Option<Self> {
+        let kind = match kind {
+            "" => None,
+            "A" => Some(WatchKind::Added),
+            "M" => Some(WatchKind::Modified),
+            "D" => Some(WatchKind::Deleted),
+            _ => return None,
+        };
+        let (version, before) = (ResourceVersion::new(version)?, ResourceVersion::new(before).map(Box::new));
+        Some(Self { version, metadata_hash: u64::from_str_radix(hash, 16).ok()?, kind, before })
+    }
+}
+
+/// The number of the history that a watch begins with. Another one, as after a restore from a backup, has a higher number.
+pub const HISTORY_FIRST: u32 = 1;
+
+/// How many texts an anchor is stored as.
+pub const ANCHOR_TEXTS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::WatchLine;
+
+    const BUILT_IN: &str = r#"{"type":"MODIFIED","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","uid":"u","resourceVersion":"7","managedFields":[{"manager":"m","time":"T1","fieldsV1":{"f:data":{"k:{\"a\":\"]\"}":{}}}}]},"data":{"k":"v"}}}"#;
+    const CUSTOM: &str = r#"{"type":"MODIFIED","object":{"apiVersion":"x/v1","kind":"X","metadata":{"managedFields":[{"manager":"m","time":"T1"}],"name":"a","resourceVersion":"7","uid":"u"},"spec":{"k":"v"}}}"#;
+
+    fn anchor(line: &str) -> Anchor {
+        let Ok(WatchLine::Object { kind, object }) = WatchLine::parse(line.as_bytes()) else { panic!("{line}") };
+        Anchor::of_event(kind, &object, ResourceVersion::new("before").as_ref())
+    }
+
+    fn is(anchor: &Anchor, line: &str) -> bool {
+        let Ok(WatchLine::Object { kind, object }) = WatchLine::parse(line.as_bytes()) else { panic!("{line}") };
+        anchor.is(kind, &object)
+    }
+
+    #[test]
+    fn an_event_is_the_same_while_its_type_and_all_its_metadata_are() {
+        for line in [BUILT_IN, CUSTOM] {
+            let anchor = anchor(line);
+            assert!(is(&anchor, line), "{line}");
+            for (from, to) in [("MODIFIED", "ADDED"), ("\"7\"", "\"8\""), ("\"u\"", "\"v\""), ("T1", "T2"), ("\"m\"", "\"n\"")] {
+                assert!(!is(&anchor, &line.replace(from, to)), "{from} as {to} in {line}");
+            }
+            // What defaults, conversion and the place in a list change is not part of it.
+            for (from, to) in
+                [("\"v\"", "\"w\""), ("x/v1", "x/v2"), (",\"data\":{\"k\":\"v\"}", ""), ("\"kind\":\"ConfigMap\",", "")]
+            {
+                assert!(is(&anchor, &line.replace(from, to)), "{from} as {to} in {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_of_a_list_is_found_again_by_an_event_of_any_type() {
+        let Ok(WatchLine::Object { object, .. }) = WatchLine::parse(BUILT_IN.as_bytes()) else { panic!("{BUILT_IN}") };
+        let listed = Anchor::of_listed(&object);
+        assert!(is(&listed, BUILT_IN) && is(&listed, &BUILT_IN.replace("MODIFIED", "ADDED")));
+        assert!(!is(&listed, &BUILT_IN.replace("T1", "T2")));
+    }
+
+    #[test]
+    fn a_replay_begins_one_before_a_number_and_where_the_watch_was_before_anything_else() {
+        for (version, expected) in
+            [("7", Some("6")), ("2", Some("1")), ("1", None), ("0", None), ("07", Some("before")), ("x7", Some("before"))]
+        {
+            let from = anchor(&BUILT_IN.replace("\"7\"", &format!("\"{version}\""))).replay_from();
+            assert_eq!(from.as_ref().map(ResourceVersion::as_str), expected, "{version}");
+        }
+        let Ok(WatchLine::Object { object, .. }) =
+            WatchLine::parse(br#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"x"}}}"#)
+        else {
+            panic!("a line")
+        };
+        assert_eq!(Anchor::of_listed(&object).replay_from(), None);
+    }
+
+    #[test]
+    fn its_texts_read_back_as_the_same_and_nothing_else_does() {
+        for anchor in
+            [anchor(BUILT_IN), anchor(&BUILT_IN.replace("\"7\"", "\"x7\"")), anchor(&CUSTOM.replace("MODIFIED", "DELETED"))]
+        {
+            let texts = anchor.to_texts();
+            assert_eq!(Anchor::from_texts(texts.each_ref().map(String::as_str)), Some(anchor));
+        }
+        for wrong in [["", "00", "A", ""], ["7", "", "A", ""], ["7", "xy", "A", ""], ["7", "00", "B", ""]] {
+            assert_eq!(Anchor::from_texts(wrong), None, "{wrong:?}");
+        }
+    }
+}
