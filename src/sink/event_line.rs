@@ -13,9 +13,9 @@ use std::borrow::Cow;
 pub struct EventLine<'a> {
     /// When Faro received the change: `2025-11-10T14:33:02.123456Z`. Of two such texts the older is the lesser.
     pub timestamp: &'a str,
-    /// What happened.
-    pub event_type: EventType,
-    /// The resource, as in `apps/v1/deployments`.
+    /// What happened: one of [`EventType`]'s texts, or what a later version of Faro calls it.
+    pub event_type: &'a str,
+    /// The resource, as in `apps/v1/deployments`; empty where the line is of no [`EventType`] and names none.
     pub gvr: &'a str,
     /// The namespace, as JSON text without quotes; empty for cluster-scoped objects.
     pub namespace: &'a str,
@@ -41,7 +41,8 @@ impl<'a> EventLine<'a> {
     ///
     /// # Errors
     ///
-    /// When the line is no JSON object that ends where the line ends, or lacks time, event type or resource.
+    /// When the line is no JSON object that ends where the line ends, or lacks time or event type, or the resource that a line of an
+    /// [`EventType`] has.
     pub fn parse(line: &'a [u8]) -> Result<Self, DecodeError> {
         let mut scanner = Scanner::new(line);
         let (mut timestamp, mut event_type, mut gvr) = (None, None, None);
@@ -65,12 +66,12 @@ impl<'a> EventLine<'a> {
             return Err(scanner.fail("more follows the object"));
         }
         let lacks = |what| move || DecodeError::new(what, 0);
-        let known = |text: &str| EventType::ALL.into_iter().find(|known| known.as_str() == text);
         let event_type = event_type.ok_or_else(lacks("the line has no eventType"))?;
+        let is_of_an_object = EventType::ALL.iter().any(|known| known.as_str() == event_type);
         Ok(Self {
             timestamp: timestamp.ok_or_else(lacks("the line has no timestamp"))?,
-            event_type: known(event_type).ok_or_else(lacks("the line has an unknown eventType"))?,
-            gvr: gvr.ok_or_else(lacks("the line has no gvr"))?,
+            event_type,
+            gvr: if is_of_an_object { gvr.ok_or_else(lacks("the line has no gvr"))? } else { gvr.unwrap_or_default() },
             namespace: namespace.unwrap_or_default(),
             name: name.unwrap_or_default(),
             initial,
@@ -123,7 +124,7 @@ mod tests {
             let mut line = Vec::new();
             Record::default().append(&event, None, true, &mut line);
             let read = EventLine::parse(&line).unwrap();
-            assert_eq!((read.event_type, read.gvr, read.namespace), (EventType::Deleted, "apps/v1/deployments", "shop"));
+            assert_eq!((read.event_type, read.gvr, read.namespace), ("DELETED", "apps/v1/deployments", "shop"));
             assert_eq!((read.initial, read.inferred, read.name), (initial, inferred, r#"caf\u00e9\"\n"#));
             assert!(read.is_named("caf\u{e9}\"\n") && !read.is_named("caf") && read.is_in("shop") && !read.is_in(""));
             let received = read.timestamp.parse::<jiff::Timestamp>().unwrap().duration_since(jiff::Timestamp::UNIX_EPOCH);
@@ -133,12 +134,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_an_event_type_that_is_not_known_is_read_and_needs_no_object() {
+        let line = br#"{"timestamp":"t","eventType":"GAP","reason":"skipped","lines":7}"#;
+        let read = EventLine::parse(line).unwrap();
+        assert_eq!((read.timestamp, read.event_type, read.gvr, read.name), ("t", "GAP", "", ""));
+    }
+
+    #[test]
     fn what_is_no_event_is_told_with_its_place() {
         let line = r#"{"timestamp":"t","eventType":"ADDED","gvr":"v1/pods","name":"a"}"#;
         let error = |line: &str| EventLine::parse(line.as_bytes()).unwrap_err().to_string();
         assert!(EventLine::parse(line.as_bytes()).is_ok());
         for (from, to, expected) in [
-            ("ADDED", "MOVED", "the line has an unknown eventType at byte 0"),
             ("timestamp", "time", "the line has no timestamp at byte 0"),
             ("eventType", "type", "the line has no eventType at byte 0"),
             ("gvr", "kind", "the line has no gvr at byte 0"),

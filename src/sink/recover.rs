@@ -1,10 +1,11 @@
 //! What an earlier run wrote and did not commit: read back before anything else, its torn end cut off.
 //!
 //! Takes the folder and the committed place; gives every line after it, oldest first, and the place where the newest file
-//! ends. Promises that afterwards every file past that place consists of whole lines of ours. Memory is bounded by one line.
+//! ends. Promises that afterwards every file past that place consists of whole lines, and that no whole line was cut off, though
+//! only a later version of Faro knew what it says. Memory is bounded by one line.
 
 use super::SinkError;
-use super::told_line::ToldLine;
+use super::told_line::{ToldLine, is_whole};
 use crate::api::FilePosition;
 use crate::config::Compression;
 use crate::files::{self, Disk, FileKind, FileName, Layer, LayerFile};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Gives each line of the events files in `folder` that comes after `since` to `told`, the oldest first, and returns where
 /// the newest file ends; `None` when there is no file.
 ///
-/// The end of a file that holds no whole line of Faro's, as a crash or a loss of power leaves it, is cut off first, with one
+/// The end of a file that holds no whole line, as a crash or a loss of power leaves it, is cut off first, with one
 /// line in the log. Without `since` no line is told, and only the newest file is looked at. A folder that does not exist is
 /// an empty one.
 ///
@@ -101,20 +102,25 @@ impl Open {
             log::warn!(bytes = missing; "{} is shorter than it was, lines that were told are gone", self.path.display());
             return Ok(bytes);
         }
-        let (mut end, mut buffer, mut held) = (offset, Vec::new(), 0);
+        let (mut end, mut buffer, mut held, mut unknown) = (offset, Vec::new(), 0, 0);
         loop {
             buffer.resize(held + CHUNK_BYTES, 0);
             let count = self.read_at(&mut buffer[held..], end + held as u64)?;
             let whole = tell_lines(&buffer[..held + count], held, told);
             held = held + count - whole.bytes;
+            unknown += whole.unknown;
             if whole.bytes > 0 {
                 end += whole.bytes as u64;
                 buffer.copy_within(whole.bytes..whole.bytes + held, 0);
             }
-            if count == 0 || !whole.all_ours || held > LINE_BYTES_MAX {
+            if count == 0 || !whole.are_all_whole || held > LINE_BYTES_MAX {
                 self.cut_to(end, bytes)?;
                 break;
             }
+        }
+        if unknown > 0 {
+            let path = self.path.display();
+            log::warn!(lines = unknown; "{path} has {unknown} lines that this version does not know: they stay, and are not counted as told");
         }
         if end > offset {
             // After a kill the lines may be in memory alone. Whoever is told them takes them for written.
@@ -161,20 +167,26 @@ impl Open {
     }
 }
 
-/// What of a piece of a file is lines of ours.
+/// What of a piece of a file is whole lines.
 struct Whole {
     bytes: usize,
+    /// How many of them say what this version does not know.
+    unknown: usize,
     /// No other line comes after them.
-    all_ours: bool,
+    are_all_whole: bool,
 }
 
 /// Tells the lines that end in `bytes`, where no newline is before `seen`.
 fn tell_lines(bytes: &[u8], seen: usize, told: &mut dyn FnMut(ToldLine)) -> Whole {
-    let mut whole = 0;
+    let mut whole = Whole { bytes: 0, unknown: 0, are_all_whole: true };
     for newline in memchr::memchr_iter(b'\n', &bytes[seen..]).map(|newline| seen + newline) {
-        let Some(line) = ToldLine::parse(&bytes[whole..newline]) else { return Whole { bytes: whole, all_ours: false } };
-        told(line);
-        whole = newline + 1;
+        let line = &bytes[whole.bytes..newline];
+        match ToldLine::parse(line) {
+            Some(line) => told(line),
+            None if is_whole(line) => whole.unknown += 1,
+            None => return Whole { are_all_whole: false, ..whole },
+        }
+        whole.bytes = newline + 1;
     }
-    Whole { bytes: whole, all_ours: true }
+    whole
 }

@@ -82,7 +82,9 @@ fn a_torn_end_is_cut_wherever_it_was_torn() {
 fn what_is_no_line_of_ours_is_cut_with_all_that_comes_after_it() {
     let end = Some(place(SECOND, lines(0..2).len()));
     let long = "x".repeat(40 * 1024 * 1024);
-    for wrong in ["\0\0\0\0\0\0", "\0\0\0\n", "\n", "{}\n", "{\"eventType\":\"ADDED\"}\n", "\u{fffd}\n", &long] {
+    for wrong in
+        ["\0\0\0\0\0\0", "\0\0\0\n", "\n", "{}\n", "{\"eventType\":7}\n", "{\"eventType\":\"GAP\"\n", "\u{fffd}\n", &long]
+    {
         check(&[(SECOND, &(lines(0..2) + wrong))], &place(SECOND, 0), end.as_ref(), 0..2);
         check(&[(SECOND, &(lines(0..2) + wrong + &line(3)))], &place(SECOND, line(0).len()), end.as_ref(), 1..2);
     }
@@ -90,6 +92,18 @@ fn what_is_no_line_of_ours_is_cut_with_all_that_comes_after_it() {
     let mut blank = lines(0..5).into_bytes();
     blank[line(0).len() + 10..line(0).len() + 20].fill(0);
     check(&[(SECOND, std::str::from_utf8(&blank).unwrap())], &place(SECOND, 0), Some(&place(SECOND, line(0).len())), 0..1);
+}
+
+#[test]
+fn a_whole_line_of_an_event_type_that_is_not_known_is_kept_and_so_is_all_that_follows_it() {
+    let gap = r#"{"timestamp":"2025-11-10T14:33:02.000000Z","eventType":"GAP","reason":"down","lines":7,"gvr":"v1/pods"}"#;
+    let other_id = line(9).replace("0000000000c0ffee", "00c0ffee");
+    for kept in [gap, other_id.trim_end(), r#"{"eventType":"ADDED"}"#] {
+        let content = lines(0..2) + kept + "\n" + &lines(3..5);
+        check(&[(SECOND, &content)], &place(SECOND, 0), Some(&place(SECOND, content.len())), [0, 1, 3, 4]);
+        let torn = content.clone() + kept;
+        check(&[(SECOND, &torn)], &place(SECOND, 0), Some(&place(SECOND, content.len())), [0, 1, 3, 4]);
+    }
 }
 
 #[test]

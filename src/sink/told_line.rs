@@ -75,6 +75,17 @@ impl ToldLine {
     }
 }
 
+/// Whether `line` is a whole JSON object with an event type, whatever that is: a later version of Faro may write others, or write
+/// them otherwise. No crash leaves such a line.
+pub(super) fn is_whole(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Whole<'a> {
+        #[serde(borrow, rename = "eventType")]
+        _event_type: Cow<'a, str>,
+    }
+    serde_json::from_slice::<Whole<'_>>(line).is_ok()
+}
+
 /// The inside of a string, as it is escaped; empty when absent.
 fn text(value: Option<&RawValue>) -> Option<&str> {
     value.map_or(Some(""), |value| value.get().strip_prefix('"')?.strip_suffix('"'))

@@ -182,6 +182,20 @@ fn damaged_lines_and_files_are_named_once_and_the_rest_is_shown() {
 }
 
 #[test]
+fn a_line_of_an_event_type_that_this_version_does_not_know_is_shown_as_any_other() {
+    let gap = line(2, "GAP", "v1/pods", "", ",\"reason\":\"down\"");
+    let folder = made_folder(&[("events-20251110-143301.json", &format!("{}{gap}", line(1, "ADDED", "v1/pods", "a", "")))]);
+    for (flags, shown) in [("", "GAP      v1/pods"), ("--output json", &*gap), ("--output json --tail 1 --gvr v1/pods", &*gap)] {
+        let ended = run(flags, folder.path());
+        check(&ended, 0, "");
+        assert!(ended.stdout.contains(shown), "{flags}: {}", ended.stdout);
+    }
+    let ended = run("--type added --output json", folder.path());
+    check(&ended, 0, "");
+    assert_eq!(ended.stdout, line(1, "ADDED", "v1/pods", "a", ""));
+}
+
+#[test]
 fn the_folder_is_that_of_the_configuration_unless_one_is_named() {
     let folder = made_folder(&[("events-20251110-143301.json", &line(1, "ADDED", "v1/pods", "a", ""))]);
     let config = folder.path().join("faro.yaml");

@@ -35,7 +35,7 @@ impl Passing {
         (gvrs.is_empty() || gvrs.iter().any(|gvr| gvr == line.gvr))
             && (names.is_empty() || names.iter().any(|name| line.is_named(name)))
             && (namespaces.is_empty() || namespaces.iter().any(|namespace| line.is_in(namespace)))
-            && (types.is_empty() || types.contains(&line.event_type))
+            && (types.is_empty() || types.iter().any(|known| known.as_str() == line.event_type))
             && line.timestamp >= self.since.as_str()
     }
 
@@ -74,6 +74,10 @@ mod tests {
                 Filter { gvrs: texts(gvrs), namespaces: texts(namespaces), names: texts(names), ..Filter::default() },
                 is_passing,
             );
+        }
+        let gap = EventLine::parse(br#"{"timestamp":"2025-11-10T14:33:02.123456Z","eventType":"GAP","gvr":"v1/pods"}"#).unwrap();
+        for (types, is_passing) in [(EventType::ALL.to_vec(), false), (Vec::new(), true)] {
+            assert_eq!(Filter { types, ..Filter::default() }.ready().passes(&gap), is_passing);
         }
         check(Filter { types: vec![EventType::Deleted], ..Filter::default() }, false);
         check(Filter { types: vec![EventType::Deleted, EventType::Added], ..Filter::default() }, true);

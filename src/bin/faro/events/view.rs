@@ -62,7 +62,7 @@ fn row(buffer: &mut Vec<u8>, widths: &mut [usize; 2], line: &EventLine<'_>) {
     push(buffer, line.timestamp);
     pad(buffer, begin, TIMESTAMP_WIDTH);
     let begin = buffer.len();
-    push(buffer, line.event_type.as_str());
+    push(buffer, line.event_type);
     pad(buffer, begin, EVENT_TYPE_WIDTH);
     let begin = buffer.len();
     push(buffer, line.gvr);
