@@ -4,6 +4,7 @@
 //! Holds no logic of its own: its plan says what is watched, an informer how.
 
 mod fold;
+mod ids;
 mod keeper;
 mod memory;
 mod namespaces;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use survey::{Survey, Surveys};
 use turn::Turn;
 
+pub use ids::SharedId;
 pub use memory::OtherCluster;
 pub use plan::PlanError;
 pub use reload::Reloaded;
@@ -133,6 +135,9 @@ pub enum ControllerError {
     /// The state is of another cluster at the same URL.
     #[error(transparent)]
     OtherCluster(#[from] OtherCluster),
+    /// Two things to be watched have one id.
+    #[error(transparent)]
+    SharedId(#[from] SharedId),
     /// Metrics and health cannot be served.
     #[error(transparent)]
     Http(#[from] HttpError),

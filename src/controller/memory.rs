@@ -81,6 +81,11 @@ impl Memory {
         Ok(id)
     }
 
+    /// What earlier runs have stored: the id of each watch, and its target as text.
+    pub(super) fn stored(&self) -> impl Iterator<Item = (WatchId, &str)> {
+        self.stored.iter().map(|watch| (watch.id, watch.target.as_str()))
+    }
+
     /// Where each of `watches` goes on, and the state itself, in which each is now known.
     pub(super) fn resume(
         mut self,

@@ -1,6 +1,7 @@
 //! One run: the stations, built right to left so that nothing is read before it can be written, and stopped left to right so
 //! that what was read is still written.
 
+use super::ids::Ids;
 use super::memory::Memory;
 use super::plan::{self, Plan, PlanError, Planned};
 use super::watches::{AskedBy, Maker, Start, Watches};
@@ -37,6 +38,8 @@ pub(super) struct Run {
     gate: ListGate,
     /// By what the cluster is known; set once it was asked.
     cluster: OnceLock<String>,
+    /// Whose each watch id is.
+    ids: Ids,
     /// Whether all configured watches were started: before, there is no state yet that an added one could go on from.
     has_begun: AtomicBool,
     /// Last, so that probes are answered while the rest stops.
@@ -74,6 +77,7 @@ impl Run {
             health,
             gate: ListGate::new(config.max_concurrent_lists),
             cluster: OnceLock::new(),
+            ids: Ids::default(),
             has_begun: AtomicBool::new(false),
             http: Mutex::new(http),
         };
@@ -139,6 +143,8 @@ impl Run {
                 (self.health.add_watch(Arc::clone(&watch)), watch, scope)
             })
             .collect();
+        self.ids.stored(memory.iter().flat_map(Memory::stored));
+        self.ids.take(known.iter().map(|(_, watch, _)| &**watch))?;
         let mut progress = HashMap::new();
         if let Some(memory) = memory {
             let (store, stored) = memory.resume(known.iter().map(|(_, watch, _)| Arc::clone(watch)))?;
@@ -242,6 +248,9 @@ impl Run {
         let name = &inner.config.cluster_name;
         let starting: Vec<_> =
             starting.map(|(target, scope)| (Arc::new(Watch::new(target, cluster, name.clone())), scope)).collect();
+        if let Err(error) = self.ids.take(starting.iter().map(|(watch, _)| &**watch)) {
+            return (0, Err(error.into()));
+        }
         let ids = starting.iter().map(|(watch, _)| watch.id).collect();
         let mut progress = match self.keeper.get().map_or_else(|| Ok(HashMap::new()), |keeper| keeper.load(ids)) {
             Ok(progress) => progress,
