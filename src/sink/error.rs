@@ -15,6 +15,12 @@ pub enum SinkError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// Standard output is closed, or cannot be written.
+    #[error("cannot write events to standard output: {reason}; open it for writing, or leave out --stdout and json_stdout")]
+    NoStandardOutput {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Standard output was closed by whoever read it.
     #[error("cannot write events to standard output; its reader must live as long as faro does")]
     StandardOutput {

@@ -3,9 +3,11 @@
 //! Free of threads and waiting: each call is one attempt, and the writer decides when there is another.
 
 use super::events_file::EventsFile;
-use std::fs::File;
+use rustix::fs::{OFlags, fcntl_getfl};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -120,7 +122,42 @@ impl Pipe {
 ///
 /// # Errors
 ///
-/// When standard output is closed.
+/// When standard output is closed, or is open for reading only.
 pub(super) fn open_standard_output() -> io::Result<Box<dyn Write + Send>> {
-    Ok(Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)))
+    let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    match unwritable(&file)? {
+        Some(why) => Err(io::Error::other(why)),
+        None => Ok(Box::new(file)),
+    }
+}
+
+/// Why what is written to `file`, which is standard output, goes nowhere that anyone has chosen; `None` where it does not.
+///
+/// Before `main`, Rust opens `/dev/null` for reading and writing in the place of a standard output that is closed
+/// (`sanitize_standard_fds` in `library/std/src/sys/pal/unix/mod.rs`), so that writes to it succeed. A shell's `>/dev/null`, with
+/// which people throw lines away on purpose, is open for writing only.
+fn unwritable(file: &File) -> io::Result<Option<&'static str>> {
+    let access = fcntl_getfl(file)? & OFlags::RWMODE;
+    if access == OFlags::RDONLY {
+        return Ok(Some("it is open for reading only"));
+    }
+    let is_null = || fs::metadata("/dev/null").is_ok_and(|null| file.metadata().is_ok_and(|file| file.rdev() == null.rdev()));
+    Ok((access == OFlags::RDWR && is_null()).then_some("it is closed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::OpenOptions;
+
+    #[test]
+    fn a_standard_output_that_was_closed_is_told_from_one_that_is_thrown_away() {
+        let check = |file: File, expected: Option<&str>| assert_eq!(unwritable(&file).unwrap(), expected, "{file:?}");
+        let null = |read, write| OpenOptions::new().read(read).write(write).open("/dev/null").unwrap();
+        check(null(true, true), Some("it is closed"));
+        check(null(false, true), None);
+        check(null(true, false), Some("it is open for reading only"));
+        check(tempfile::tempfile().unwrap(), None);
+        check(File::from(std::os::fd::OwnedFd::from(io::pipe().unwrap().1)), None);
+    }
 }

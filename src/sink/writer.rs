@@ -80,7 +80,7 @@ impl Writer {
     /// When the file cannot be made, standard output is closed, or no thread can be started.
     pub fn open(settings: SinkSettings, metrics: Metrics, health: Health, stop: Stop) -> Result<Arc<Self>, SinkError> {
         let stdout = if settings.stdout {
-            Some(output::open_standard_output().map_err(|source| SinkError::StandardOutput { source })?)
+            Some(output::open_standard_output().map_err(|error| SinkError::NoStandardOutput { reason: error.to_string() })?)
         } else {
             None
         };

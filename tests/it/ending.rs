@@ -55,6 +55,30 @@ fn drain_that_hangs_ends_with_its_grace_and_says_what_is_left() {
 }
 
 #[test]
+fn a_stdout_that_is_closed_or_cannot_be_written_ends_the_start_with_1_and_nothing_counts_as_written() {
+    for redirection in [">&-", "1</dev/null", ">&- <&- 2>log"] {
+        let api = Api::with_a_and_b();
+        let setup = setup(&api, "json_export: false").arguments("--stdout");
+        let ended = setup.clone().redirected(redirection).run_to_end();
+        let log = ended.log.clone() + &std::fs::read_to_string(setup.folder().join("log")).unwrap_or_default();
+        assert_eq!(ended.code, Some(1), "{redirection}: {log}");
+        assert!(log.contains("cannot write events to standard output: it is "), "{redirection}: {log}");
+        // The next start has everything to tell.
+        let daemon = setup.start_ready();
+        eventually(SOON, "both objects are told", || daemon.stdout().lines().count() == 2);
+        daemon.stop();
+    }
+}
+
+#[test]
+fn a_stdout_that_is_thrown_away_on_purpose_is_written_to() {
+    let api = Api::with_a_and_b();
+    let daemon = setup(&api, "json_export: false").arguments("--stdout").redirected(">/dev/null").start_ready();
+    eventually(SOON, "both objects are written", || daemon.metric("faro_written_lines_total", "") == 2.0);
+    daemon.stop();
+}
+
+#[test]
 fn reader_of_stdout_that_goes_away_ends_the_run_with_1_and_a_whole_file() {
     let (api, gate) = (Api::with_a_and_b(), Gate::default());
     let changes = watch(&[line("MODIFIED", "a", 11), line("DELETED", "b", 12)]).left_open();

@@ -3,6 +3,7 @@
 use crate::answer::Answer;
 use crate::api::{Api, CONFIGMAPS, Release, line, page, refused_streaming_list, watch};
 use crate::capture::{briefs, start};
+use crate::support::daemon::Setup;
 use crate::support::lines::Line;
 use std::collections::BTreeSet;
 
@@ -76,6 +77,30 @@ resources:
     assert_eq!(kinds, BTreeSet::from(["apps/v1/deployments", "v1/configmaps", "v1/namespaces", "v1/pods"]));
     assert_eq!(by_watch(&lines).len(), 4);
     daemon.stop();
+}
+
+#[test]
+fn two_targets_whose_ids_are_the_same_are_refused_at_once_and_over_restarts() {
+    // Searched for: in the cluster of these tests, configmaps of demo with either selector have one id.
+    let [one, other] = ["akdukbukrxdhi", "iqoeok34t2y5b"];
+    let with = |app: &str| format!("{{gvr: v1/configmaps, namespace_names: [demo], label_selector: app={app}}}");
+    let api = Api::new(Release::V1_20);
+    let suffixes = [one, other].map(|app| format!("labelSelector=app%3D{app}"));
+    suffixes.iter().for_each(|suffix| serve(&api, CONFIGMAPS, suffix, page(10, &[("a", 7)]), &[]));
+    let bare = Setup::bare().kubeconfig(&api.kubeconfig());
+    let setup = |resources: &str| bare.clone().config(&bare.whole(&format!("resources: [{resources}]")));
+    let check = |setup: Setup| {
+        let ended = setup.run_to_end();
+        assert_eq!(ended.code, Some(1), "{}", ended.log);
+        assert!(ended.log.contains("cannot watch v1/configmaps in demo with labels app="), "{}", ended.log);
+        assert!(ended.log.contains("and each would take the other's objects for its own"), "{}", ended.log);
+    };
+    check(setup(&format!("{}, {}", with(one), with(other))));
+    let daemon = setup(&with(one)).start_ready();
+    daemon.wait_for("ADDED demo/a initial");
+    daemon.stop();
+    check(setup(&with(other)));
+    setup(&with(one)).start_ready().stop();
 }
 
 #[test]

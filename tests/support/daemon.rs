@@ -157,6 +157,13 @@ impl Setup {
         Self { is_stdout_held: true, ..self }
     }
 
+    /// A shell opens or closes its descriptors, as `>&-` closes stdout.
+    pub(crate) fn redirected(self, redirection: &str) -> Self {
+        let binary = self.binary.clone();
+        let script = format!(r#"exec "$0" "$@" {redirection}"#);
+        self.behind(vec!["sh".to_owned(), "-c".to_owned(), script], &binary)
+    }
+
     /// Takes the release binary.
     ///
     /// # Panics
