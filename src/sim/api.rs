@@ -106,6 +106,11 @@ impl Request {
     }
 }
 
+/// The token of a list's next page as one that gives the rest as it is now; `None` where it is none.
+pub(crate) fn inconsistent_token(token: &str) -> Option<String> {
+    list::inconsistent(token).ok()
+}
+
 /// Finds out who asks for what, and whether they may.
 fn route(state: &Arc<State>, request: &Request) -> Result<Reply, Refusal> {
     let token = request.header("authorization").strip_prefix("Bearer ");

@@ -12,7 +12,7 @@ pub use objects::Refused;
 
 use super::api::{Reply, Request, answer};
 use super::authority::Authority;
-use super::faults::{Fault, Faults, Injector};
+use super::faults::{Fault, Faults, Hidden, Injector};
 use super::http::{Lists, Server, Site, Watches};
 use super::state::{Snapshot, State};
 use crate::client::Client;
@@ -210,6 +210,11 @@ impl Cluster {
         self.server.site().injector.set(faults);
     }
 
+    /// From now on something between answers 404, with a page of its own, for what is hidden; `None` ends it.
+    pub fn hide(&self, hidden: Option<Hidden>) {
+        self.server.site().injector.hide(hidden);
+    }
+
     /// How often each fault struck so far.
     pub fn faults_struck(&self) -> BTreeMap<Fault, u64> {
         self.server.site().injector.tally()
@@ -270,8 +275,19 @@ impl Cluster {
     ///
     /// As [`up`](Self::up).
     pub fn restore(&self, backup: &Backup) -> io::Result<()> {
+        self.restore_then(backup, |_| {})
+    }
+
+    /// Goes back to a backup, also one of another cluster, and lets `overtake` write to it before anybody can connect: what
+    /// it writes gets versions that were given out before.
+    ///
+    /// # Errors
+    ///
+    /// As [`up`](Self::up).
+    pub fn restore_then(&self, backup: &Backup, overtake: impl FnOnce(&Self)) -> io::Result<()> {
         self.down();
         self.state.restore(&backup.0);
+        overtake(self);
         self.up()
     }
 

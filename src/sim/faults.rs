@@ -53,11 +53,66 @@ pub enum Fault {
     Garbage,
     /// A line of a watch is replaced by one of [`Faults::long_line_bytes`].
     LongLine,
+    /// Nothing of a watch comes before its end, not even the head, as behind a proxy that buffers. Ends with the faults.
+    HeldHead,
+    /// A watch brings blank lines, or bytes of a line that never ends, and nothing else; and it does not end when it should.
+    /// Goes on when the faults end, until the client leaves.
+    Heartbeats,
+    /// A streaming list never says that it has ended, while events go on to come, as of a server that does not know such lists.
+    /// Goes on when the faults end.
+    EndlessList,
+    /// Two events of a watch stand in one line, and others are spread over two.
+    GluedEvents,
+    /// A bookmark of an older version comes in a watch, then its clean end.
+    OldBookmark,
+    /// Whole objects come where only metadata was asked for.
+    WholeObjects,
+    /// The metadata of one object of a list cannot be read, but for its name.
+    UnreadableObject,
+    /// A later page of a list is of a newer version than the first.
+    NewerPage,
+    /// A later page of a list names itself as the next one.
+    SamePage,
+    /// 404 with a page of HTML, as from something between. [`Cluster::hide`](super::Cluster::hide) answers so for a while.
+    ProxyNotFound,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 29] = [
+        Self::Cut,
+        Self::CutInChunk,
+        Self::CutInLine,
+        Self::Stall,
+        Self::HalfOpen,
+        Self::Reset,
+        Self::Refuse,
+        Self::Drip,
+        Self::Gone,
+        Self::TooManyRequests,
+        Self::InternalError,
+        Self::Unavailable,
+        Self::GatewayTimeout,
+        Self::Unauthorized,
+        Self::NoBookmarks,
+        Self::NoInitialEventsEnd,
+        Self::ExpiredContinue,
+        Self::Garbage,
+        Self::LongLine,
+        Self::HeldHead,
+        Self::Heartbeats,
+        Self::EndlessList,
+        Self::GluedEvents,
+        Self::OldBookmark,
+        Self::WholeObjects,
+        Self::UnreadableObject,
+        Self::NewerPage,
+        Self::SamePage,
+        Self::ProxyNotFound,
+    ];
+
+    /// Those that [`Faults::seeded`] chooses from.
+    pub const SEEDED: [Self; 19] = [
         Self::Cut,
         Self::CutInChunk,
         Self::CutInLine,
@@ -81,12 +136,19 @@ impl Fault {
 
     fn concerns(self, target: Target) -> bool {
         match self {
-            Self::CutInChunk | Self::CutInLine | Self::Garbage | Self::LongLine | Self::NoBookmarks => {
-                matches!(target, Target::Watch | Target::StreamingList)
-            }
-            Self::NoInitialEventsEnd => target == Target::StreamingList,
-            Self::Gone => target != Target::Document,
-            Self::ExpiredContinue => target == Target::LaterPage,
+            Self::CutInChunk
+            | Self::CutInLine
+            | Self::Garbage
+            | Self::LongLine
+            | Self::NoBookmarks
+            | Self::HeldHead
+            | Self::Heartbeats
+            | Self::GluedEvents => matches!(target, Target::Watch | Target::StreamingList),
+            Self::NoInitialEventsEnd | Self::EndlessList => target == Target::StreamingList,
+            Self::OldBookmark => target == Target::Watch,
+            Self::UnreadableObject => matches!(target, Target::List | Target::LaterPage | Target::StreamingList),
+            Self::Gone | Self::WholeObjects => target != Target::Document,
+            Self::ExpiredContinue | Self::NewerPage | Self::SamePage => target == Target::LaterPage,
             Self::Refuse => false,
             Self::Cut
             | Self::Stall
@@ -97,7 +159,8 @@ impl Fault {
             | Self::InternalError
             | Self::Unavailable
             | Self::GatewayTimeout
-            | Self::Unauthorized => true,
+            | Self::Unauthorized
+            | Self::ProxyNotFound => true,
         }
     }
 }
@@ -111,6 +174,7 @@ pub struct Faults {
     pause: Duration,
     half_open_limit: Duration,
     long_line_bytes: usize,
+    heartbeat: Duration,
 }
 
 impl Faults {
@@ -128,13 +192,14 @@ impl Faults {
             pause: PAUSE,
             half_open_limit: HALF_OPEN_LIMIT,
             long_line_bytes: LONG_LINE_BYTES,
+            heartbeat: HEARTBEAT,
         }
     }
 
-    /// Each kind is switched on or off by the seed, and so is how often they strike.
+    /// Each of [`Fault::SEEDED`] is switched on or off by the seed, and so is how often they strike.
     pub fn seeded(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let kinds: Vec<_> = Fault::ALL.into_iter().filter(|_| random.bool()).collect();
+        let kinds: Vec<_> = Fault::SEEDED.into_iter().filter(|_| random.bool()).collect();
         Self { seed, one_in: random.u32(ONE_IN_SEEDED), ..Self::only(&kinds) }
     }
 
@@ -173,6 +238,13 @@ impl Faults {
         self
     }
 
+    /// How often a heartbeat comes. Defaults to 5 seconds.
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = every;
+        self
+    }
+
     /// The kinds that are switched on.
     pub fn kinds(&self) -> &[Fault] {
         &self.kinds
@@ -195,6 +267,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Long after every client should have noticed.
 const HALF_OPEN_LIMIT: Duration = Duration::from_secs(600);
 
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
 const LONG_LINE_BYTES: usize = crate::client::LINE_BYTES_MAX + 1;
 
 /// Faults at work. Knows which request comes how often.
@@ -209,6 +283,28 @@ struct State {
     /// How many requests of each kind came.
     asked: HashMap<u64, u64>,
     struck: BTreeMap<Fault, u64>,
+    hidden: Option<Hidden>,
+}
+
+/// What something between client and server does not find: it answers 404 with a page of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hidden {
+    /// Every path.
+    Everything,
+    /// The documents and objects of one group, which the list of groups still names; empty for the core group.
+    Group(String),
+}
+
+impl Hidden {
+    fn hides(&self, path: &str) -> bool {
+        let root = match self {
+            Self::Everything => return true,
+            Self::Group(group) if group.is_empty() => "/api/v1".to_owned(),
+            Self::Group(group) => format!("/apis/{group}"),
+        };
+        path.strip_prefix(&root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 /// What to do to one answer.
@@ -221,6 +317,7 @@ pub(super) struct Plan {
     pub(super) pause: Duration,
     pub(super) half_open_limit: Duration,
     pub(super) long_line_bytes: usize,
+    pub(super) heartbeat: Duration,
     /// Requested when the faults end.
     pub(super) over: Stop,
 }
@@ -237,7 +334,7 @@ enum Target {
 
 impl Injector {
     pub(super) fn new(faults: Faults) -> Self {
-        Self(Mutex::new(State { faults, over: Stop::new(), asked: HashMap::new(), struck: BTreeMap::new() }))
+        Self(Mutex::new(State { faults, over: Stop::new(), asked: HashMap::new(), struck: BTreeMap::new(), hidden: None }))
     }
 
     /// Ends the faults so far, also those under way, and begins these.
@@ -252,6 +349,16 @@ impl Injector {
     /// Ends all pauses under way.
     pub(super) fn end(&self) {
         self.set(Faults::none());
+    }
+
+    /// From now on a 404 hides this, or nothing.
+    pub(super) fn hide(&self, hidden: Option<Hidden>) {
+        self.lock().hidden = hidden;
+    }
+
+    /// Whether a 404 hides this path now.
+    pub(super) fn hides(&self, path: &str) -> bool {
+        self.lock().hidden.as_ref().is_some_and(|hidden| hidden.hides(path))
     }
 
     pub(super) fn struck(&self, fault: Fault) {
@@ -282,6 +389,7 @@ impl Injector {
             pause: state.faults.pause,
             half_open_limit: state.faults.half_open_limit,
             long_line_bytes: state.faults.long_line_bytes,
+            heartbeat: state.faults.heartbeat,
             over: state.over.clone(),
         };
         if state.faults.kinds.is_empty() || request.method != "GET" {
@@ -323,7 +431,38 @@ impl State {
 impl Fault {
     /// After how many lines, or bytes, it strikes.
     fn place(self, random: &mut fastrand::Rng) -> usize {
-        if matches!(self, Self::CutInChunk | Self::CutInLine | Self::Gone | Self::Garbage | Self::LongLine) {
+        let is_of_lines = match self {
+            Self::CutInChunk
+            | Self::CutInLine
+            | Self::Gone
+            | Self::Garbage
+            | Self::LongLine
+            | Self::Heartbeats
+            | Self::GluedEvents
+            | Self::OldBookmark
+            | Self::UnreadableObject => true,
+            Self::Cut
+            | Self::Stall
+            | Self::HalfOpen
+            | Self::Reset
+            | Self::Refuse
+            | Self::Drip
+            | Self::TooManyRequests
+            | Self::InternalError
+            | Self::Unavailable
+            | Self::GatewayTimeout
+            | Self::Unauthorized
+            | Self::NoBookmarks
+            | Self::NoInitialEventsEnd
+            | Self::ExpiredContinue
+            | Self::HeldHead
+            | Self::EndlessList
+            | Self::WholeObjects
+            | Self::NewerPage
+            | Self::SamePage
+            | Self::ProxyNotFound => false,
+        };
+        if is_of_lines {
             return random.usize(0..LINES);
         }
         // Small answers and large ones are hit alike, heads too.

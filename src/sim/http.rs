@@ -5,10 +5,12 @@
 //! core, unoptimized. Promises that heads, bodies and connections are bounded, and that closing ends every connection at once.
 
 mod connection;
+mod distort;
 mod lists;
 mod reply;
 mod request;
 mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod watches;

@@ -20,4 +20,4 @@ mod http;
 mod state;
 
 pub use cluster::{Backup, Builder, Cluster, Refused, Release, Rule};
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, Faults, Hidden};

@@ -187,6 +187,12 @@ fn token(version: i64, start: &str) -> String {
     TOKENS.encode(format!(r#"{{"v":"meta.k8s.io/v1","rv":{version},"start":{start}}}"#))
 }
 
+/// The same place in the rest as it is now.
+pub(super) fn inconsistent(of: &str) -> Result<String, Refusal> {
+    let (_, start) = read_token(of)?;
+    Ok(token(INCONSISTENT, start.trim_end_matches('\0')))
+}
+
 pub(super) fn read_token(token: &str) -> Result<(i64, String), Refusal> {
     let refuse = |why: String| Refusal::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
     let bytes = TOKENS.decode(token).map_err(|_| refuse("illegal base64 data at input byte 0".to_owned()))?;

@@ -124,3 +124,97 @@ fn a_dropped_cluster_leaves_nothing_behind() {
     let mut source = RestListWatch::new(client.transport(), &pods(), None, Content::Object);
     assert!(list(&mut source).is_err());
 }
+
+/// All pages, with so many objects each at most, or the first that cannot be had.
+fn pages(source: &mut RestListWatch, limit: u32) -> Vec<String> {
+    let (mut pages, mut token) = (Vec::new(), None::<String>);
+    loop {
+        let mut body = Vec::new();
+        source.list(&PageRequest { limit, token: token.as_deref() }, &mut body).unwrap();
+        let page = crate::api::ListPage::parse(&body).unwrap();
+        let (version, next) = (page.version.to_string(), page.next.clone());
+        pages.push(format!("{version} {}", page.objects().filter(Result::is_ok).count()));
+        if next.is_none() || next == token {
+            return pages;
+        }
+        token = next;
+    }
+}
+
+#[test]
+fn a_later_page_may_be_newer_or_lead_nowhere_and_an_object_may_be_unreadable() {
+    let cluster = Cluster::builder().tls(false).start().unwrap();
+    (0..5).for_each(|n| drop(cluster.create(&POD.replace("web-0", &format!("web-{n}"))).unwrap()));
+    let mut source = source(cluster.kubeconfig());
+    let whole = pages(&mut source, 2);
+    let version = whole[0].split(' ').next().unwrap();
+    assert_eq!(whole, [format!("{version} 2"), format!("{version} 2"), format!("{version} 1")]);
+
+    cluster.set_faults(Faults::only(&[Fault::SamePage]).one_in(1));
+    assert_eq!(pages(&mut source, 2), [format!("{version} 2"), format!("{version} 2")]);
+
+    cluster.set_faults(Faults::only(&[Fault::UnreadableObject]).one_in(1));
+    assert_eq!(pages(&mut source, 2), [format!("{version} 1"), format!("{version} 1"), format!("{version} 0")]);
+
+    cluster.set_faults(Faults::only(&[Fault::NewerPage]).one_in(1));
+    let mut body = Vec::new();
+    source.list(&PageRequest { limit: 2, token: None }, &mut body).unwrap();
+    let token = crate::api::ListPage::parse(&body).unwrap().next;
+    cluster.label("v1/pods", "default/web-4", &[("app", None)]).unwrap();
+    source.list(&PageRequest { limit: 3, token: token.as_deref() }, &mut body).unwrap();
+    let page = crate::api::ListPage::parse(&body).unwrap();
+    assert_ne!(page.version.as_str(), version);
+    assert_eq!(page.objects().count(), 3);
+}
+
+#[test]
+fn a_backup_can_be_overtaken_before_anybody_connects() {
+    let cluster = Cluster::builder().tls(false).start().unwrap();
+    cluster.create(POD).unwrap();
+    let backup = cluster.snapshot();
+    let lost = cluster.label("v1/pods", "default/web-0", &[("tier", Some("a"))]).unwrap();
+    let write = |cluster: &Cluster| {
+        (0..3).for_each(|n| drop(cluster.label("v1/pods", "default/web-0", &[("n", Some(&n.to_string()))]).unwrap()));
+    };
+    cluster.restore_then(&backup, write).unwrap();
+    let start = WatchStart::After(lost.as_ref().resource_version());
+    let line = first_line(&mut source(cluster.kubeconfig()), &start);
+    assert!(line.contains(r#""n":"1""#) && !line.contains("tier"), "{line}");
+}
+
+#[test]
+fn an_endless_list_never_says_that_it_has_ended_and_old_bookmarks_go_back() {
+    let cluster = Cluster::builder().tls(false).start().unwrap();
+    let created = cluster.create(POD).unwrap();
+    let mut source = source(cluster.kubeconfig());
+    cluster.set_faults(Faults::only(&[Fault::EndlessList]).one_in(1));
+    let mut lines = source.watch(&WatchStart::InitialEvents, Duration::from_secs(20)).unwrap();
+    let mut came = Vec::new();
+    while came.len() < 2 {
+        if let Line::Whole(line) = lines.next().unwrap() {
+            came.push(String::from_utf8_lossy(line).into_owned());
+            cluster.label("v1/pods", "default/web-0", &[("n", Some(&came.len().to_string()))]).unwrap();
+        }
+    }
+    assert!(came[0].starts_with(r#"{"type":"ADDED""#) && came[1].starts_with(r#"{"type":"MODIFIED""#), "{came:?}");
+    drop(lines);
+
+    cluster.set_faults(Faults::only(&[Fault::OldBookmark]).one_in(1));
+    let version = created.as_ref().resource_version();
+    let old = format!(r#""metadata":{{"resourceVersion":"{version}"}}"#);
+    (0..LINES_AT_MOST).for_each(|n| drop(cluster.label("v1/pods", "default/web-0", &[("m", Some(&n.to_string()))]).unwrap()));
+    let mut lines = source.watch(&WatchStart::After(version), Duration::from_secs(20)).unwrap();
+    loop {
+        match lines.next().unwrap() {
+            Line::Whole(line) if line.starts_with(br#"{"type":"BOOKMARK""#) => {
+                assert!(String::from_utf8_lossy(line).contains(&old));
+                return;
+            }
+            Line::Whole(_) | Line::Partial | Line::Quiet => {}
+            Line::TooLong(_) | Line::End => panic!("the watch ended without its bookmark"),
+        }
+    }
+}
+
+/// Each fault of lines has struck by then.
+const LINES_AT_MOST: usize = 12;

@@ -130,7 +130,17 @@ impl Socket {
                 | Fault::NoInitialEventsEnd
                 | Fault::ExpiredContinue
                 | Fault::Garbage
-                | Fault::LongLine => return None,
+                | Fault::LongLine
+                | Fault::HeldHead
+                | Fault::Heartbeats
+                | Fault::EndlessList
+                | Fault::GluedEvents
+                | Fault::OldBookmark
+                | Fault::WholeObjects
+                | Fault::UnreadableObject
+                | Fault::NewerPage
+                | Fault::SamePage
+                | Fault::ProxyNotFound => return None,
             };
             Some(Armed { fault, left, pause, over: plan.over.clone() })
         });

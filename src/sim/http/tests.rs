@@ -4,7 +4,7 @@ use super::*;
 use crate::client::Client;
 use crate::client::Get;
 use crate::sim::api::{Lines, Next};
-use crate::sim::faults::{Fault, Faults};
+use crate::sim::faults::{Fault, Faults, Hidden};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -237,8 +237,59 @@ fn faults_of_lines_strike_at_one_line() {
 }
 
 #[test]
+fn what_is_held_back_or_glued_together_is_whole_in_the_end() {
+    assert_eq!(check(Fault::HeldHead, "/lines?watch=1", false), [ten()].into());
+    let got = check(Fault::GluedEvents, "/lines?watch=1", false);
+    assert!(got.iter().all(|text| text.replace('\n', "") == ten().replace('\n', "")), "{got:?}");
+    assert!(got.iter().any(|text| text.contains("}{")) && got.iter().any(|text| text.contains("\n\n")), "{got:?}");
+}
+
+#[test]
+fn heartbeats_go_on_after_the_faults_until_the_client_leaves() {
+    let faults = Faults::only(&[Fault::Heartbeats]).one_in(1).heartbeat(Duration::from_millis(1));
+    let (server, _) = start(false, faults);
+    let mut beats = BTreeSet::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(b"GET /endless?watch=1 HTTP/1.1\r\n\r\n").unwrap();
+        let (mut text, mut piece) = (Vec::new(), [0; 4096]);
+        let beat = loop {
+            let read = stream.read(&mut piece).unwrap();
+            assert_ne!(read, 0, "the watch ended");
+            text.extend_from_slice(&piece[..read]);
+            let beats = ["1\r\n\n\r\n", "1\r\n \r\n"];
+            if let Some(beat) = beats.into_iter().find(|beat| text.ends_with(beat.repeat(3).as_bytes())) {
+                break beat;
+            }
+        };
+        beats.insert(beat);
+    }
+    assert!(beats.contains("1\r\n\n\r\n") && beats.contains("1\r\n \r\n"), "{beats:?}");
+}
+
+#[test]
+fn something_between_hides_everything_or_one_group() {
+    let (server, client) = start(false, Faults::none());
+    for (hidden, path, is_hidden) in [
+        (Hidden::Everything, "/lines", true),
+        (Hidden::Group("example.com".to_owned()), "/apis/example.com/v1/things", true),
+        (Hidden::Group("example.com".to_owned()), "/apis/example.community", false),
+        (Hidden::Group(String::new()), "/api/v1", true),
+        (Hidden::Group(String::new()), "/api", false),
+    ] {
+        server.site().injector.hide(Some(hidden.clone()));
+        let got = get(&client, path, false).unwrap_or_else(|error| error);
+        assert_eq!(got.contains("nginx"), is_hidden, "{hidden:?} {path}: {got}");
+    }
+    server.site().injector.hide(None);
+    assert_eq!(get(&client, "/lines", false).unwrap(), ten());
+}
+
+#[test]
 fn refusals_come_instead_of_answers() {
     for (fault, words) in [
+        (Fault::ProxyNotFound, "404"),
         (Fault::TooManyRequests, "429"),
         (Fault::InternalError, "500"),
         (Fault::Unavailable, "503"),
