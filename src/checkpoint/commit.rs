@@ -1,6 +1,7 @@
 //! What goes into the state and what comes out of it.
 
 use crate::api::{Anchor, Change, FilePosition, HISTORY_FIRST, Identity, ResourceVersion, ToldId, Watch, WatchId};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// One transaction: what changed since the one before. Doing the same one again changes nothing.
@@ -94,4 +95,63 @@ pub struct Progress {
     pub known: Vec<Identity>,
     /// The events that are in the files though they are newer than `version`, in no order.
     pub told: Vec<ToldId>,
+}
+
+/// One record of the journal.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// An event is handed to receivers.
+    Emitted {
+        /// Of which watch.
+        watch: WatchId,
+        /// The event's number in its watch.
+        sequence: u64,
+        /// Which event, as a server may send it again.
+        told: ToldId,
+        /// What it changes in the inventory: [`Change::Known`] or [`Change::Gone`].
+        change: Change,
+        /// Who is to receive it, a bit each.
+        receivers: u64,
+    },
+    /// A receiver has accepted an event.
+    Accepted {
+        /// Of which watch.
+        watch: WatchId,
+        /// The event's number in its watch.
+        sequence: u64,
+        /// The receiver's bit, counted from 0.
+        receiver: u8,
+    },
+    /// Who receives the events from here on, in the order of their bits.
+    Receivers(Vec<String>),
+}
+
+/// An event that a subscription is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwedEvent<'a> {
+    /// Of which watch.
+    pub watch: WatchId,
+    /// The [`Identity::key`] of its object.
+    pub key: &'a str,
+    /// The object's uid.
+    pub uid: &'a str,
+    /// Whether the object was deleted by it.
+    pub is_deleted: bool,
+    /// What else the event says of itself, as its owner encodes it.
+    pub flags: u8,
+    /// When it was received, in whole microseconds.
+    pub received: SystemTime,
+    /// The object's bytes.
+    pub raw: &'a [u8],
+}
+
+/// What of an object a subscription is owed no longer, as all of it would be too much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Of which watch.
+    pub watch: WatchId,
+    /// The object's [`Identity::key`].
+    pub key: Arc<str>,
+    /// How many events between its oldest and its newest one.
+    pub events: u64,
 }

@@ -2,7 +2,9 @@
 
 use super::StateError;
 use super::database::Database;
+use super::journal::JOURNAL_FILE;
 use super::lock::Lock;
+use super::spill;
 use redb::backends::FileBackend;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -52,8 +54,8 @@ pub(super) fn open(folder: &Path) -> Result<Database, StateError> {
 pub fn reset(folder: &Path) -> Result<(), StateError> {
     make(folder)?;
     let _lock = Lock::take(folder)?;
-    for name in [STATE_FILE, NEW_FILE] {
-        let path = folder.join(name);
+    let owed = spill::files_in(folder)?;
+    for path in [STATE_FILE, NEW_FILE, JOURNAL_FILE].map(|name| folder.join(name)).into_iter().chain(owed) {
         match fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -85,7 +87,7 @@ fn remove_leftover(new: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

@@ -13,14 +13,20 @@ mod database;
 mod entry;
 mod error;
 mod folder;
+mod frames;
 mod index;
+mod journal;
 mod lock;
 mod log;
+mod record;
 mod rows;
+mod spill;
 mod store;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod journal_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -30,7 +36,9 @@ mod store_tests;
 #[cfg(test)]
 mod testing;
 
-pub use commit::{ClusterIdentity, Commit, Progress, StoredWatch, WatchCommit};
+pub use commit::{ClusterIdentity, Commit, OwedEvent, Progress, Record, Skipped, StoredWatch, WatchCommit};
 pub use error::StateError;
 pub use folder::reset;
+pub use journal::{Batch, Journal};
+pub use spill::{Owed, Spill};
 pub use store::StateStore;
