@@ -2,6 +2,8 @@
 
 use super::Error;
 use crate::api::ResourceVersion;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// One target on one server. Every call blocks its thread; [`Interrupt`](super::Interrupt) ends it from another.
@@ -33,6 +35,12 @@ pub trait ListWatch: Send {
     ///
     /// As the server or the connection fails.
     fn lookup(&mut self) -> Result<Served, Error>;
+
+    /// Counts the bytes of lists as they come, while a call blocks too. Defaults to a counter that stands still, for sources
+    /// that carry no bytes.
+    fn received(&self) -> Arc<AtomicU64> {
+        Arc::default()
+    }
 }
 
 /// How much of each object is asked for.

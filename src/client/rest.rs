@@ -13,6 +13,8 @@ use super::{
 };
 use crate::api::{ResourceVersion, Scope, WatchTarget};
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// [`ListWatch`] on a real server.
@@ -22,6 +24,7 @@ pub struct RestListWatch {
     scope: Option<Scope>,
     address: Address,
     content: Content,
+    received: Arc<AtomicU64>,
 }
 
 impl RestListWatch {
@@ -43,7 +46,8 @@ impl RestListWatch {
 
     pub(super) fn over(http: Box<dyn Http>, target: &WatchTarget, scope: Option<Scope>, content: Content) -> Self {
         let content = if target.gvr.is_secrets() { Content::Metadata } else { content };
-        Self { http, target: target.clone(), scope, address: Address::new(target, scope), content }
+        let address = Address::new(target, scope);
+        Self { http, target: target.clone(), scope, address, content, received: Arc::default() }
     }
 
     /// Reads so much of a list that its kind shows, and no more.
@@ -51,6 +55,10 @@ impl RestListWatch {
         let read = response.take(FRONT_BYTES as u64).read_to_end(body);
         read.map_err(|error| read_error(request, self.http.server(), error))?;
         if begins_metadata_list(body) { Ok(()) } else { Err(undecodable(request, &NOT_METADATA)) }
+    }
+
+    fn counted(&self, response: Box<dyn Read>) -> Counted {
+        Counted { response, received: Arc::clone(&self.received) }
     }
 
     fn list_accept(&self) -> &'static str {
@@ -81,7 +89,7 @@ impl ListWatch for RestListWatch {
             head_limit: LIST_HEAD_LIMIT,
             read_limit: LIST_READ_LIMIT,
         };
-        let mut response = self.http.get(&get)?;
+        let mut response = self.counted(self.http.get(&get)?);
         if self.content == Content::Metadata
             && let Err(error) = self.read_metadata_front(&request, &mut response, body)
         {
@@ -105,6 +113,10 @@ impl ListWatch for RestListWatch {
             },
             read_limit: READ_TICK,
         })?;
+        let response = match start {
+            WatchStart::InitialEvents => Box::new(self.counted(response)),
+            WatchStart::After(_) => response,
+        };
         let lines = Lines::new(response);
         Ok(Box::new(RestLines { lines, request, server: self.http.server() }))
     }
@@ -134,6 +146,24 @@ impl ListWatch for RestListWatch {
             self.address = Address::new(&self.target, self.scope);
         }
         Ok(served)
+    }
+
+    fn received(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
+    }
+}
+
+/// Counts what is read of an answer.
+struct Counted {
+    response: Box<dyn Read>,
+    received: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.response.read(buffer)?;
+        self.received.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns the clock: durations become inputs here and nowhere else.
 
 use super::backoff::Backoff;
-use super::gate::Member;
+use super::gate::{Entrant, Member, Turn};
 use super::handover::{Halt, Handover, Patience};
 use super::machine::{Action, Close, Input, Machine, Page, Pause, Step};
 use super::replay::Replay;
@@ -16,6 +16,7 @@ use crate::api::{Anchor, Fault, ListPage, ResourceVersion};
 use crate::client::{Error, ListWatch, PageRequest, WatchStart};
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// One informer at work.
@@ -32,6 +33,21 @@ pub(super) struct Driver {
     resume: (Option<ResourceVersion>, Option<Anchor>),
     /// The page under way; empty outside lists.
     body: Vec<u8>,
+    /// Counts the bytes of lists.
+    received: Arc<AtomicU64>,
+    /// How the last request of a list went.
+    last_list: LastList,
+}
+
+/// How the last request of a list went, which decides how the next one waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastList {
+    /// It was answered, or none was made.
+    Sound,
+    /// It failed.
+    Failed,
+    /// The server was too busy to answer it.
+    Busy,
 }
 
 /// What carrying out an action led to.
@@ -61,8 +77,8 @@ impl Driver {
         context.metrics.tracked_changed(i64::try_from(store.len()).expect("fewer objects than 2^63"));
         let machine = Machine::new(listed_before, store.len() > 0);
         let teller = Teller::new(Handover::new(watch, outlet, context), store, Replay::new(told), version.clone());
-        let resume = (version, anchor);
-        Self { source, machine, teller, report, backoff, relists, member, resume, body: Vec::new() }
+        let (resume, received, body, last_list) = ((version, anchor), source.received(), Vec::new(), LastList::Sound);
+        Self { source, machine, teller, report, backoff, relists, member, resume, body, received, last_list }
     }
 
     /// Runs until the machine stops.
@@ -117,7 +133,23 @@ impl Driver {
         }
         let limits = &self.teller.out.context.limits;
         let list = ListSilence { first_byte: limits.first_byte, end: limits.initial_events_end };
-        self.stream(&WatchStart::InitialEvents, Some(list))
+        let outcome = self.stream(&WatchStart::InitialEvents, Some(list));
+        match outcome {
+            // Nothing is wrong with a server that has no streaming lists; pages are asked for in the same place.
+            Outcome::Happened(Input::Failed(Fault::Refused)) => {}
+            Outcome::Happened(Input::Failed(fault)) => self.list_failed(fault),
+            // The end of a list gives the place back, and so does a list that waits for its receivers.
+            Outcome::Happened(_) | Outcome::Next(_) if self.teller.out.permit.is_some() => self.list_failed(Fault::Connection),
+            Outcome::Happened(_) | Outcome::Next(_) => self.last_list = LastList::Sound,
+        }
+        outcome
+    }
+
+    /// The next list of this watch waits for others, and so does the rest of this one.
+    fn list_failed(&mut self, fault: Fault) {
+        let is_busy = matches!(fault, Fault::Busy { .. });
+        self.last_list = if is_busy { LastList::Busy } else { LastList::Failed };
+        self.teller.out.permit = None;
     }
 
     fn watch(&mut self, version: ResourceVersion) -> Outcome {
@@ -152,7 +184,7 @@ impl Driver {
 
     fn page(&mut self, token: Option<&str>, limit: u32) -> Input {
         // A later page waits for its turn too, when its list gave its place up to wait for the receivers.
-        let may = if token.is_none() { self.begin_list() } else { self.acquire_permit() };
+        let may = if token.is_none() { self.begin_list() } else { self.acquire_permit(Turn::Live) };
         if !may {
             return Input::Stop;
         }
@@ -161,9 +193,13 @@ impl Driver {
         let input = match self.asking(|source| source.list(&request, &mut body)) {
             Ok(()) => {
                 self.report.answered();
+                self.last_list = LastList::Sound;
                 self.tell_page(&body)
             }
-            Err(fault) => Input::Failed(fault),
+            Err(fault) => {
+                self.list_failed(fault);
+                Input::Failed(fault)
+            }
         };
         self.body = body;
         input
@@ -245,7 +281,8 @@ impl Driver {
 
     /// Waits for the turn of this list and begins it. `false` on stop.
     fn begin_list(&mut self) -> bool {
-        if !self.acquire_permit() {
+        let turn = if self.machine.in_first_list() { Turn::First } else { Turn::Live };
+        if !self.acquire_permit(turn) {
             return false;
         }
         self.report.listing();
@@ -253,11 +290,16 @@ impl Driver {
         true
     }
 
-    fn acquire_permit(&mut self) -> bool {
+    /// `turn` is that of a list about which nothing is wrong.
+    fn acquire_permit(&mut self, turn: Turn) -> bool {
         let out = &mut self.teller.out;
         if out.permit.is_none() {
+            let turn = if self.last_list == LastList::Sound { turn } else { Turn::Failed };
+            // A server that is too busy gets no more requests on account of its slow answers.
+            let keeps_place = self.last_list == LastList::Busy;
+            let entrant = Entrant { turn, received: Arc::clone(&self.received), keeps_place };
             out.context.pulse.waiting();
-            out.permit = out.context.gate.acquire(&out.context.stop);
+            out.permit = out.context.gate.acquire(&out.context.stop, entrant);
             out.context.pulse.working();
         }
         out.permit.is_some()

@@ -1,7 +1,7 @@
 //! The driver against a scripted server in memory: what it asks, what it tells, and that every wait of it ends.
 
 use super::testing::{self, Outbox, bookmark, line, object, page};
-use super::{Context, Informer, Limits, ListGate, Resume};
+use super::{Context, Entrant, Informer, Limits, ListGate, Resume};
 use crate::api::{Identity, ObjectRef, ResourceVersion, Status, ToldId};
 use crate::client::{Error, Line, ListWatch, PageRequest, READ_TICK, Served, WatchLines, WatchStart};
 use crate::event::EventType;
@@ -403,7 +403,7 @@ fn a_stop_ends_every_wait() {
     assert_eq!(without_room.stop_when(|_, asked| !asked.is_empty()), Vec::<String>::new());
 
     let gate = ListGate::new(1);
-    let held = gate.acquire(&Stop::new());
+    let held = gate.acquire(&Stop::new(), Entrant::default());
     let at_the_gate = stage(vec![]);
     let mut informer = at_the_gate.informer;
     informer.context.gate = gate;

@@ -1,8 +1,18 @@
 //! Lets a few informers list at once and the rest wait, so that a restart does not crush the server.
+//!
+//! Takes who wants to list and how urgent that is; gives [`Permit`]s. Promises that never more than the limit of lists
+//! receive at once and never more than twice as many are in flight, that those of one [`Turn`] are let in as they came, and
+//! that a list whose answer does not come holds up the others for seconds only.
+
+mod door;
+
+pub use door::Turn;
 
 use crate::lifecycle::Stop;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use door::{Door, Ticket};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// At most so many first lists or relists at once to one server: each holds a page or a stream of every object in memory, here and there.
 pub const MAX_CONCURRENT_LISTS: usize = 4;
@@ -14,18 +24,31 @@ pub struct ListGate(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     counts: Mutex<Counts>,
-    freed: Condvar,
 }
 
 #[derive(Debug)]
 struct Counts {
-    free: usize,
+    door: Door,
     watches: usize,
+}
+
+/// Who asks to be let in.
+#[derive(Clone, Debug, Default)]
+pub struct Entrant {
+    /// Before and behind whom.
+    pub turn: Turn,
+    /// Counts the bytes that come for it; nothing ever comes where it counts none.
+    pub received: Arc<AtomicU64>,
+    /// Keeps its place also while nothing comes.
+    pub keeps_place: bool,
 }
 
 /// The right to list, given back when dropped.
 #[derive(Debug)]
-pub struct Permit(Arc<Inner>);
+pub struct Permit {
+    inner: Arc<Inner>,
+    ticket: Ticket,
+}
 
 /// One watch among those that share a gate; no longer counted when dropped.
 #[derive(Debug)]
@@ -34,24 +57,29 @@ pub(super) struct Member(Arc<Inner>);
 impl ListGate {
     /// Lets `limit` list at once, one at least.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Inner { counts: Mutex::new(Counts { free: limit.max(1), watches: 0 }), freed: Condvar::new() }))
+        let counts = Counts { door: Door::new(limit), watches: 0 };
+        Self(Arc::new(Inner { counts: Mutex::new(counts) }))
     }
 
     /// Waits for the right to list. `None` when `stop` was requested.
     ///
     /// # Blocking
     ///
-    /// While as many others list as may.
-    pub fn acquire(&self, stop: &Stop) -> Option<Permit> {
+    /// While as many others list as may, and while others wait whose turn comes before.
+    pub fn acquire(&self, stop: &Stop, entrant: Entrant) -> Option<Permit> {
         let mut counts = self.0.lock();
-        while counts.free == 0 {
+        let (ticket, called) = counts.door.queue(entrant);
+        loop {
+            if counts.door.admit(&ticket, Instant::now()) {
+                return Some(Permit { inner: Arc::clone(&self.0), ticket });
+            }
             if stop.is_requested() {
+                counts.door.leave(&ticket);
                 return None;
             }
-            (counts, _) = self.0.freed.wait_timeout(counts, STOP_CHECK).unwrap_or_else(PoisonError::into_inner);
+            let pause = if counts.door.is_next(&ticket) { NEXT_CHECK } else { STOP_CHECK };
+            (counts, _) = called.wait_timeout(counts, pause).unwrap_or_else(PoisonError::into_inner);
         }
-        counts.free -= 1;
-        Some(Permit(Arc::clone(&self.0)))
     }
 
     /// Counts one more watch of this server.
@@ -82,8 +110,7 @@ impl Inner {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.lock().free += 1;
-        self.0.freed.notify_one();
+        self.inner.lock().door.leave(&self.ticket);
     }
 }
 
@@ -93,51 +120,11 @@ impl Drop for Member {
     }
 }
 
-/// How often a wait at the gate looks for a stop request, which has a condition variable of its own.
-const STOP_CHECK: Duration = Duration::from_millis(50);
+/// How often the first in line looks whether somebody inside waits in vain, and for a stop request.
+const NEXT_CHECK: Duration = Duration::from_millis(50);
+
+/// How often everybody else in line looks for a stop request, which has a condition variable of its own. Thousands may wait.
+const STOP_CHECK: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lifecycle::Joined;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    #[test]
-    fn never_more_than_the_limit_are_inside_and_all_get_their_turn() {
-        let gate = ListGate::new(2);
-        let (inside, most, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let threads: Vec<Joined> = (0..8)
-            .map(|n| {
-                let (gate, inside, most, done) = (gate.clone(), inside.clone(), most.clone(), done.clone());
-                let list = move || {
-                    for _ in 0..50 {
-                        let permit = gate.acquire(&Stop::new()).expect("nobody stops this");
-                        most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                        std::thread::yield_now();
-                        inside.fetch_sub(1, Ordering::SeqCst);
-                        drop(permit);
-                    }
-                    done.fetch_add(1, Ordering::SeqCst);
-                };
-                Joined::spawn(format!("list-{n}"), list).unwrap()
-            })
-            .collect();
-        drop(threads);
-        assert_eq!((done.load(Ordering::SeqCst), most.load(Ordering::SeqCst)), (8, 2));
-    }
-
-    #[test]
-    fn a_stop_wakes_a_wait_at_the_gate() {
-        let gate = ListGate::new(1);
-        let stop = Stop::new();
-        let held = gate.acquire(&stop);
-        let waiting = {
-            let (gate, stop) = (gate.clone(), stop.clone());
-            Joined::spawn("waits", move || assert!(gate.acquire(&stop).is_none())).unwrap()
-        };
-        stop.request();
-        drop(waiting);
-        drop(held);
-        assert!(gate.acquire(&Stop::new()).is_some());
-    }
-}
+mod tests;

@@ -28,7 +28,7 @@ mod teller;
 mod testing;
 mod timing;
 
-pub use gate::{ListGate, MAX_CONCURRENT_LISTS, Permit};
+pub use gate::{Entrant, ListGate, MAX_CONCURRENT_LISTS, Permit, Turn};
 pub use timing::Limits;
 
 use crate::api::{Anchor, HISTORY_FIRST, Identity, ResourceVersion, ToldId, Watch};

@@ -120,6 +120,41 @@ fn list_whose_head_comes_late_is_waited_for() {
     }
 }
 
+/// The config maps of a namespace of its own.
+fn in_namespace(name: &str) -> String {
+    format!("/api/v1/namespaces/{name}/configmaps")
+}
+
+fn watching_all(namespaces: &[String]) -> String {
+    format!("resources: [{{gvr: v1/configmaps, namespace_names: [{}]}}]", namespaces.join(", "))
+}
+
+#[test]
+fn lists_that_hang_do_not_stop_others() {
+    let (api, gate) = (Api::new(Release::V1_20), Gate::default());
+    let names = |kind: &str, count| (0..count).map(|n| format!("{kind}-{n}")).collect::<Vec<_>>();
+    let (hung, sound) = (names("hung", 4), names("sound", 6));
+    for name in hung.iter().chain(&sound) {
+        api.server.on(&format!("watch {}", in_namespace(name)), [refused_streaming_list()]);
+    }
+    for name in &hung {
+        api.server.on(&format!("list {}", in_namespace(name)), [page(10, &[("late", 7)]).held_by(&gate)]);
+    }
+    for (n, name) in sound.iter().enumerate() {
+        api.server.on(&format!("list {}", in_namespace(name)), [page(10, &[(&format!("o{n}"), 7)])]);
+    }
+    let all: Vec<String> = hung.iter().chain(&sound).cloned().collect();
+    let daemon = start(&api, &watching_all(&all));
+    let lines = daemon.wait_for_lines("all that can be listed", |lines| lines.len() >= sound.len());
+    let mut told = briefs(&lines);
+    told.sort();
+    let expected: Vec<String> = (0..sound.len()).map(|n| format!("ADDED demo/o{n} initial")).collect();
+    assert_eq!(told, expected);
+    gate.open();
+    daemon.wait_for_lines("the rest", |lines| lines.len() == all.len());
+    daemon.stop();
+}
+
 #[test]
 fn stream_without_its_end_word_is_no_list_yet() {
     let (api, gate) = (Api::new(Release::V1_36), Gate::default());

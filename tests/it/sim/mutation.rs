@@ -8,6 +8,8 @@ use faro::client::{Error, Line, ListWatch, PageRequest, Served, WatchLines, Watc
 use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
 use faro::sim::{Fault as SimFault, Faults};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// One way to be wrong.
@@ -137,6 +139,10 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
 
     fn lookup(&mut self) -> Result<Served, Error> {
         self.source.lookup()
+    }
+
+    fn received(&self) -> Arc<AtomicU64> {
+        self.source.received()
     }
 }
 

@@ -10,6 +10,7 @@ use faro::informer::{Context, Informer, Limits, ListGate};
 use faro::lifecycle::{Joined, Stop};
 use faro::metrics::Metrics;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Which objects: their labels and fields, in the server's words, and in ours.
@@ -122,6 +123,10 @@ impl<S: ListWatch> ListWatch for SmallPages<S> {
 
     fn lookup(&mut self) -> Result<Served, Error> {
         self.0.lookup()
+    }
+
+    fn received(&self) -> Arc<AtomicU64> {
+        self.0.received()
     }
 }
 
