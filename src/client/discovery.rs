@@ -7,7 +7,8 @@ mod document;
 mod fetch;
 mod near;
 
-pub(super) use document::{GroupVersions, Resources};
+pub(super) use document::{GroupVersions, Resources, Root};
+pub(super) use fetch::ACCEPT_AGGREGATED;
 
 use super::{Client, Error, Transport};
 use crate::api::{GroupVersionResource, Scope};
@@ -21,7 +22,7 @@ pub struct Discovery {
 
 /// One version of a group.
 #[derive(Clone, Debug)]
-enum Version {
+pub(super) enum Version {
     /// These resources are served.
     Served(Vec<ApiResource>),
     /// The server lists the version but cannot say what is in it now: why.

@@ -39,6 +39,10 @@ pub(super) const ACCEPT_JSON: &str = "application/json";
 /// Metadata of one object, and of each object of a watch.
 pub(super) const ACCEPT_METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
+/// Metadata of each object of a list. Servers refuse a list that asks for the kind of a watch with 406, and leave a watch
+/// empty that asks for the kind of a list.
+pub(super) const ACCEPT_METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
 /// Fetches a small document whole: discovery, a namespace, the server's version.
 pub(super) fn document(http: &dyn Http, request: &str, path: &str, accept: &str) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();

@@ -29,12 +29,13 @@ pub trait ListWatch: Send {
     /// [`Fault::UnknownVersion`](crate::api::Fault::UnknownVersion) when it does not; others as for `list`.
     fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error>;
 
-    /// Asks fresh discovery whether the kind is served, and learns its scope from it.
+    /// Asks fresh discovery whether the kind is served, and learns its scope from it. `proof` is what must speak for it
+    /// before the kind is said to be absent.
     ///
     /// # Errors
     ///
     /// As the server or the connection fails.
-    fn lookup(&mut self) -> Result<Served, Error>;
+    fn lookup(&mut self, proof: Proof) -> Result<Served, Error>;
 
     /// Counts the bytes of lists as they come, while a call blocks too. Defaults to a counter that stands still, for sources
     /// that carry no bytes.
@@ -112,6 +113,15 @@ pub enum Line<'a> {
 
 /// How long one read waits before it says that it heard nothing.
 pub const READ_TICK: Duration = Duration::from_secs(5);
+
+/// What must speak for it before a kind is said to be absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The documents of its group: enough where it is known to be absent already.
+    Documents,
+    /// A living API server: its version, its core API, the list of all groups, and the cluster's identity as well.
+    Server,
+}
 
 /// What discovery says about a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,155 +1,207 @@
-//! Fresh discovery of one resource: is it served, was it never, or can nobody tell just now?
+//! Fresh discovery of one resource: is it served, is it gone, or can nobody say just now?
 //!
-//! Takes a transport and a name; gives [`Served`] and, where it is served, the scope. Promises that "absent" is said
-//! only when every document that could say otherwise was read.
+//! Takes a transport and a name; gives [`Served`] and, where it is served, the scope. Promises that "absent" is an answer
+//! of a living API server: any proxy can say 404, so a [`Proof`] asks for every document that could say otherwise, and one
+//! that fails, is stale or disagrees leaves the question open. Groups that are compiled into API servers are never absent.
 
 use super::address::{group_path, group_version_path};
-use super::discovery::{ApiResource, GroupVersions, Resources};
-use super::http::{ACCEPT_JSON, Http, document, undecodable};
+use super::discovery::{ACCEPT_AGGREGATED, ApiResource, GroupVersions, Resources, Root, Version};
+use super::http::{ACCEPT_JSON, ACCEPT_METADATA_LIST, Http, document, undecodable};
+use super::server::{git_version, is_cluster};
 use super::{Error, Served};
 use crate::api::{Fault, GroupVersionResource, Scope};
+use std::collections::BTreeSet;
 
-/// Asks for the version first, which settles most cases; then for the group, and for its other versions.
-pub(super) fn lookup(http: &dyn Http, gvr: &GroupVersionResource) -> Result<(Served, Option<Scope>), Error> {
-    match find_in(http, gvr, gvr.version())? {
-        Found::Yes(resource) => return Ok((Served::Yes, Some(resource.scope))),
-        Found::Unknown(reason) => return Ok((Served::Unknown(reason), None)),
-        Found::No => {}
-    }
-    let versions = match versions_of(http, gvr)? {
-        Group::Versions(versions) => versions,
-        Group::Missing => return Ok((Served::Absent, None)),
-        Group::Unknown(reason) => return Ok((Served::Unknown(reason), None)),
-    };
-    let mut others = Vec::new();
-    let mut unknown = None;
-    for version in versions.into_iter().filter(|version| version != gvr.version()) {
-        match find_in(http, gvr, &version)? {
-            Found::Yes(_) => others.push(version),
-            Found::Unknown(reason) => unknown = Some(reason),
-            Found::No => {}
-        }
-    }
-    let served = match unknown {
-        _ if !others.is_empty() => Served::OtherVersions(others),
-        Some(reason) => Served::Unknown(reason),
-        None => Served::Absent,
-    };
-    Ok((served, None))
+/// What a server must show before a 404 of it is believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proof<'a> {
+    /// The uid of `kube-system` by which the cluster is known, where it could be read.
+    pub(super) cluster_uid: Option<&'a str>,
+    /// Path and query that were not found; they are asked for again.
+    pub(super) path_and_query: &'a str,
 }
 
-enum Found {
-    Yes(ApiResource),
-    /// The version is not served, or does not hold the resource.
-    No,
+/// Why nothing can be concluded.
+enum Doubt {
+    /// The server answers, but not so that it can be believed: why.
     Unknown(String),
+    /// The server does not answer.
+    Failed(Error),
 }
 
-fn find_in(http: &dyn Http, gvr: &GroupVersionResource, version: &str) -> Result<Found, Error> {
-    let path = group_version_path(gvr.group(), version);
-    let request = format!("discover {path}");
-    let parsed = document(http, &request, &path, ACCEPT_JSON)
-        .and_then(|body| Resources::parse(gvr.group(), version, &body).map_err(|error| undecodable(&request, &error)));
-    match parsed {
-        Ok(resources) => {
-            let found = resources.into_iter().find(|resource| resource.gvr.resource() == gvr.resource());
-            Ok(found.map_or(Found::No, Found::Yes))
+type Certain<T> = Result<T, Doubt>;
+
+/// Asks for the version first, which settles most cases; then for the group, and for its other versions. Without a
+/// `proof` that is all: enough where nothing depends on the answer.
+pub(super) fn lookup(
+    http: &dyn Http,
+    gvr: &GroupVersionResource,
+    proof: Option<Proof<'_>>,
+) -> Result<(Served, Option<Scope>), Error> {
+    match look(http, gvr, proof) {
+        Ok(found) => Ok(found),
+        Err(Doubt::Unknown(reason)) => Ok((Served::Unknown(reason), None)),
+        Err(Doubt::Failed(error)) => Err(error),
+    }
+}
+
+fn look(http: &dyn Http, gvr: &GroupVersionResource, proof: Option<Proof<'_>>) -> Certain<(Served, Option<Scope>)> {
+    let mut documents = Documents::default();
+    if let Some(resource) = documents.find(http, gvr, gvr.version())? {
+        return Ok((Served::Yes, Some(resource.scope)));
+    }
+    let others = documents.other_versions(http, gvr)?;
+    if let Some(proof) = proof {
+        let listed = living_server(http, gvr, &proof)?;
+        if let Some(scope) = documents.scope_in(&listed, gvr)? {
+            return Ok((Served::Yes, Some(scope)));
         }
-        Err(error) if error.fault() == Fault::NotFound => Ok(Found::No),
-        Err(error) => Ok(Found::Unknown(unknown(error)?)),
-    }
-}
-
-enum Group {
-    Versions(Vec<String>),
-    Missing,
-    Unknown(String),
-}
-
-fn versions_of(http: &dyn Http, gvr: &GroupVersionResource) -> Result<Group, Error> {
-    let path = group_path(gvr.group());
-    let request = format!("discover {path}");
-    let parsed = document(http, &request, &path, ACCEPT_JSON)
-        .and_then(|body| GroupVersions::parse(&body).map_err(|error| undecodable(&request, &error)));
-    match parsed {
-        Ok(versions) => Ok(Group::Versions(versions)),
-        Err(error) if error.fault() == Fault::NotFound => Ok(Group::Missing),
-        Err(error) => Ok(Group::Unknown(unknown(error)?)),
-    }
-}
-
-/// Why nothing can be concluded; a server that gave no answer at all is the caller's error.
-fn unknown(error: Error) -> Result<String, Error> {
-    if matches!(error, Error::Status { .. } | Error::Undecodable { .. } | Error::TooLong { .. }) {
-        return Ok(error.to_string());
-    }
-    Err(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::transcript::{Script, Transcript};
-
-    const GROUP: &str = r#"{"kind":"APIGroup","name":"example.com","versions":[
-        {"groupVersion":"example.com/v2","version":"v2"},{"groupVersion":"example.com/v1","version":"v1"}]}"#;
-    const WIDGETS: &str = r#"{"kind":"APIResourceList","resources":[
-        {"name":"widgets","namespaced":false,"kind":"Widget","verbs":["list","watch"]},
-        {"name":"widgets/status","namespaced":false,"kind":"Widget","verbs":["get"]}]}"#;
-    const NOTHING: &str = r#"{"kind":"APIResourceList","resources":null}"#;
-    const DOWN: &str = r#"{"kind":"Status","message":"service unavailable","code":503}"#;
-
-    fn check(gvr: &str, answers: &[(&str, u16, &str)], expected: &(Served, Option<Scope>)) {
-        let script = Script::new(answers.iter().map(|(path, code, body)| Transcript::made(path, *code, body)));
-        assert_eq!(lookup(&script, &gvr.parse().unwrap()).unwrap(), *expected, "{gvr} {answers:?}");
-    }
-
-    #[test]
-    fn tells_served_from_absent_from_unknown() {
-        let (group, one, two) = ("/apis/example.com", "/apis/example.com/v1", "/apis/example.com/v2");
-        let unknown = |path: &str| (Served::Unknown(format!("discover {path}: 503 service unavailable")), None);
-        let gvr = "example.com/v1/widgets";
-        check(gvr, &[(one, 200, WIDGETS)], &(Served::Yes, Some(Scope::Cluster)));
-        check(gvr, &[], &(Served::Absent, None));
-        check(gvr, &[(group, 200, GROUP), (one, 200, NOTHING), (two, 404, "")], &(Served::Absent, None));
-        check(gvr, &[(group, 200, GROUP), (two, 200, WIDGETS)], &(Served::OtherVersions(vec!["v2".to_owned()]), None));
-        check(gvr, &[(group, 200, GROUP), (one, 503, DOWN)], &unknown(one));
-        check(gvr, &[(group, 503, DOWN)], &unknown(group));
-        check(gvr, &[(group, 200, GROUP), (one, 200, NOTHING), (two, 503, DOWN)], &unknown(two));
-    }
-
-    #[test]
-    fn an_answer_that_is_no_discovery_concludes_nothing() {
-        let gvr = "example.com/v1/widgets".parse().unwrap();
-        for body in ["", "<html>", "{}", r#"{"resources":7}"#] {
-            let script = Script::new([Transcript::made("/apis/example.com/v1", 200, body)]);
-            assert!(matches!(lookup(&script, &gvr).unwrap(), (Served::Unknown(_), None)), "{body}");
-            let script = Script::new([Transcript::made("/apis/example.com", 200, body)]);
-            assert!(matches!(lookup(&script, &gvr).unwrap(), (Served::Unknown(_), None)), "{body}");
+        if is_found_again(http, &proof)? {
+            return Ok((Served::Yes, None));
         }
     }
+    match others {
+        others if !others.is_empty() => Ok((Served::OtherVersions(others), None)),
+        _ if gvr.is_built_in_group() => Err(Doubt::Unknown(BUILT_IN.to_owned())),
+        _ => Ok((Served::Absent, None)),
+    }
+}
 
-    #[test]
-    fn a_broken_connection_is_an_error_and_no_conclusion() {
-        let script = Script::default().broken("/api/v1");
-        assert_eq!(lookup(&script, &"v1/pods".parse().unwrap()).unwrap_err().fault(), Fault::Connection);
+/// The documents of one group that were read.
+#[derive(Default)]
+struct Documents {
+    /// The versions whose documents the server gave.
+    versions: BTreeSet<String>,
+}
+
+impl Documents {
+    /// The resource in this version; `None` when the version is not served, or does not hold it.
+    fn find(&mut self, http: &dyn Http, gvr: &GroupVersionResource, version: &str) -> Certain<Option<ApiResource>> {
+        let path = group_version_path(gvr.group(), version);
+        let request = format!("discover {path}");
+        let parsed = document(http, &request, &path, ACCEPT_JSON)
+            .and_then(|body| Resources::parse(gvr.group(), version, &body).map_err(|error| undecodable(&request, &error)));
+        let Some(resources) = unless_not_found(parsed)? else { return Ok(None) };
+        self.versions.insert(version.to_owned());
+        Ok(resources.into_iter().find(|resource| resource.gvr.resource() == gvr.resource()))
     }
 
-    #[test]
-    fn reads_the_recorded_documents_of_both_servers() {
-        for server in ["", "server-1.20/"] {
-            let names = ["discovery-core-v1", "discovery-apps-v1", "discovery-api-legacy", "discovery-group-missing"];
-            let script = Script::new(names.map(|name| Transcript::golden(&format!("{server}{name}"))));
-            for (gvr, expected) in [
-                ("v1/pods", (Served::Yes, Some(Scope::Namespaced))),
-                ("v1/nodes", (Served::Yes, Some(Scope::Cluster))),
-                ("apps/v1/deployments", (Served::Yes, Some(Scope::Namespaced))),
-                ("v1/podz", (Served::Absent, None)),
-                ("v2/pods", (Served::OtherVersions(vec!["v1".to_owned()]), None)),
-                ("nosuch.example.com/v1/things", (Served::Absent, None)),
-            ] {
-                assert_eq!(lookup(&script, &gvr.parse().unwrap()).unwrap(), expected, "{server}{gvr}");
+    /// The other versions that hold the resource. One that cannot be read hides no other.
+    fn other_versions(&mut self, http: &dyn Http, gvr: &GroupVersionResource) -> Certain<Vec<String>> {
+        let path = group_path(gvr.group());
+        let request = format!("discover {path}");
+        let parsed = document(http, &request, &path, ACCEPT_JSON)
+            .and_then(|body| GroupVersions::parse(&body).map_err(|error| undecodable(&request, &error)));
+        let versions = unless_not_found(parsed)?.unwrap_or_default();
+        let (mut others, mut unknown) = (Vec::new(), None);
+        for version in versions.into_iter().filter(|version| version != gvr.version()) {
+            match self.find(http, gvr, &version) {
+                Ok(Some(_)) => others.push(version),
+                Ok(None) => {}
+                Err(Doubt::Unknown(reason)) => unknown = Some(reason),
+                Err(failed @ Doubt::Failed(_)) => return Err(failed),
             }
         }
+        match unknown {
+            Some(reason) if others.is_empty() => Err(Doubt::Unknown(reason)),
+            Some(_) | None => Ok(others),
+        }
+    }
+
+    /// The scope of the resource where the list of all groups holds it after all. That list must agree with the documents.
+    fn scope_in(&self, listed: &[Listed], gvr: &GroupVersionResource) -> Certain<Option<Scope>> {
+        for Listed { version, state } in listed {
+            if let Some(Version::Unavailable(reason)) = state {
+                return Err(Doubt::Unknown(reason.clone()));
+            }
+            let Some(Version::Served(resources)) = state else { continue };
+            if version == gvr.version()
+                && let Some(resource) = resources.iter().find(|resource| resource.gvr == *gvr)
+            {
+                return Ok(Some(resource.scope));
+            }
+        }
+        match listed.iter().find(|listed| !self.versions.contains(&listed.version)) {
+            Some(Listed { version, .. }) => {
+                let path = group_version_path(gvr.group(), version);
+                Err(Doubt::Unknown(format!("the server lists {path}, and does not find it")))
+            }
+            None => Ok(None),
+        }
     }
 }
+
+/// A version of the group in the list of all groups.
+struct Listed {
+    version: String,
+    /// What is in it; `None` where the list holds names only.
+    state: Option<Version>,
+}
+
+/// The versions of the group in the list of all groups of a server that shows itself to be one, and the one that is meant.
+fn living_server(http: &dyn Http, gvr: &GroupVersionResource, proof: &Proof<'_>) -> Certain<Vec<Listed>> {
+    if git_version(http).map_err(doubt)?.is_empty() {
+        return Err(Doubt::Unknown("what answers gives no version, as an API server does".to_owned()));
+    }
+    let core = root(http, "/api")?;
+    if !core.has_group("") {
+        return Err(Doubt::Unknown("what answers has no core API, as an API server has".to_owned()));
+    }
+    let groups = root(http, "/apis")?;
+    if let Some(uid) = proof.cluster_uid
+        && !is_cluster(http, uid).map_err(doubt)?
+    {
+        return Err(Doubt::Unknown("what answers is not known to be the same cluster".to_owned()));
+    }
+    let listing = if gvr.group().is_empty() { core } else { groups };
+    let versions = listing.into_versions_of(gvr.group()).into_iter();
+    Ok(versions.map(|(version, state)| Listed { version, state }).collect())
+}
+
+/// Whether what was not found answers now. Rights are checked before paths, so a refusal says nothing.
+fn is_found_again(http: &dyn Http, proof: &Proof<'_>) -> Certain<bool> {
+    match document(http, "ask again for what was not found", proof.path_and_query, ACCEPT_METADATA_LIST) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.fault(), Fault::NotFound | Fault::Forbidden) => Ok(false),
+        Err(error) => Err(doubt(error)),
+    }
+}
+
+fn root(http: &dyn Http, path: &str) -> Certain<Root> {
+    let request = format!("discover {path}");
+    document(http, &request, path, ACCEPT_AGGREGATED)
+        .and_then(|body| Root::parse(&body).map_err(|error| undecodable(&request, &error)))
+        .map_err(doubt)
+}
+
+/// `None` when the server does not find the document.
+fn unless_not_found<T>(read: Result<T, Error>) -> Certain<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.fault() == Fault::NotFound => Ok(None),
+        Err(error) => Err(doubt(error)),
+    }
+}
+
+/// An answer that cannot be used leaves the question open; a server that gave no answer at all is the caller's error.
+fn doubt(error: Error) -> Doubt {
+    if !matches!(error, Error::Status { .. } | Error::Undecodable { .. } | Error::TooLong { .. }) {
+        return Doubt::Failed(error);
+    }
+    let mut reason = error.to_string();
+    if error.fault() == Fault::Forbidden && !reason.contains(DISCOVERY_ROLE) {
+        reason.push_str("; bind the ClusterRole ");
+        reason.push_str(DISCOVERY_ROLE);
+        reason.push_str(", by which clients learn what is served");
+    }
+    Doubt::Unknown(reason)
+}
+
+/// The role that every API server binds to authenticated users, unless someone took it away (`bootstrappolicy` of
+/// kube-apiserver): it allows `/version`, `/api` and `/apis`.
+const DISCOVERY_ROLE: &str = "system:discovery";
+
+const BUILT_IN: &str = "its group is compiled into API servers, so it is not believed to be gone";
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ pub use connect::{Client, ClientOptions};
 pub use discovery::{ApiResource, Discovery, Lookup};
 pub use error::Error;
 pub use lines::{LINE_BYTES_MAX, Lines};
-pub use list_watch::{Content, Line, ListWatch, PageRequest, READ_TICK, Served, WatchLines, WatchStart};
+pub use list_watch::{Content, Line, ListWatch, PageRequest, Proof, READ_TICK, Served, WatchLines, WatchStart};
 pub use rest::RestListWatch;
 pub use setup_error::SetupError;
 pub use transport::{Get, Interrupt, Response, Transport};

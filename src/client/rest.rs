@@ -5,11 +5,12 @@
 //! ever asked.
 
 use super::address::Address;
-use super::http::{ACCEPT_JSON, ACCEPT_METADATA, BodyLimit, Http, read_error, read_to_limit, undecodable};
-use super::lookup::lookup;
+use super::http::{ACCEPT_JSON, ACCEPT_METADATA, ACCEPT_METADATA_LIST, BodyLimit, Http, read_error, read_to_limit, undecodable};
+use super::lookup::{self, lookup};
 use super::metadata_only::{FRONT_BYTES, begins_metadata_list};
 use super::{
-    Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, READ_TICK, Served, Transport, WatchLines, WatchStart,
+    Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, Proof, READ_TICK, Served, Transport, WatchLines,
+    WatchStart,
 };
 use crate::api::{ResourceVersion, Scope, WatchTarget};
 use std::io::{self, Read};
@@ -25,6 +26,8 @@ pub struct RestListWatch {
     address: Address,
     content: Content,
     received: Arc<AtomicU64>,
+    /// By what the cluster is known, where that can be read.
+    cluster_uid: Option<String>,
 }
 
 impl RestListWatch {
@@ -32,6 +35,13 @@ impl RestListWatch {
     /// For `v1/secrets` the content is [`Content::Metadata`], whatever is asked.
     pub fn new(transport: Transport, target: &WatchTarget, scope: Option<Scope>, content: Content) -> Self {
         Self::over(Box::new(transport), target, scope, content)
+    }
+
+    /// Says by which uid of `kube-system` the cluster is known, where that can be read: a lookup believes no other cluster.
+    #[must_use]
+    pub fn in_cluster(mut self, uid: Option<String>) -> Self {
+        self.cluster_uid = uid;
+        self
     }
 
     /// A handle that ends the request under way, and every later one, from another thread.
@@ -47,7 +57,7 @@ impl RestListWatch {
     pub(super) fn over(http: Box<dyn Http>, target: &WatchTarget, scope: Option<Scope>, content: Content) -> Self {
         let content = if target.gvr.is_secrets() { Content::Metadata } else { content };
         let address = Address::new(target, scope);
-        Self { http, target: target.clone(), scope, address, content, received: Arc::default() }
+        Self { http, target: target.clone(), scope, address, content, received: Arc::default(), cluster_uid: None }
     }
 
     /// Reads so much of a list that its kind shows, and no more.
@@ -137,8 +147,13 @@ impl ListWatch for RestListWatch {
         read.map(drop).map_err(|error| read_error(&request, self.http.server(), error))
     }
 
-    fn lookup(&mut self) -> Result<Served, Error> {
-        let (served, scope) = lookup(self.http.as_ref(), &self.target.gvr)?;
+    fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {
+        let path = self.address.list(&PageRequest { limit: 1, token: None });
+        let proof = match proof {
+            Proof::Documents => None,
+            Proof::Server => Some(lookup::Proof { cluster_uid: self.cluster_uid.as_deref(), path_and_query: &path }),
+        };
+        let (served, scope) = lookup(self.http.as_ref(), &self.target.gvr, proof)?;
         if let Some(scope) = scope
             && self.scope != Some(scope)
         {
@@ -200,9 +215,6 @@ impl WatchLines for RestLines<'_> {
 }
 
 const NOT_METADATA: &str = "metadata was asked for and something else came; it was dropped unread";
-
-/// Servers refuse a list that asks for the kind of a watch with 406, and leave a watch empty that asks for the kind of a list.
-const ACCEPT_METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 /// Longest wait for the head of a list: the time after which kube-apiserver itself gives up (`--request-timeout`), and some.
 const LIST_HEAD_LIMIT: Duration = Duration::from_secs(70);

@@ -66,15 +66,28 @@ struct Metadata {
 }
 
 fn cluster_uid(http: &dyn Http) -> Result<Option<String>, Error> {
-    let request = "read the uid of namespace kube-system";
-    match document(http, request, "/api/v1/namespaces/kube-system", ACCEPT_METADATA) {
-        Ok(body) => {
-            let namespace: Namespace = serde_json::from_slice(&body).map_err(|error| undecodable(request, &error))?;
-            Ok(Some(namespace.metadata.uid).filter(|uid| !uid.is_empty()))
-        }
+    match kube_system_uid(http) {
+        Ok(uid) => Ok(Some(uid).filter(|uid| !uid.is_empty())),
         Err(error) if matches!(error.fault(), Fault::Forbidden | Fault::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether this is the cluster whose `kube-system` has this uid. Where that may not be read, nothing speaks against it.
+pub(super) fn is_cluster(http: &dyn Http, uid: &str) -> Result<bool, Error> {
+    match kube_system_uid(http) {
+        Ok(found) => Ok(found == uid),
+        Err(error) if error.fault() == Fault::Forbidden => Ok(true),
+        Err(error) if error.fault() == Fault::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn kube_system_uid(http: &dyn Http) -> Result<String, Error> {
+    let request = "read the uid of namespace kube-system";
+    let body = document(http, request, "/api/v1/namespaces/kube-system", ACCEPT_METADATA)?;
+    let namespace: Namespace = serde_json::from_slice(&body).map_err(|error| undecodable(request, &error))?;
+    Ok(namespace.metadata.uid)
 }
 
 fn has_namespace(http: &dyn Http, name: &str) -> Result<Option<bool>, Error> {
@@ -92,13 +105,17 @@ struct Version {
     git_version: String,
 }
 
-fn version(http: &dyn Http) -> Result<Option<String>, Error> {
+/// What every API server gives at `/version`.
+pub(super) fn git_version(http: &dyn Http) -> Result<String, Error> {
     let request = "read the server's version";
-    match document(http, request, "/version", ACCEPT_JSON) {
-        Ok(body) => {
-            let version: Version = serde_json::from_slice(&body).map_err(|error| undecodable(request, &error))?;
-            Ok(Some(version.git_version))
-        }
+    let body = document(http, request, "/version", ACCEPT_JSON)?;
+    let version: Version = serde_json::from_slice(&body).map_err(|error| undecodable(request, &error))?;
+    Ok(version.git_version)
+}
+
+fn version(http: &dyn Http) -> Result<Option<String>, Error> {
+    match git_version(http) {
+        Ok(version) => Ok(Some(version)),
         Err(error) if matches!(error.fault(), Fault::Forbidden | Fault::NotFound) => Ok(None),
         Err(error) => Err(error),
     }

@@ -40,6 +40,8 @@ pub(super) struct Run {
     cluster: OnceLock<String>,
     /// Whose each watch id is.
     ids: Ids,
+    /// The uid of its `kube-system`, where that could be read.
+    cluster_uid: OnceLock<Option<String>>,
     /// Whether all configured watches were started: before, there is no state yet that an added one could go on from.
     has_begun: AtomicBool,
     /// Last, so that probes are answered while the rest stops.
@@ -78,6 +80,7 @@ impl Run {
             gate: ListGate::new(config.max_concurrent_lists),
             cluster: OnceLock::new(),
             ids: Ids::default(),
+            cluster_uid: OnceLock::new(),
             has_begun: AtomicBool::new(false),
             http: Mutex::new(http),
         };
@@ -129,6 +132,7 @@ impl Run {
         plan: &Plan,
     ) -> Result<(), ControllerError> {
         let server = inner.client.server();
+        self.cluster_uid.get_or_init(|| uid.clone());
         let cluster = match &mut memory {
             Some(memory) => memory.identify(uid, server)?,
             // Where kube-system cannot be read, the URL stands for the cluster.
@@ -277,6 +281,7 @@ impl Run {
     fn maker<'a>(&'a self, inner: &'a Inner) -> Maker<'a> {
         Maker {
             client: &inner.client,
+            cluster_uid: self.cluster_uid.get().and_then(Option::as_deref),
             stop: &inner.stop,
             dispatcher: &self.dispatcher,
             keeper: self.keeper.get(),

@@ -67,6 +67,8 @@ pub(super) enum AskedBy {
 /// What every informer is made with.
 pub(super) struct Maker<'a> {
     pub(super) client: &'a Client,
+    /// By what the cluster is known, where that could be read.
+    pub(super) cluster_uid: Option<&'a str>,
     pub(super) stop: &'a Stop,
     pub(super) dispatcher: &'a Dispatcher,
     pub(super) keeper: Option<&'a Keeper>,
@@ -282,7 +284,8 @@ impl Maker<'_> {
         };
         let outlet = outlet.map_err(refused)?;
         let ledger = Arc::clone(outlet.ledger());
-        let rest = RestListWatch::new(self.client.transport(), &watch.target, scope, self.content_of(&watch));
+        let rest = RestListWatch::new(self.client.transport(), &watch.target, scope, self.content_of(&watch))
+            .in_cluster(self.cluster_uid.map(str::to_owned));
         let interrupt = rest.interrupt();
         let stop = self.stop.child();
         let context = Context {

@@ -28,6 +28,8 @@ pub(super) struct Driver {
     backoff: Backoff,
     /// Of its own, so that a relist after an outage does not wait for as long as the last attempts to connect did.
     relists: Backoff,
+    /// Of its own, so that a kind that goes is found gone as soon as the server's documents agree about it.
+    looks: Backoff,
     member: Member,
     /// Where an earlier run has come to, until it is taken.
     resume: (Option<ResourceVersion>, Option<Anchor>),
@@ -72,13 +74,14 @@ impl Driver {
         let report = Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone());
         let (mut random, limits) = (random, &context.limits);
         let relists = Backoff::new(random.fork(), limits);
+        let looks = Backoff::new(random.fork(), limits);
         let backoff = Backoff::new(random, limits);
         let member = context.gate.join();
         context.metrics.tracked_changed(i64::try_from(store.len()).expect("fewer objects than 2^63"));
         let machine = Machine::new(listed_before, store.len() > 0);
         let teller = Teller::new(Handover::new(watch, outlet, context), store, Replay::new(told), version.clone());
         let (resume, received, body, last_list) = ((version, anchor), source.received(), Vec::new(), LastList::Sound);
-        Self { source, machine, teller, report, backoff, relists, member, resume, body, received, last_list }
+        Self { source, machine, teller, report, backoff, relists, looks, member, resume, body, received, last_list }
     }
 
     /// Runs until the machine stops.
@@ -113,7 +116,7 @@ impl Driver {
                 let answer = self.asking(|source| source.probe(&version));
                 answer.map_or_else(Input::Failed, |()| Input::Known)
             }
-            Action::LookUp => self.asking(|source| source.lookup()).map_or_else(Input::Failed, Input::LookedUp),
+            Action::LookUp(proof) => self.asking(|source| source.lookup(proof)).map_or_else(Input::Failed, Input::LookedUp),
             Action::TellAllDeleted => match self.teller.tell_all_deleted() {
                 Ok(()) => Input::Emptied,
                 Err(Halt::Slow | Halt::Stop) => Input::Stop,
@@ -263,7 +266,8 @@ impl Driver {
         let limits = &self.teller.out.context.limits;
         let now = Instant::now();
         match pause {
-            Pause::Backoff | Pause::Unknown(_) => self.backoff.next(now, limits.backoff_max, limits),
+            Pause::Backoff => self.backoff.next(now, limits.backoff_max, limits),
+            Pause::Unknown(_) => self.looks.next(now, limits.backoff_max, limits),
             Pause::Relist => self.relists.next(now, limits.backoff_max, limits),
             Pause::Brief => self.backoff.up_to(limits.backoff_first),
             Pause::Reconnect => {

@@ -3,7 +3,7 @@
 use super::testing::{self, Outbox, bookmark, line, object, page};
 use super::{Context, Entrant, Informer, Limits, ListGate, Resume};
 use crate::api::{Identity, ObjectRef, ResourceVersion, Status, ToldId};
-use crate::client::{Error, Line, ListWatch, PageRequest, READ_TICK, Served, WatchLines, WatchStart};
+use crate::client::{Error, Line, ListWatch, PageRequest, Proof, READ_TICK, Served, WatchLines, WatchStart};
 use crate::event::EventType;
 use crate::health::{Condition, Standing, WatchStatus};
 use crate::lifecycle::{Joined, Stop};
@@ -102,7 +102,7 @@ impl ListWatch for Script {
         self.next(format!("probe {version}")).map(drop)
     }
 
-    fn lookup(&mut self) -> Result<Served, Error> {
+    fn lookup(&mut self, _: Proof) -> Result<Served, Error> {
         let Answer::Served(served) = self.next("look up".to_owned())? else { panic!("discovery was asked") };
         Ok(served)
     }

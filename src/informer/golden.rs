@@ -10,7 +10,7 @@ use super::store::Store;
 use super::teller::{Heard, Phase, Teller};
 use super::testing::{self, Outbox};
 use crate::api::{Fault, ListPage, Object, ObjectRef, ResourceVersion, Status};
-use crate::client::Served;
+use crate::client::{Proof, Served};
 use crate::lifecycle::Stop;
 use std::fmt::Write;
 use std::path::Path;
@@ -114,7 +114,7 @@ impl Scene {
             | Action::Watch(_)
             | Action::Read
             | Action::Probe(_)
-            | Action::LookUp
+            | Action::LookUp(_)
             | Action::Pause(_)
             | Action::AwaitCredit
             | Action::Stop => {}
@@ -236,7 +236,8 @@ fn action_words(action: &Action) -> Option<String> {
         Action::EndList { .. } | Action::TellAllDeleted => unreachable!("done at once"),
         Action::Watch(version) => format!("watch from={version}"),
         Action::Probe(version) => format!("probe {version}"),
-        Action::LookUp => "look up".to_owned(),
+        Action::LookUp(Proof::Server) => "look up".to_owned(),
+        Action::LookUp(Proof::Documents) => "look again".to_owned(),
         Action::Pause(pause) => pause_words(pause),
         Action::AwaitCredit => "close, await credit".to_owned(),
         Action::Stop => "stop".to_owned(),

@@ -6,7 +6,7 @@
 use super::testing::{self, Outbox};
 use super::{Context, Informer};
 use crate::api::{ResourceVersion, Status};
-use crate::client::{Error, Line, ListWatch, PageRequest, Served, WatchLines, WatchStart};
+use crate::client::{Error, Line, ListWatch, PageRequest, Proof, Served, WatchLines, WatchStart};
 use crate::event::{EventType, MatchedEvent};
 use crate::lifecycle::Stop;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -323,7 +323,7 @@ impl ListWatch for Model {
         if version.as_str().parse::<u64>().unwrap() > server.version { Err(status(504)) } else { Ok(()) }
     }
 
-    fn lookup(&mut self) -> Result<Served, Error> {
+    fn lookup(&mut self, _: Proof) -> Result<Served, Error> {
         let mut server = self.lock();
         if server.strikes(5) {
             return Err(server.any_error());

@@ -84,7 +84,7 @@ impl<'a> Stream<'a> {
                 | Action::Page { .. }
                 | Action::Watch(_)
                 | Action::Probe(_)
-                | Action::LookUp
+                | Action::LookUp(_)
                 | Action::TellAllDeleted
                 | Action::Pause(_)
                 | Action::AwaitCredit

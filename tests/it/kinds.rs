@@ -99,3 +99,43 @@ fn group_whose_server_is_down_is_unknown_and_tells_nothing_as_deleted() {
     eventually(SOON, "all is well", || daemon.http("/ready?strict=1").unwrap().0 == 200);
     assert_eq!(briefs(&daemon.stop().lines), ["ADDED demo/a initial", "UPDATED demo/a"]);
 }
+
+/// A page of a load balancer that has no server to ask.
+fn nobody() -> Answer {
+    Answer::json(404, "<html><body>404 Not Found</body></html>")
+}
+
+#[test]
+fn load_balancer_that_answers_404_to_everything_tells_nothing_as_deleted() {
+    let everything = ["/version", "/api", "/apis", "/apis/example.com", "/apis/example.com/v1"];
+    let api = Api::new(Release::V1_36);
+    let list = watch(&[line("ADDED", "a", 7), bookmark(10, true), line("MODIFIED", "a", 11)]);
+    api.server.on(&format!("watch {WIDGETS}"), [list, nobody()]);
+    api.server.on(&format!("list {WIDGETS}"), [nobody()]);
+    let daemon = start(&api, WATCH_WIDGETS);
+    daemon.wait_for("UPDATED demo/a");
+    everything.iter().for_each(|path| api.server.instead(&format!("get {path}"), [nobody()]));
+    daemon.wait_for_log(&["discovery cannot tell why"]);
+    let looked = api.server.asked("get /apis/example.com/v1");
+    api.server.wait_for("three more looks", |requests| {
+        requests.iter().filter(|request| request.what() == "get /apis/example.com/v1").count() >= looked + 3
+    });
+    // The server is back; its discovery holds the kind.
+    api.server.instead(&format!("watch {WIDGETS}"), [watch(&[line("ADDED", "a", 11), bookmark(20, true)]).left_open()]);
+    api.server.instead("get /apis/example.com/v1", [served()]);
+    eventually(SOON, "all is well", || daemon.http("/ready?strict=1").unwrap().0 == 200);
+    assert_eq!(briefs(&daemon.stop().lines), ["ADDED demo/a initial", "UPDATED demo/a"]);
+}
+
+#[test]
+fn forbidden_discovery_tells_nothing_as_deleted_and_ready_names_the_role() {
+    let api = Api::new(Release::V1_36);
+    let list = watch(&[line("ADDED", "a", 7), bookmark(10, true), line("MODIFIED", "a", 11)]);
+    api.server.on(&format!("watch {WIDGETS}"), [list, not_found()]);
+    api.server.on("get /apis/example.com/v1", [Answer::json(403, "no")]);
+    let daemon = start(&api, WATCH_WIDGETS);
+    let names_the_role = |(_, body): (u16, String)| body.contains("ClusterRole system:discovery");
+    eventually(SOON, "the role is named", || daemon.http("/ready").is_some_and(names_the_role));
+    assert_eq!(daemon.http("/ready?strict=1").unwrap().0, 503);
+    assert_eq!(briefs(&daemon.stop().lines), ["ADDED demo/a initial", "UPDATED demo/a"]);
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 
 /// The answer to `/api` or `/apis`.
-pub(super) enum Root {
+pub(in crate::client) enum Root {
     /// Everything at once: group, version, and what is in it.
     Aggregated(Vec<(String, String, Version)>),
     /// The names only: group and version.
@@ -19,7 +19,7 @@ pub(super) enum Root {
 
 impl Root {
     /// Reads either kind; which it is, the document says itself.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
+    pub(in crate::client) fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
         let kind: Kind = serde_json::from_slice(body)?;
         let list: GroupList = match kind.kind.as_ref() {
             "APIGroupDiscoveryList" => {
@@ -35,6 +35,27 @@ impl Root {
             group.versions.into_iter().map(move |version| (name.to_string(), version.version.into_owned()))
         });
         Ok(Self::Names(core.chain(named).collect()))
+    }
+
+    /// The versions of `group`, each with what is in it where the document says so.
+    pub(in crate::client) fn into_versions_of(self, group: &str) -> Vec<(String, Option<Version>)> {
+        match self {
+            Self::Aggregated(versions) => {
+                let of_group = versions.into_iter().filter(|(name, _, _)| name == group);
+                of_group.map(|(_, version, state)| (version, Some(state))).collect()
+            }
+            Self::Names(names) => {
+                names.into_iter().filter(|(name, _)| name == group).map(|(_, version)| (version, None)).collect()
+            }
+        }
+    }
+
+    /// Whether it lists any version of `group`.
+    pub(in crate::client) fn has_group(&self, group: &str) -> bool {
+        match self {
+            Self::Aggregated(versions) => versions.iter().any(|(name, _, _)| name == group),
+            Self::Names(names) => names.iter().any(|(name, _)| name == group),
+        }
     }
 }
 

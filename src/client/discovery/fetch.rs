@@ -57,7 +57,7 @@ fn legacy_version(http: &dyn Http, group: &str, version: &str, failures: &mut u3
 }
 
 /// As client-go asks; 1.26 answers v2beta1, 1.30 v2, older ones plain JSON.
-const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+pub(in crate::client) const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
 application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 
 /// So many versions may fail for want of an answer before the server itself counts as unreachable.

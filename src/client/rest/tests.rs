@@ -174,7 +174,7 @@ fn a_lookup_teaches_the_scope() {
     let script = Script::new([Transcript::golden("discovery-core-v1")]);
     let mut nodes = rest(&script, "v1/nodes", Content::Object);
     assert!(nodes.list(&PAGE, &mut Vec::new()).is_err());
-    assert_eq!(nodes.lookup().unwrap(), Served::Yes);
+    assert_eq!(nodes.lookup(Proof::Server).unwrap(), Served::Yes);
     assert!(nodes.list(&PAGE, &mut Vec::new()).is_err());
     let paths: Vec<String> = script.asked().into_iter().map(|(path, _, _)| path).collect();
     assert_eq!(paths, ["/api/v1/namespaces/demo/nodes?limit=2", "/api/v1", "/api/v1/nodes?limit=2"]);

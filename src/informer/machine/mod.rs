@@ -13,6 +13,7 @@ pub(super) use words::{Action, Close, Detour, Input, Line, Note, Page, Pause, St
 
 use crate::api::{Anchor, Fault, ResourceVersion};
 use crate::metrics::RelistReason;
+use absence::proof_after;
 use state::{Finding, Resume, State, Streaming, Watching};
 use std::mem;
 use std::time::Duration;
@@ -78,7 +79,7 @@ impl Machine {
             }
             Input::Emptied => {
                 let State::Emptying = state else { unasked("the end of known objects") };
-                self.pause(Pause::Absent, State::LookingUp { before: Some(Finding::NoVersion) })
+                self.pause(Pause::Absent, State::LookingUp { before: Some(Finding::Gone) })
             }
             Input::Waited => {
                 let State::Pausing { next, .. } = state else { unasked("the end of a pause") };
@@ -156,7 +157,7 @@ impl Machine {
             State::Ending(ending) => Action::EndList { version: ending.version.clone(), whole: ending.whole },
             State::Watching(watching) => Action::Watch(watching.resume.version.clone()),
             State::Probing(resume) => Action::Probe(resume.version.clone()),
-            State::LookingUp { .. } => Action::LookUp,
+            State::LookingUp { before } => Action::LookUp(proof_after(*before)),
             State::Emptying => Action::TellAllDeleted,
             State::Pausing { pause, .. } => Action::Pause(pause.clone()),
             State::Blocked { .. } => Action::AwaitCredit,

@@ -97,8 +97,12 @@ pub(super) enum Streaming {
 /// Why discovery says that a path is not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
+    /// No version of the kind is served, said a living server: once.
     NoVersion,
+    /// Only other versions of it are.
     OtherVersions,
+    /// The kind is gone, and nothing is known of it that could be told as deleted.
+    Gone,
 }
 
 impl Resume {

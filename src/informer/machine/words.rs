@@ -1,7 +1,7 @@
 //! What the driver and the machine say to each other.
 
 use crate::api::{Anchor, Fault, ResourceVersion};
-use crate::client::Served;
+use crate::client::{Proof, Served};
 use crate::metrics::{RelistReason, RestartReason};
 use std::time::Duration;
 
@@ -92,8 +92,8 @@ pub(in crate::informer) enum Action {
     Read,
     /// Ask whether the server knows this version.
     Probe(ResourceVersion),
-    /// Ask discovery.
-    LookUp,
+    /// Ask discovery. What must speak for it before the kind is believed to be absent.
+    LookUp(Proof),
     /// Tell everything known as deleted.
     TellAllDeleted,
     /// Let time pass.

@@ -4,7 +4,7 @@
 
 use super::told::{key, state};
 use faro::api::{Fault, ListPage, ObjectRef, ResourceVersion, WatchLine};
-use faro::client::{Error, Line, ListWatch, PageRequest, Served, WatchLines, WatchStart};
+use faro::client::{Error, Line, ListWatch, PageRequest, Proof, Served, WatchLines, WatchStart};
 use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
 use faro::sim::{Fault as SimFault, Faults};
 use std::collections::HashMap;
@@ -137,8 +137,8 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
         if self.mutation == Mutation::SkipsTheProbe { Ok(()) } else { self.source.probe(version) }
     }
 
-    fn lookup(&mut self) -> Result<Served, Error> {
-        self.source.lookup()
+    fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {
+        self.source.lookup(proof)
     }
 
     fn received(&self) -> Arc<AtomicU64> {

@@ -3,7 +3,9 @@
 use super::mutation::Mutation;
 use super::told::Told;
 use faro::api::{ResourceVersion, Scope, Watch, WatchTarget};
-use faro::client::{Client, Content, Error, Interrupt, ListWatch, PageRequest, RestListWatch, Served, WatchLines, WatchStart};
+use faro::client::{
+    Client, Content, Error, Interrupt, ListWatch, PageRequest, Proof, RestListWatch, Served, WatchLines, WatchStart,
+};
 use faro::event::Outlet;
 use faro::health::Health;
 use faro::informer::{Context, Informer, Limits, ListGate};
@@ -121,8 +123,8 @@ impl<S: ListWatch> ListWatch for SmallPages<S> {
         self.0.probe(version)
     }
 
-    fn lookup(&mut self) -> Result<Served, Error> {
-        self.0.lookup()
+    fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {
+        self.0.lookup(proof)
     }
 
     fn received(&self) -> Arc<AtomicU64> {
