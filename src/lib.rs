@@ -281,6 +281,7 @@ pub mod controller;
 pub mod dispatch;
 pub mod event;
 pub mod files;
+mod folders;
 pub mod health;
 #[cfg_attr(not(feature = "metrics"), path = "http/absent.rs")]
 pub mod http;

@@ -5,10 +5,11 @@ use super::database::Database;
 use super::journal::JOURNAL_FILE;
 use super::lock::Lock;
 use super::spill;
+use crate::folders;
 use redb::backends::FileBackend;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The database's file in its folder.
@@ -24,10 +25,9 @@ const FILE_MODE: u32 = 0o600;
 /// not every second.
 const SLACK_BYTES: u64 = 1024 * 1024;
 
-/// Makes `folder` where it is not there.
+/// Makes `folder` where it is not there, so that a loss of power leaves it there.
 pub(super) fn make(folder: &Path) -> Result<(), StateError> {
-    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
-    made.map_err(|source| StateError::Folder { path: folder.to_owned(), source })
+    folders::make(folder, FOLDER_MODE).map_err(|source| StateError::Folder { path: folder.to_owned(), source })
 }
 
 /// Opens the database of `folder`, whose lock the caller holds. Where there is none, it is made.

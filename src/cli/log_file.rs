@@ -2,13 +2,15 @@
 //!
 //! Takes whole lines; writes them to `faro-YYYYMMDD-HHMMSS.log` and begins a new file when one is full or old; those that are
 //! closed are compressed and removed as events files are, by a thread of their own. When the disk is full or gone, lines are
-//! counted instead, stderr is told once, and the file is tried again later.
+//! counted instead, stderr is told once, and the file is tried again later. A file that was deleted or moved away is followed by
+//! another at the next line, which is in that one.
 
 use crate::config::RotateConfig;
 use crate::files::{self, FileKind, Keeper, Keeping};
 use crate::health::Pulse;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -72,12 +74,35 @@ impl LogFile {
         }
     }
 
+    /// Looks at the file now, and tries one at once that could not be written.
+    pub(crate) fn reopen(&mut self) {
+        self.failed_at = None;
+        if (self.file.is_none() || !self.is_in_place())
+            && let Err(error) = self.begin_next()
+        {
+            self.fail(&error);
+        }
+    }
+
     fn try_write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.write_once(line)?;
+        // It may have been deleted after it was looked at: what was written to it then is nowhere.
+        if self.file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)) {
+            self.write_once(line)?;
+        }
+        Ok(())
+    }
+
+    fn write_once(&mut self, line: &[u8]) -> io::Result<()> {
         let is_full = self.bytes > 0 && self.bytes + line.len() as u64 > self.rotate.max_bytes;
         let age = self.begun.map(|begun| begun.elapsed());
         let is_old = age.zip(self.rotate.max_age).is_some_and(|(age, max_age)| age >= max_age);
         if self.file.is_none() || is_full || is_old {
             self.begin_next()?;
+        } else if !self.is_in_place() {
+            let path = self.path.display().to_string();
+            self.begin_next()?;
+            self.append(format!("({path} was deleted or moved away, its lines with it)\n").as_bytes())?;
         }
         if self.lost_lines > 0 {
             let note = format!("({} log lines are missing here: the file could not be written)\n", self.lost_lines);
@@ -93,6 +118,13 @@ impl LogFile {
         self.begun.get_or_insert_with(Instant::now);
         self.bytes += line.len() as u64;
         Ok(())
+    }
+
+    /// Whether the file is still the one that its name means.
+    fn is_in_place(&self) -> bool {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let open = self.file.as_ref().and_then(|file| file.metadata().ok()).map(identity);
+        open.is_some() && open == fs::metadata(&self.path).ok().map(identity)
     }
 
     fn begin_next(&mut self) -> io::Result<()> {
@@ -124,7 +156,7 @@ impl LogFile {
 mod tests {
     use super::*;
     use crate::config::{Compression, RetainConfig};
-    use std::fs::{self, OpenOptions};
+    use std::fs::OpenOptions;
 
     fn log_file(folder: &Path) -> LogFile {
         LogFile::create(folder, RotateConfig::default(), Keeping::default()).unwrap()
@@ -195,14 +227,58 @@ mod tests {
         let mut log = log_file(&logs);
         log.write_line(b"one\n");
         // A device that takes nothing, as a full disk does.
+        let path = std::mem::replace(&mut log.path, "/dev/full".into());
         log.file = Some(OpenOptions::new().append(true).open("/dev/full").unwrap());
         log.write_line(b"two\n");
+        log.path = path;
         log.write_line(b"three\n");
         assert_eq!(log.lost_lines, 2);
         log.retry_pause = Duration::ZERO;
         log.write_line(b"four\n");
         assert_eq!(log.lost_lines, 0);
         assert_eq!(contents(&logs), "one\n(2 log lines are missing here: the file could not be written)\nfour\n");
+    }
+
+    #[test]
+    fn a_file_that_was_deleted_or_moved_away_is_followed_by_another_with_the_next_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let (logs, moved) = (folder.path().join("logs"), folder.path().join("moved.log"));
+        let mut log = log_file(&logs);
+        log.write_line(b"one\n");
+        let first = log.path().to_owned();
+        fs::remove_file(&first).unwrap();
+        log.write_line(b"two\n");
+        let second = log.path().to_owned();
+        assert_eq!(contents(&logs), format!("({} was deleted or moved away, its lines with it)\ntwo\n", first.display()));
+        fs::rename(&second, &moved).unwrap();
+        log.write_line(b"three\n");
+        assert_eq!(contents(&logs), format!("({} was deleted or moved away, its lines with it)\nthree\n", second.display()));
+        assert!(fs::read_to_string(&moved).unwrap().ends_with("two\n"), "what is moved is not written any more");
+        // The whole folder, as `rm -r` takes it, and another file under the same name.
+        fs::remove_dir_all(&logs).unwrap();
+        log.write_line(b"four\n");
+        assert!(contents(&logs).ends_with("\nfour\n"));
+        fs::remove_file(log.path()).unwrap();
+        fs::write(log.path(), "mine\n").unwrap();
+        log.write_line(b"five\n");
+        assert!(contents(&logs).starts_with("mine\n(") && contents(&logs).ends_with("\nfive\n"), "{}", contents(&logs));
+    }
+
+    #[test]
+    fn reopening_replaces_a_file_that_is_gone_and_tries_one_that_failed_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = log_file(folder.path());
+        let first = log.path().to_owned();
+        log.reopen();
+        assert_eq!(log.path(), first, "what is in its place stays");
+        fs::remove_file(&first).unwrap();
+        log.reopen();
+        assert_eq!(names(folder.path()).len(), 1);
+        (log.file, log.failed_at, log.lost_lines) = (None, Some(Instant::now()), 1);
+        log.write_line(b"lost\n");
+        log.reopen();
+        log.write_line(b"one\n");
+        assert!(contents(folder.path()).ends_with("(2 log lines are missing here: the file could not be written)\none\n"));
     }
 
     #[test]

@@ -120,6 +120,14 @@ impl Logger {
         self.0.file.as_deref().map(|file| lock(file).path().to_owned())
     }
 
+    /// Looks at the log file now, as SIGHUP asks: one that was deleted or moved away is followed by another, and one that could not be
+    /// written is tried at once. Without this, the next line finds it out.
+    pub fn reopen(&self) {
+        if let Some(file) = &self.0.file {
+            lock(file).reopen();
+        }
+    }
+
     /// Notes in the file what ends the program, at every level. Telling stderr is left to `main`.
     pub fn fatal(&self, message: &str) {
         if let Some(file) = &self.0.file {

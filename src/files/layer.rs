@@ -1,5 +1,6 @@
 //! The few file operations that are needed, behind a trait, so that tests can make each of them fail or be the last.
 
+use crate::folders::{self, or_here};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -10,7 +11,7 @@ use std::time::SystemTime;
 ///
 /// Errors are those of the operating system, unless said otherwise.
 pub(crate) trait Layer: Send + Sync {
-    /// Makes `folder` and those it lies in, where they are missing.
+    /// Makes `folder` and those it lies in, where they are missing; each is on the disk then.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
 
     /// Makes an empty file, to be appended to. It counts as open until it is dropped. Its name is on the disk after
@@ -91,15 +92,7 @@ impl Disk {
 
 impl Layer for Disk {
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        if folder.is_dir() {
-            return Ok(());
-        }
-        let parent = folder.parent().map(or_here);
-        if let Some(parent) = parent {
-            self.create_folder(parent)?;
-        }
-        fs::create_dir_all(folder)?;
-        parent.map_or(Ok(()), |parent| self.sync_folder(parent))
+        folders::make(folder, folders::USUAL_MODE)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn LayerFile>> {
@@ -148,11 +141,6 @@ impl Layer for Disk {
         }
         Ok(entries)
     }
-}
-
-/// The parent of a bare name is the empty path, which means: here.
-pub(super) fn or_here(folder: &Path) -> &Path {
-    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
 impl LayerFile for File {

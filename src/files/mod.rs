@@ -72,7 +72,10 @@ const CREATE_ATTEMPTS_MAX: u32 = 10;
 /// The name of the next file of `kind`.
 pub(crate) fn next_name(layer: &dyn Layer, folder: &Path, kind: FileKind) -> io::Result<FileName> {
     let newest = names(layer, folder, kind)?.into_iter().map(|(name, _)| name).max();
-    FileName::next(kind, newest, Timestamp::now()).ok_or_else(|| io::Error::other("no name is left after the newest file's"))
+    FileName::next(kind, newest, Timestamp::now()).ok_or_else(|| {
+        let newest = newest.map_or_else(|| "what the clock shows".to_owned(), |newest| newest.to_string());
+        io::Error::other(format!("no name is left after {newest}: move it away, or set the clock"))
+    })
 }
 
 /// The files of `kind` in `folder`, oldest first.

@@ -18,7 +18,8 @@ pub enum FileKind {
 /// The name of one file: `events-20251110-143302.json`, and `events-20251110-143302_001.json` for the next of the same
 /// second, with `.gz` or `.zst` once it is compressed.
 ///
-/// The older of two is the lesser, as texts and as values: time is UTC, and [`next`](Self::next) never goes back.
+/// The older of two is the lesser, as texts and as values: time is UTC, and [`next`](Self::next) never goes back. No file is of the
+/// year 9000 or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName {
     kind: FileKind,
@@ -26,6 +27,10 @@ pub struct FileName {
     counter: u16,
     compression: Compression,
 }
+
+/// A year that no clock shows, however wrong it is: those of machines count to 2099, or 32 bits of seconds to 2106. A file named so was
+/// put there, and is none of ours: followed by others, it could leave no name for them.
+const YEAR_END: i16 = 9000;
 
 /// The last counter of three digits; what comes next counts as one of the next second.
 const COUNTER_MAX: u16 = 999;
@@ -51,8 +56,12 @@ impl FileKind {
 
 impl FileName {
     /// The name of a file that begins `now`: after `newest`, also in the same second or when the clock was set back.
-    /// `None` at the end of the year 9999.
+    /// `None` at the end of the year 8999.
     pub fn next(kind: FileKind, newest: Option<Self>, now: Timestamp) -> Option<Self> {
+        Self::after(kind, newest, now).filter(|next| next.second.year() < YEAR_END)
+    }
+
+    fn after(kind: FileKind, newest: Option<Self>, now: Timestamp) -> Option<Self> {
         let second = TimeZone::UTC.to_datetime(now).with().subsec_nanosecond(0).build().ok()?;
         let first = Self { kind, second, counter: 0, compression: Compression::None };
         match newest {
@@ -138,7 +147,7 @@ fn second(stamp: &str) -> Option<DateTime> {
     let (date, time) = stamp.split_once('-')?;
     let (date, time) = (digits(date, 8)?, digits(time, 6)?);
     let two = |number: u32| i8::try_from(number % 100).ok();
-    let year = i16::try_from(date / 10_000).ok()?;
+    let year = i16::try_from(date / 10_000).ok().filter(|year| *year < YEAR_END)?;
     DateTime::new(year, two(date / 100)?, two(date)?, two(time / 10_000)?, two(time / 100)?, two(time)?, 0).ok()
 }
 
@@ -169,7 +178,9 @@ mod tests {
             assert!(name.as_str() > newest, "{name} sorts after {newest}");
             assert!(FileName::parse(newest).is_none_or(|newest| newest.is_before(&FileName::parse(&name).unwrap())));
         }
-        assert_eq!(FileName::next(FileKind::Log, FileName::parse("faro-99991231-235959_999.log"), Timestamp::MAX), None);
+        let last = FileName::parse("faro-89991231-235959_999.log");
+        assert!(last.is_some() && FileName::next(FileKind::Log, last, "2025-11-10T14:33:02Z".parse().unwrap()).is_none());
+        assert_eq!(FileName::next(FileKind::Log, None, Timestamp::MAX), None);
     }
 
     #[test]
@@ -201,6 +212,8 @@ mod tests {
             "events-20251110-143302.json.bz2",
             "my-events-20251110-143302.json",
             "events-+0251110-143302.json",
+            "events-90000101-000000.json",
+            "events-99991231-235959_999.json.gz",
         ] {
             assert_eq!(FileName::parse(other), None, "{other}");
         }

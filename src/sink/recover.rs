@@ -8,7 +8,7 @@ use super::SinkError;
 use super::told_line::{ToldLine, is_whole};
 use crate::api::FilePosition;
 use crate::config::Compression;
-use crate::files::{self, Disk, FileKind, FileName, Layer, LayerFile};
+use crate::files::{self, Disk, Entry, FileKind, FileName, Layer, LayerFile};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,9 +41,13 @@ pub(super) fn recover_on(
     told: &mut dyn FnMut(ToldLine),
 ) -> Result<Option<FilePosition>, SinkError> {
     let names = match files::names(layer, folder, FileKind::Events) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         listed => listed.map_err(|source| SinkError::Recover { path: folder.to_owned(), source })?,
     };
+    if let Some(since) = since.filter(|since| is_missing(since, &names)) {
+        let path = folder.join(&since.file);
+        log::warn!(bytes = since.offset; "{} was removed, lines that were told are gone", path.display());
+    }
     let Some((newest, entry)) = names.last() else { return Ok(None) };
     let mut end = FilePosition { file: entry.name.clone(), offset: entry.bytes };
     let Some(since) = since else {
@@ -61,6 +65,14 @@ pub(super) fn recover_on(
     // The names of files may be in memory alone, too.
     layer.sync_folder(folder).map_err(|source| SinkError::Recover { path: folder.to_owned(), source })?;
     Ok(Some(end))
+}
+
+/// Whether lines of the committed file are told, and it is there under none of its names. Retention and compression leave it alone
+/// for as long as it is the committed one.
+fn is_missing(since: &FilePosition, names: &[(FileName, Entry)]) -> bool {
+    let plain = |name: FileName| name.compressed(Compression::None);
+    let committed = FileName::parse(&since.file).map(plain);
+    since.offset > 0 && committed.is_some_and(|committed| names.iter().all(|(name, _)| plain(*name) != committed))
 }
 
 /// A file that may be read, and cut.

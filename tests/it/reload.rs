@@ -59,6 +59,26 @@ fn briefs_of(lines: &[Line], gvr: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_log_file_that_was_moved_away_is_followed_by_another_at_sighup_and_a_deleted_one_at_the_next_line() {
+    let cluster = Cluster::builder().tls(false).start().unwrap();
+    let config = "resources: [{gvr: v1/configmaps}]";
+    let mut daemon = Setup::with_config(config).kubeconfig(cluster.kubeconfig()).start_ready();
+    let logs = daemon.setup().output().join("logs");
+    let moved = daemon.setup().folder().join("moved.log");
+    let files = || fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let text = || files().iter().map(|file| fs::read_to_string(file).unwrap_or_default()).collect::<String>();
+    fs::rename(&files()[0], &moved).unwrap();
+    daemon.signal(Signal::HUP);
+    eventually(SOON, "the reload is told in another file", || text().contains("the configuration is in force"));
+    assert!(!fs::read_to_string(moved).unwrap().contains("SIGHUP"));
+    fs::remove_dir_all(&logs).unwrap();
+    cluster.create("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: default}}").unwrap();
+    daemon.signal(Signal::HUP);
+    eventually(SOON, "the next lines are in another file", || logs.exists() && text().contains("the configuration is in force"));
+    daemon.stop();
+}
+
+#[test]
 fn only_the_watches_that_changed_are_started_and_stopped() {
     let cluster = cluster();
     let mut daemon = start(

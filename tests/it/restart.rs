@@ -4,6 +4,7 @@ use crate::support::daemon::{Daemon, Ended, Setup};
 use crate::support::lines::{self, Line};
 use crate::support::wait::{SOON, eventually};
 use faro::sim::Cluster;
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -87,6 +88,13 @@ impl Stage {
     fn state(&self) -> PathBuf {
         self.setup.output().join("state")
     }
+}
+
+/// Stops it, and gives what it said.
+fn stopped(mut daemon: Daemon) -> String {
+    daemon.signal(Signal::TERM);
+    eventually(SOON, "it stops", || daemon.code().is_some());
+    daemon.log()
 }
 
 fn briefs(lines: &[Line]) -> Vec<String> {
@@ -183,6 +191,36 @@ fn a_torn_line_is_cut_off_without_state_too() {
     stage.run_of_three();
     assert_eq!(fs::read(&file).unwrap(), whole);
     assert_eq!(stage.ids_told(), [2; 3]);
+}
+
+#[test]
+fn an_events_file_that_was_removed_before_a_restart_is_warned_of_and_one_that_was_compressed_is_not() {
+    for (what, is_warned_of) in [("compressed", false), ("removed", true)] {
+        let stage = Stage::new(WATCH);
+        stage.run(3);
+        let mut files = fs::read_dir(stage.setup.output()).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.find(|path| path.is_file()).unwrap();
+        if is_warned_of {
+            fs::remove_file(file).unwrap();
+        } else {
+            fs::rename(&file, file.with_extension("json.gz")).unwrap();
+        }
+        let log = stopped(stage.start());
+        assert_eq!(log.contains("was removed, lines that were told are gone"), is_warned_of, "{what}: {log}");
+    }
+}
+
+#[test]
+fn a_file_that_was_put_there_with_a_name_of_the_far_future_blocks_no_start() {
+    let stage = Stage::new(WATCH);
+    fs::create_dir_all(stage.setup.output()).unwrap();
+    for planted in ["events-99991231-235959_999.json", "events-99991231-000000.json"] {
+        fs::write(stage.setup.output().join(planted), "mine").unwrap();
+    }
+    stage.run_of_three();
+    let ended = Setup::bare().arguments(&format!("events {} --type added", stage.setup.output().display())).run_to_end();
+    assert_eq!((ended.code, ended.log.as_str(), ended.stdout.lines().count()), (Some(0), "", 3), "{}", ended.stdout);
+    assert_eq!(fs::read_to_string(stage.setup.output().join("events-99991231-000000.json")).unwrap(), "mine");
 }
 
 #[test]

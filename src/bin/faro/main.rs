@@ -87,7 +87,12 @@ fn serve(settings: Settings, logger: &Logger, hangups: EarlyHangups) -> Result<(
         herald.tell(News::Stopping);
         stopped.stop();
     };
-    let hangup = Hangup::Reload(hangups, Box::new(reloader.asker()));
+    let (reload, reopened) = (reloader.asker(), logger.clone());
+    let hang_up = move || {
+        reopened.reopen();
+        reload();
+    };
+    let hangup = Hangup::Reload(hangups, Box::new(hang_up));
     let _listening = signals::listen(stop, hangup).map_err(failed)?;
     let ran = controller.start();
     telling.herald().tell(News::Stopping);

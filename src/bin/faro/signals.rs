@@ -1,5 +1,5 @@
-//! Signals: the first SIGINT or SIGTERM asks Faro to stop, a second ends the process at once; SIGHUP reloads the configuration;
-//! a file-size limit is an error and no signal.
+//! Signals: the first SIGINT or SIGTERM asks Faro to stop, a second ends the process at once; SIGHUP reloads the configuration
+//! and reopens the log file; a file-size limit is an error and no signal.
 
 use faro::lifecycle::{Joined, Stop};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};

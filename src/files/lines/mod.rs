@@ -12,9 +12,9 @@ mod unpack;
 #[cfg(feature = "compress")]
 mod tests;
 
-use super::layer::or_here;
 use super::{FileKind, FileName};
 use crate::config::Compression;
+use crate::folders::or_here;
 use cursor::{Cursor, Step};
 use std::collections::VecDeque;
 use std::fs;
