@@ -131,6 +131,12 @@ impl MatchedEvent {
         &self.watch.target
     }
 
+    /// The event as the server sent it, known well enough to be found again; `None` where a list found it.
+    #[doc(hidden)]
+    pub fn anchor(&self) -> Option<&Anchor> {
+        self.anchor.as_ref()
+    }
+
     /// `namespace/name`, or `name` for cluster-scoped objects.
     pub fn key(&self) -> String {
         let (namespace, name) = (self.namespace(), self.name());

@@ -1,7 +1,8 @@
 //! What a watch told, and what a receiver makes of it.
 
-use faro::api::ObjectRef;
-use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
+use faro::api::{Anchor, HISTORY_FIRST, Identity, ObjectRef, ResourceVersion};
+use faro::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
+use faro::informer::Resume;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,9 +10,73 @@ use std::time::Duration;
 /// Each object's uid and version, by namespace and name.
 pub(super) type Objects = BTreeMap<String, (String, String)>;
 
-/// Everything that one watch told, in order.
+/// Everything that one watch told, and how far it came.
 #[derive(Clone, Default)]
-pub(super) struct Told(Arc<Mutex<Vec<MatchedEvent>>>);
+pub(super) struct Told(Arc<Mutex<Book>>);
+
+#[derive(Default)]
+struct Book {
+    /// In order.
+    events: Vec<MatchedEvent>,
+    place: Place,
+}
+
+/// Where the next informer goes on, as a state keeps it of which every event was accepted at once.
+struct Place {
+    known: BTreeMap<Box<str>, Identity>,
+    version: Option<ResourceVersion>,
+    anchor: Option<Anchor>,
+    history: u32,
+    /// A list is under way.
+    listing: bool,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { known: BTreeMap::new(), version: None, anchor: None, history: HISTORY_FIRST, listing: false }
+    }
+}
+
+impl Place {
+    fn event(&mut self, event: &MatchedEvent) {
+        let metadata = event.metadata();
+        match event.event_type {
+            EventType::Added | EventType::Updated => self.known.insert(Identity::key_of(&metadata), Identity::of(&metadata)),
+            EventType::Deleted => self.known.remove(&Identity::key_of(&metadata)),
+        };
+        if let (Some(anchor), false) = (event.anchor(), self.listing) {
+            self.version = Some(anchor.version().clone());
+            self.anchor = Some(anchor.clone());
+        }
+    }
+
+    fn kept(&mut self, kept: Kept) {
+        match kept {
+            Kept::Known(identity) => {
+                self.known.insert(identity.key().into(), identity);
+            }
+            Kept::Replayed(_, anchor) => (self.version, self.anchor) = (Some(anchor.version().clone()), Some(anchor)),
+        }
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        match mark {
+            Mark::Listing => self.listing = true,
+            Mark::OtherHistory(history) => (self.listing, self.history) = (true, history),
+            Mark::Listed(version, anchor) => {
+                (self.version, self.anchor, self.listing) = (Some(version), anchor, false);
+            }
+            Mark::Bookmark(version) if !self.listing => self.version = Some(version),
+            Mark::Bookmark(_) => {}
+        }
+    }
+
+    fn resume(&self) -> Resume {
+        let (listed_before, known) = (self.version.is_some(), self.known.values().cloned().collect());
+        let (version, anchor) = if self.listing { (None, None) } else { (self.version.clone(), self.anchor.clone()) };
+        Resume { known, version, anchor, history: self.history, told: Vec::new(), listed_before }
+    }
+}
 
 /// Where a watch tells. Now and then it has no room.
 pub(super) struct Receiver {
@@ -25,13 +90,23 @@ impl Told {
     }
 
     pub(super) fn events(&self) -> Vec<MatchedEvent> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().unwrap().events.clone()
+    }
+
+    /// Whether a list has ended.
+    pub(super) fn has_listed(&self) -> bool {
+        self.0.lock().unwrap().place.version.is_some()
+    }
+
+    /// Where the next informer goes on.
+    pub(super) fn resume(&self) -> Resume {
+        self.0.lock().unwrap().place.resume()
     }
 
     /// The objects that a receiver knows now.
     pub(super) fn objects(&self) -> Objects {
         let mut known = Objects::new();
-        for event in self.0.lock().unwrap().iter() {
+        for event in &self.0.lock().unwrap().events {
             let metadata = event.metadata();
             match event.event_type {
                 EventType::Added | EventType::Updated => known.insert(key(&metadata), state(&metadata)),
@@ -99,10 +174,18 @@ impl Outlet for Receiver {
     }
 
     fn send(&mut self, event: MatchedEvent) {
-        self.told.0.lock().unwrap().push(event);
+        let mut book = self.told.0.lock().unwrap();
+        book.place.event(&event);
+        book.events.push(event);
     }
 
-    fn mark(&mut self, _: Mark) {}
+    fn keep(&mut self, kept: Kept) {
+        self.told.0.lock().unwrap().place.kept(kept);
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        self.told.0.lock().unwrap().place.mark(mark);
+    }
 }
 
 const NO_ROOM_ONE_IN: u8 = 60;

@@ -2,6 +2,7 @@
 
 use super::mutation::Mutation;
 use super::told::Told;
+use super::writer::Kind;
 use faro::api::{ResourceVersion, Scope, Watch, WatchTarget};
 use faro::client::{
     Client, Content, Error, Interrupt, ListWatch, PageRequest, Proof, RestListWatch, Served, WatchLines, WatchStart,
@@ -26,7 +27,7 @@ pub(super) struct Selection {
     pub(super) matches: fn(&str, &str, Option<&str>) -> bool,
 }
 
-/// Of the config maps that a world writes.
+/// Of the objects that a world writes.
 pub(super) const SELECTIONS: [Selection; 5] = [
     Selection { namespace: None, labels: None, fields: None, content: Content::Object, matches: |_, _, _| true },
     Selection {
@@ -70,17 +71,25 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    /// Starts an informer, broken by a mutation if there is one.
-    pub(super) fn start(client: &Client, selection: Selection, gate: &ListGate, seed: u64, mutation: Option<Mutation>) -> Self {
+    /// Starts an informer, broken by a mutation if there is one, that goes on from what was `told` already.
+    pub(super) fn start(
+        client: &Client,
+        kind: Kind,
+        selection: Selection,
+        gate: &ListGate,
+        seed: u64,
+        mutation: Option<Mutation>,
+        told: Told,
+    ) -> Self {
         let target = WatchTarget {
-            gvr: "v1/configmaps".parse().unwrap(),
+            gvr: kind.gvr().parse().unwrap(),
             namespace: selection.namespace.map(str::to_owned),
             label_selector: selection.labels.map(|text| text.parse().unwrap()),
             field_selector: selection.fields.map(|text| text.parse().unwrap()),
         };
         let watch = Arc::new(Watch::new(target.clone(), "sim", None));
         let source = RestListWatch::new(client.transport(), &target, Some(Scope::Namespaced), selection.content);
-        let (stop, interrupt, told) = (Stop::new(), source.interrupt(), Told::default());
+        let (stop, interrupt) = (Stop::new(), source.interrupt());
         let health = Health::default();
         let context = Context {
             stop: stop.clone(),
@@ -98,9 +107,22 @@ impl Watching {
             Some(mutation) => (mutation.source(source), mutation.outlet(receiver, seed)),
             None => (Box::new(source), Box::new(receiver)),
         };
-        let informer = Informer::new(watch, source, outlet, context);
+        let informer = Informer::new(watch, source, outlet, context).resume(told.resume());
         let thread = Joined::spawn("informer", move || informer.run()).unwrap();
         Self { target, selection, told, stop, interrupt, thread: Some(thread) }
+    }
+
+    /// Ends the informer. Nothing is told any more.
+    pub(super) fn end(&mut self) {
+        self.stop.request();
+        self.interrupt.interrupt();
+        self.thread = None;
+    }
+
+    /// Ends the informer. Gives what it told.
+    pub(super) fn stop(mut self) -> Told {
+        self.end();
+        self.told.clone()
     }
 }
 
@@ -134,9 +156,7 @@ impl<S: ListWatch> ListWatch for SmallPages<S> {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        self.stop.request();
-        self.interrupt.interrupt();
-        self.thread = None;
+        self.end();
     }
 }
 

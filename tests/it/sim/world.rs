@@ -1,32 +1,60 @@
 //! One seeded world: a cluster, its writer, what befalls it, and the watches that must not mind.
 
 use super::mutation::Mutation;
-use super::told::{Objects, key, state};
+use super::told::{Objects, key, state, words};
 use super::watching::{SELECTIONS, Watching};
+use super::writer::{Kind, Writer};
 use crate::support::wait::{SOON, eventually, pause};
-use faro::api::{Object, ObjectRef};
+use faro::api::ObjectRef;
 use faro::client::Client;
 use faro::event::EventType;
 use faro::informer::ListGate;
-use faro::sim::{Cluster, Fault, Faults, Release};
-use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use faro::sim::{Backup, Cluster, Fault, Faults, Hidden, Release};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 pub(super) struct World {
     seed: u64,
     random: fastrand::Rng,
     cluster: Cluster,
+    writer: Writer,
     watches: Vec<Watching>,
-    /// Every uid and version that an object ever had.
-    had: HashSet<(String, String)>,
-    /// Names fall out of use one by one: what is lost of an object's last change is not made good by another.
-    moves_on: bool,
-    written: usize,
+    fate: Fate,
+    backup: Option<Backup>,
+    /// How many more writes something is hidden.
+    hidden: usize,
     went_back: bool,
     mutation: Option<Mutation>,
     faults: Faults,
     patience: Duration,
 }
+
+/// What happens once in a world, besides its faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing.
+    Plain,
+    /// The informers are stopped, and go on from where they were.
+    Resumed,
+    /// In the end a backup is restored, and nothing is written before every watch has noticed.
+    Restored,
+    /// A backup is restored and written on, perhaps beyond the versions before, until anybody can connect again.
+    Overtaken,
+    /// The same, while the informers are stopped.
+    OvertakenUnseen,
+    /// The definition of the objects goes, comes back with another scope perhaps, and goes and comes again.
+    Redefined,
+    /// Something between server and informers finds nothing for a while, or nothing of the objects' group.
+    Hidden,
+}
+
+impl Fate {
+    const ALL: [Self; 7] =
+        [Self::Plain, Self::Resumed, Self::Restored, Self::Overtaken, Self::OvertakenUnseen, Self::Redefined, Self::Hidden];
+}
+
+/// Many worlds are plain.
+const FATES: [Fate; 4] = [Fate::Plain, Fate::Plain, Fate::Resumed, Fate::Restored];
 
 const WRITES: usize = 60;
 
@@ -36,22 +64,21 @@ const PATIENCE_HURRIED: Duration = Duration::from_secs(10);
 /// Writes behind the faults, to see that every watch still lives.
 const WRITES_AFTER: usize = 10;
 
+/// How many writes something is hidden at most.
+const HIDDEN_MAX: usize = 20;
+
+/// How long a definition is gone at most: some informers notice, others do not.
+const UNDEFINED_MAX: Duration = Duration::from_millis(60);
+
 /// Longest time between two writes.
 const BREATH: Duration = Duration::from_millis(4);
-
-const NAMESPACES: [&str; 2] = ["demo", "other"];
-
-const NAMES: [&str; 10] = ["o1", "o2", "o3", "o4", "o5", "o6", "o7", "o8", "o9", "o10"];
-
-/// So few names at a time that objects come back under them.
-const NAMES_AT_A_TIME: usize = 4;
-
-const APPS: [Option<&str>; 3] = [Some("web"), Some("db"), None];
 
 impl World {
     /// A world of whole informers.
     pub(super) fn new(seed: u64) -> Self {
-        Self::with(seed, None, Faults::seeded(seed), SOON)
+        let faults =
+            asked_for("SIM_FAULT", &Fault::ALL).map_or_else(|| Faults::seeded(seed), |fault| Faults::only(&[fault]).seed(seed));
+        Self::with(seed, None, faults, SOON)
     }
 
     /// A world of informers that are broken on purpose, or of whole ones that get no more time than those, with these faults.
@@ -65,53 +92,138 @@ impl World {
         let bookmarks = Duration::from_millis(random.u64(5..100));
         let builder = Cluster::builder().seed(seed).release(release).tls(random.u8(0..3) == 0).bookmark_interval(bookmarks);
         let cluster = builder.start().unwrap();
-        for namespace in NAMESPACES {
-            cluster.create(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).unwrap();
-        }
-        let (watches, had, moves_on) = (Vec::new(), HashSet::new(), seed % 2 == 1);
-        let (written, went_back) = (0, false);
-        let faults = faults.pause(Duration::from_millis(30)).half_open_limit(Duration::from_millis(60));
-        let mut world = Self { seed, random, cluster, watches, had, moves_on, written, went_back, mutation, faults, patience };
-        (0..10).for_each(|_| world.write());
+        let has_things = random.u8(0..3) == 0;
+        let fate = asked_for("SIM_FATE", &Fate::ALL).unwrap_or(FATES[random.usize(0..FATES.len())]);
+        let kind = if has_things || fate == Fate::Redefined { Kind::Things } else { Kind::ConfigMaps };
+        let writer = Writer::new(random.fork(), kind, seed % 2 == 1, WRITES);
+        writer.prepare(&cluster);
+        let pause = Duration::from_millis(30);
+        let faults = faults.pause(pause).half_open_limit(pause * 2).heartbeat(pause);
+        let (watches, backup, hidden, went_back) = (Vec::new(), None, 0, false);
+        let mut world =
+            Self { seed, random, cluster, writer, watches, fate, backup, hidden, went_back, mutation, faults, patience };
+        (0..10).for_each(|_| world.writer.write(&world.cluster));
+        world.cluster.set_faults(world.faults.clone());
         world.watch();
         world
     }
 
+    /// Starts the informers, each from where it was.
     fn watch(&mut self) {
         let client = Client::from_kubeconfig(&self.cluster.kubeconfig_with_token().unwrap(), None).unwrap();
         let gate = ListGate::new(3);
-        self.cluster.set_faults(self.faults.clone());
-        self.watches = (0..)
-            .zip(SELECTIONS)
-            .map(|(n, selection)| Watching::start(&client, selection, &gate, self.seed ^ n, self.mutation))
-            .collect();
+        let mut before = std::mem::take(&mut self.watches).into_iter();
+        let watches = (0..).zip(SELECTIONS).map(|(n, selection)| {
+            let told = before.next().map(Watching::stop).unwrap_or_default();
+            Watching::start(&client, self.writer.kind, selection, &gate, self.seed ^ n, self.mutation, told)
+        });
+        self.watches = watches.collect();
     }
 
     /// Lives through everything. Gives how often each fault struck.
     pub(super) fn obeys(mut self) -> BTreeMap<Fault, u64> {
-        let goes_back = self.random.u8(0..4) == 0;
-        let backup_at = self.random.usize(0..WRITES);
-        let mut backup = None;
+        let fate_at = self.random.usize(0..WRITES);
+        let backup_at = self.random.usize(0..=fate_at);
         for write in 0..WRITES {
-            if goes_back && write == backup_at {
-                backup = Some(self.cluster.snapshot());
+            if write == backup_at {
+                self.backup = Some(self.cluster.snapshot());
             }
-            self.write();
+            if write == fate_at {
+                self.meet_fate();
+            }
+            self.writer.write(&self.cluster);
             self.befall();
+            self.hidden = self.hidden.saturating_sub(1);
+            if self.hidden == 0 {
+                self.cluster.hide(None);
+            }
             pause(self.random_breath());
         }
-        if let Some(backup) = backup {
-            // Versions are given out twice from here on, so nothing is written before every watch has noticed.
-            self.cluster.restore(&backup).unwrap();
-            self.went_back = true;
+        self.cluster.hide(None);
+        if self.fate == Fate::Restored {
+            // Nothing is written before every watch has noticed.
+            self.go_back();
         }
         let struck = self.cluster.faults_struck();
         self.cluster.set_faults(Faults::none());
+        self.all_list();
+        if struck.contains_key(&Fault::UnreadableObject) {
+            // Nobody lists again for one object that could not be read.
+            self.writer.touch_all(&self.cluster);
+        }
+        self.went_back |= struck.contains_key(&Fault::NewerPage);
         self.converges("the faults ended");
-        (0..WRITES_AFTER).for_each(|_| self.write());
+        (0..WRITES_AFTER).for_each(|_| self.writer.write(&self.cluster));
         self.converges("more was written");
         self.watches.iter().for_each(|watching| self.check(watching));
         struck
+    }
+
+    fn meet_fate(&mut self) {
+        match self.fate {
+            Fate::Plain | Fate::Restored => {}
+            Fate::Resumed => {
+                self.watches.iter_mut().for_each(Watching::end);
+                (0..self.random.usize(0..WRITES_AFTER)).for_each(|_| self.writer.write(&self.cluster));
+                self.watch();
+            }
+            Fate::Overtaken => self.go_back_and_on(),
+            Fate::OvertakenUnseen => {
+                self.watches.iter_mut().for_each(Watching::end);
+                self.go_back_and_on();
+                self.watch();
+            }
+            Fate::Redefined => self.redefine(),
+            Fate::Hidden => {
+                let group = self.writer.kind.group().to_owned();
+                let hidden = if self.random.bool() { Hidden::Everything } else { Hidden::Group(group) };
+                self.cluster.hide(Some(hidden));
+                self.cluster.cut_connections();
+                self.hidden = self.random.usize(1..HIDDEN_MAX);
+            }
+        }
+    }
+
+    fn go_back_and_on(&mut self) {
+        let backup = self.backup.take().expect("it was made before");
+        let before = self.writer.uids(&self.cluster);
+        // What is written now is not written in the second of what is lost: managed fields say so.
+        self.cluster.advance(Duration::from_secs(2));
+        let writes = self.random.usize(0..WRITES);
+        let writer = &mut self.writer;
+        self.cluster.restore_then(&backup, |cluster| (0..writes).for_each(|_| writer.write(cluster))).unwrap();
+        self.writer.note_gone(before, &self.cluster);
+        self.went_back = true;
+    }
+
+    fn redefine(&mut self) {
+        self.writer.undefine(&self.cluster);
+        pause(UNDEFINED_MAX.mul_f64(self.random.f64()));
+        if self.random.bool() {
+            self.writer.define_wide(&self.cluster);
+            pause(UNDEFINED_MAX.mul_f64(self.random.f64()));
+            self.writer.undefine(&self.cluster);
+            pause(UNDEFINED_MAX.mul_f64(self.random.f64()));
+        }
+        self.writer.define_again(&self.cluster);
+    }
+
+    /// Every watch comes to the end of a list, however much is written.
+    fn all_list(&mut self) {
+        let late = Instant::now() + self.patience;
+        while let Some(watching) = self.watches.iter().find(|watching| !watching.told.has_listed()) {
+            assert!(Instant::now() < late, "{}: {} never listed", self.name(), watching.target);
+            self.writer.write(&self.cluster);
+            pause(self.random_breath());
+        }
+    }
+
+    fn go_back(&mut self) {
+        let backup = self.backup.take().expect("it was made before the end");
+        let before = self.writer.uids(&self.cluster);
+        self.cluster.restore(&backup).unwrap();
+        self.writer.note_gone(before, &self.cluster);
+        self.went_back = true;
     }
 
     fn random_breath(&mut self) -> Duration {
@@ -131,45 +243,6 @@ impl World {
             4 => self.cluster.cut_connections(),
             _ => {}
         }
-    }
-
-    /// One change of one object.
-    fn write(&mut self) {
-        self.written += 1;
-        let name = format!("{}/{}", self.choose(&NAMESPACES), self.choose(self.names()));
-        let app = self.choose(&APPS);
-        let stored = match (self.cluster.get(CONFIG_MAPS, &name), self.random.u8(0..4)) {
-            (Err(_), _) => self.create(&name, app),
-            (Ok(_), 0) => {
-                self.cluster.delete(CONFIG_MAPS, &name).unwrap();
-                return;
-            }
-            (Ok(_), 1 | 2) => self.cluster.label(CONFIG_MAPS, &name, &[("app", app)]).unwrap(),
-            (Ok(_), _) => {
-                let patch = format!("{{data: {{n: \"{}\"}}}}", self.random.u32(..));
-                self.cluster.patch(CONFIG_MAPS, &name, &patch).unwrap()
-            }
-        };
-        self.had.insert(state(&stored.as_ref()));
-    }
-
-    /// The names that are in use now.
-    fn names(&self) -> &'static [&'static str] {
-        let gone = if self.moves_on { self.written * (NAMES.len() - NAMES_AT_A_TIME) / WRITES } else { 0 };
-        &NAMES[gone.min(NAMES.len() - NAMES_AT_A_TIME)..][..NAMES_AT_A_TIME]
-    }
-
-    fn create(&self, name: &str, app: Option<&str>) -> Object {
-        let (namespace, name) = name.split_once('/').unwrap();
-        let labels = app.map(|app| format!(", labels: {{app: {app}}}")).unwrap_or_default();
-        let object = format!(
-            "{{apiVersion: v1, kind: ConfigMap, metadata: {{namespace: {namespace}, name: {name}{labels}}}, data: {{n: \"1\"}}}}"
-        );
-        self.cluster.create(&object).unwrap()
-    }
-
-    fn choose<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.random.usize(0..from.len())]
     }
 
     /// Waits until every watch has told all that the server has.
@@ -196,23 +269,36 @@ impl World {
         let whose = format!("{}: {}", self.name(), watching.target);
         watching.told.check_order(self.went_back, &whose);
         for event in watching.told.events() {
+            let metadata = event.metadata();
             if event.event_type == EventType::Deleted {
+                let matches = |app: Option<&str>| is_selected(watching, &metadata, app);
+                assert!(self.writer.left(&metadata.uid(), matches), "{whose}: {} never left", words(&event));
                 continue;
             }
-            let metadata = event.metadata();
-            assert!(self.had.contains(&state(&metadata)), "{whose}: {} was never so", super::told::words(&event));
-            assert!(matches(watching, &metadata), "{whose}: {} never matched", super::told::words(&event));
+            assert!(self.writer.had(&state(&metadata)), "{whose}: {} was never so", words(&event));
+            assert!(matches(watching, &metadata), "{whose}: {} never matched", words(&event));
         }
     }
 
     fn name(&self) -> String {
-        format!("seed {}: run `SIM_SEED={} make test-integration`", self.seed, self.seed)
+        format!("seed {} ({:?}): run `SIM_SEED={} make test-integration`", self.seed, self.fate, self.seed)
     }
 }
 
 fn matches(watching: &Watching, object: &ObjectRef<'_>) -> bool {
     let app = object.labels().get("app");
-    (watching.selection.matches)(&object.namespace(), &object.name(), app.as_deref())
+    is_selected(watching, object, app.as_deref())
 }
 
-const CONFIG_MAPS: &str = "v1/configmaps";
+/// Whether it matches with this label. What is of no namespace is not asked for one.
+fn is_selected(watching: &Watching, object: &ObjectRef<'_>, app: Option<&str>) -> bool {
+    let namespace = object.namespace();
+    let namespace = if namespace.is_empty() { watching.selection.namespace.unwrap_or_default() } else { &namespace };
+    (watching.selection.matches)(namespace, &object.name(), app)
+}
+
+/// What a variable of the environment names, for whoever looks into something.
+fn asked_for<T: Copy + std::fmt::Debug>(variable: &str, all: &[T]) -> Option<T> {
+    let name = std::env::var(variable).ok()?;
+    Some(*all.iter().find(|one| format!("{one:?}") == name).expect("it names one of them"))
+}
