@@ -241,10 +241,12 @@ impl Faro {
         let controller = Controller::new(Client::from_kubeconfig(kubeconfig, None)?, Config::from_yaml(&text, "long life")?);
         let told = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&told);
-        controller.add_event_handler(move |_: &MatchedEvent| -> Result<(), HandlerError> {
-            count.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        });
+        _ = controller
+            .add_event_handler(move |_: &MatchedEvent| -> Result<(), HandlerError> {
+                count.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            })
+            .unwrap();
         let starting = controller.clone();
         let thread = Joined::spawn("faro", move || match starting.start() {
             Ok(summary) => assert_eq!(summary.unfinished, 0),

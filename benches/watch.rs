@@ -73,7 +73,7 @@ fn run(server: &Server, events: usize, has_handler: bool) -> Outcome<(Duration, 
     let yaml = format!("output_dir: {}\nmetrics: {{enabled: false}}\nresources: [{{gvr: v1/pods}}]\n", output.display());
     let controller = Controller::new(Client::from_kubeconfig(&kubeconfig, None)?, Config::from_yaml(&yaml, "bench")?);
     if has_handler {
-        controller.add_event_handler(|_: &MatchedEvent| Ok(()));
+        _ = controller.add_event_handler(|_: &MatchedEvent| Ok(())).expect("it has not started");
     }
     let runner = controller.clone();
     let running = Joined::spawn("controller", move || {

@@ -79,9 +79,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let adding = controller.clone();
     let definitions = Subscription::new().gvrs([DEFINITIONS.parse()?]).event_types([EventType::Added]);
-    controller.subscribe(definitions, move |event: &MatchedEvent| watch_defined(&adding, event));
-    controller.add_event_handler(metadata_only(print));
-    controller.set_ready_callback(|| println!("ready"));
+    _ = controller.subscribe(definitions, move |event: &MatchedEvent| watch_defined(&adding, event))?;
+    _ = controller.add_event_handler(metadata_only(print))?;
+    controller.set_ready_callback(|| println!("ready"))?;
 
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let (listening, stopping) = (signals.handle(), controller.clone());

@@ -46,10 +46,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     let controller = Controller::new(Client::try_default()?, config);
 
-    controller.add_event_handler(Printer);
-    controller.add_json_middleware(without_last_applied);
+    _ = controller.add_event_handler(Printer)?;
+    controller.add_json_middleware(without_last_applied)?;
     let watching = controller.clone();
-    controller.set_ready_callback(move || println!("ready: {} informers", watching.active_informers().configured));
+    controller.set_ready_callback(move || println!("ready: {} informers", watching.active_informers().configured))?;
 
     // The first Ctrl-C stops the controller, which drains and lets `start` return.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;

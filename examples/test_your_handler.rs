@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = config.json_export(false).state(false).without_metrics().build()?;
     let controller = Controller::new(cluster.client(), config);
     let (alarm, alarms) = crossbeam_channel::bounded(10);
-    controller.add_event_handler(CrashAlarm(alarm));
+    _ = controller.add_event_handler(CrashAlarm(alarm))?;
     let running = controller.spawn()?;
 
     let crash = |count: u32| {

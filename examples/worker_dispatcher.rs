@@ -58,7 +58,7 @@ fn register<W: Worker>(controller: &Controller, worker: W) -> Result<(), Box<dyn
     let own = Subscription::new().gvrs([W::GVR.parse()?]).on_gave_up(|event, error| {
         println!("[gave up] {} {}: {error}", event.gvr(), event.key());
     });
-    controller.subscribe(own, move |event: &MatchedEvent| worker.work(event));
+    _ = controller.subscribe(own, move |event: &MatchedEvent| worker.work(event))?;
     Ok(())
 }
 
@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let controller = Controller::new(Client::try_default()?, config);
     register(&controller, ConfigMapWorker)?;
     register(&controller, NamespaceWorker)?;
-    controller.set_ready_callback(|| println!("ready"));
+    controller.set_ready_callback(|| println!("ready"))?;
 
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let (listening, stopping) = (signals.handle(), controller.clone());

@@ -84,12 +84,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             record.set_field("workload_name", &name.as_str().into()).expect("a field of this name and size can be set");
         }
         Verdict::Write
-    });
+    })?;
 
     let finding = Config::builder("unused").json_export(false).state(false).without_metrics();
     let finder = Controller::new(client, finding.resource(ResourceConfig::new("v1/namespaces")).build()?);
     let adding = writer.clone();
-    finder.add_event_handler(metadata_only(move |event: &MatchedEvent| -> Result<(), HandlerError> {
+    _ = finder.add_event_handler(metadata_only(move |event: &MatchedEvent| -> Result<(), HandlerError> {
         let namespace = event.name().into_owned();
         let names = |gvr| ResourceConfig { namespace_names: vec![namespace.clone()], ..ResourceConfig::new(gvr) };
         let resources: Vec<_> = policy.namespace_gvrs.iter().map(names).collect();
@@ -104,7 +104,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             workloads.lock().unwrap_or_else(PoisonError::into_inner).remove(&namespace);
         }
         Ok(())
-    }));
+    }))?;
 
     let _finding = finder.spawn()?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;

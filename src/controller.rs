@@ -9,22 +9,23 @@ mod keeper;
 mod memory;
 mod namespaces;
 mod plan;
+mod registering;
 mod reload;
 mod run;
 mod spawned;
 mod survey;
+mod synced;
 mod turn;
 mod watches;
 
 use crate::checkpoint::StateError;
 use crate::client::{self, Client};
 use crate::config::{self, Config, ConfigError, ConfiguredWatch, ResourceConfig};
-use crate::dispatch::{self, EventHandler, Registered, Subscription};
-use crate::health::{Liveness, Readiness};
 use crate::http::HttpError;
 use crate::lifecycle::{Joined, Stop};
-use crate::sink::{JsonMiddleware, SinkError};
+use crate::sink::SinkError;
 use memory::Memory;
+use registering::Registrations;
 use run::Run;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +36,7 @@ use turn::Turn;
 pub use ids::SharedId;
 pub use memory::OtherCluster;
 pub use plan::PlanError;
+pub use registering::Registration;
 pub use reload::Reloaded;
 pub use spawned::Spawned;
 pub use watches::ActiveInformers;
@@ -53,12 +55,11 @@ pub use watches::ActiveInformers;
 /// let config = Config::builder("faro-events").resource(ResourceConfig::new("v1/namespaces")).build()?;
 /// let controller = Controller::new(Client::try_default()?, config);
 /// let watching = controller.clone();
-/// controller.add_event_handler(move |event: &MatchedEvent| {
+/// _ = controller.add_event_handler(move |event: &MatchedEvent| {
 ///     let namespace_names = vec![event.name().into_owned()];
 ///     watching.add_resources(&[ResourceConfig { namespace_names, ..ResourceConfig::new("v1/pods") }])?;
-///     watching.start_informers()?;
 ///     Ok(())
-/// });
+/// })?;
 /// controller.start()?;
 /// # Ok(())
 /// # }
@@ -79,15 +80,6 @@ struct Inner {
     started: Mutex<bool>,
     /// While it is at work.
     run: Mutex<Option<Arc<Run>>>,
-}
-
-/// What the embedding program brings.
-#[derive(Default)]
-struct Registrations {
-    settings: dispatch::Settings,
-    handlers: Vec<Registered>,
-    middleware: Vec<Arc<dyn JsonMiddleware>>,
-    ready: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// How a run ended that was stopped as asked.
@@ -123,6 +115,15 @@ pub enum ControllerError {
     /// The controller was started before.
     #[error("this controller was started before; make another for another run")]
     StartedBefore,
+    /// What was registered after the start would never be used.
+    #[error("{what} after the controller was started, and would never be used; do so before the start")]
+    AfterStart {
+        /// What happened.
+        what: &'static str,
+    },
+    /// Nothing is added to what was stopped.
+    #[error("this controller was stopped and watches nothing any more; make another for another run")]
+    Stopped,
     /// The events' file cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -175,52 +176,6 @@ impl Controller {
         }))
     }
 
-    /// Registers a handler for every event. Handlers that are registered after [`start`](Self::start) are never called.
-    ///
-    /// What is asked of the server is what the handlers [need](EventHandler::interest); without any, metadata only.
-    pub fn add_event_handler(&self, handler: impl EventHandler + 'static) {
-        self.subscribe(Subscription::new(), handler);
-    }
-
-    /// Registers a handler for what `subscription` says. As [`add_event_handler`](Self::add_event_handler) otherwise.
-    pub fn subscribe(&self, subscription: Subscription, handler: impl EventHandler + 'static) {
-        self.0.registered().handlers.push(Registered::new(subscription, handler));
-    }
-
-    /// How events are handed to handlers: threads, attempts, pauses, and when a slow call is told. The last ones set before
-    /// [`start`](Self::start) hold. Defaults to [`Settings::default`](dispatch::Settings::default).
-    pub fn set_handler_settings(&self, settings: dispatch::Settings) {
-        self.0.registered().settings = settings;
-    }
-
-    /// Registers middleware: it sees each record before it is written, after those that were registered before it. What is
-    /// registered after [`start`](Self::start) is never called.
-    pub fn add_json_middleware(&self, middleware: impl JsonMiddleware + 'static) {
-        self.0.registered().middleware.push(Arc::new(middleware));
-    }
-
-    /// Calls `callback` once, on a thread of its own, when the first list of every configured watch has ended. The last one
-    /// set before [`start`](Self::start) holds.
-    pub fn set_ready_callback(&self, callback: impl FnOnce() + Send + 'static) {
-        self.0.registered().ready = Some(Box::new(callback));
-    }
-
-    /// Whether it runs, the first list of every watch has ended, also of those that were added since, and what is told can be
-    /// written.
-    pub fn is_ready(&self) -> bool {
-        self.readiness().is_some_and(|readiness| readiness.ready)
-    }
-
-    /// Whether it is [ready](Self::is_ready), and what is missing, as `/ready` tells it; `None` while nothing runs.
-    pub fn readiness(&self) -> Option<Readiness> {
-        self.0.at_work().map(|run| run.health().readiness())
-    }
-
-    /// Whether every thread lives and moves, as `/health` tells it; `None` while nothing runs.
-    pub fn liveness(&self) -> Option<Liveness> {
-        self.0.at_work().map(|run| run.health().liveness())
-    }
-
     /// How many events this run has told; zero while nothing runs. Needs the feature `metrics`.
     #[cfg(feature = "metrics")]
     pub fn events_told(&self) -> u64 {
@@ -237,9 +192,12 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// Every mistake in them; then none is noted.
+    /// Every mistake in them, and [`ControllerError::Stopped`] after a stop; then none is noted.
     pub fn add_resources(&self, resources: &[ResourceConfig]) -> Result<(), ControllerError> {
         let watches = config::added_watches(resources)?;
+        if self.0.stop.is_requested() {
+            return Err(ControllerError::Stopped);
+        }
         self.0.added().extend(watches);
         Ok(())
     }
@@ -313,6 +271,7 @@ impl Controller {
         if std::mem::replace(&mut *self.0.started.lock().unwrap_or_else(PoisonError::into_inner), true) {
             return Err(ControllerError::StartedBefore);
         }
+        self.0.registered().close();
         let _timer = self.0.config.auto_shutdown.map(|limit| self.stop_after(limit)).transpose()?;
         let ended = self.run();
         // Ends the timer, whatever ended the run.
@@ -352,12 +311,14 @@ impl Controller {
         let inner = &*self.0;
         let begun = run.start(inner, memory).and_then(|()| {
             self.start_informers()?;
-            self.tell_when_ready()
+            let watched = run.health().watches().iter().map(|status| status.watch().target.gvr.clone()).collect();
+            inner.registered().warn_of_unwatched(&watched);
+            self.call_when_ready()
         });
         match begun {
-            Ok(telling) => {
+            Ok(waiting) => {
                 inner.stop.wait_until_requested();
-                drop(telling);
+                drop(waiting);
                 run.shut_down(&inner.config)
             }
             Err(error) => {
@@ -368,20 +329,6 @@ impl Controller {
             }
         }
     }
-
-    fn tell_when_ready(&self) -> Result<Option<Joined>, ControllerError> {
-        let Some(callback) = self.0.registered().ready.take() else { return Ok(None) };
-        let controller = self.clone();
-        let watch = move || {
-            while !controller.is_ready() {
-                if controller.0.stop.wait(READY_CHECK) {
-                    return;
-                }
-            }
-            callback();
-        };
-        thread("ready", watch).map(Some)
-    }
 }
 
 impl ControllerError {
@@ -391,14 +338,7 @@ impl ControllerError {
     }
 }
 
-/// How often a program that waits for it has the readiness looked at, until it is there.
-const READY_CHECK: Duration = Duration::from_millis(20);
-
 impl Inner {
-    fn registered(&self) -> MutexGuard<'_, Registrations> {
-        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn run(&self) -> MutexGuard<'_, Option<Arc<Run>>> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }

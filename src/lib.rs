@@ -16,10 +16,10 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::builder("faro-events").resource(ResourceConfig::new("v1/pods")).build()?;
 //! let controller = Controller::new(Client::try_default()?, config);
-//! controller.add_event_handler(|event: &MatchedEvent| {
+//! _ = controller.add_event_handler(|event: &MatchedEvent| {
 //!     log::info!("{} {} {}", event.event_type, event.gvr(), event.key());
 //!     Ok(())
-//! });
+//! })?;
 //! controller.start()?; // until `controller.stop()`, from any thread
 //! # Ok(())
 //! # }
@@ -53,12 +53,13 @@
 //! # use faro::{controller::Controller, dispatch::{HandlerError, Subscription}, event::MatchedEvent};
 //! # fn post(event: &MatchedEvent) -> Result<(), HandlerError> { Err("the receiver is away".into()) }
 //! # fn keep_for_later(id: &str) {}
-//! # fn register(controller: &Controller) {
+//! # fn register(controller: &Controller) -> Result<(), Box<dyn std::error::Error>> {
 //! let subscription = Subscription::new().on_gave_up(|event, error| {
 //!     log::error!("{} was not posted: {error}", event.key());
 //!     keep_for_later(&event.id());
 //! });
-//! controller.subscribe(subscription, |event: &MatchedEvent| post(event));
+//! _ = controller.subscribe(subscription, |event: &MatchedEvent| post(event))?;
+//! # Ok(())
 //! # }
 //! ```
 //!
@@ -73,10 +74,10 @@
 //! # use faro::{controller::Controller, dispatch::{Subscription, metadata_only}, event::{EventType, MatchedEvent}};
 //! # fn register(controller: &Controller) -> Result<(), Box<dyn std::error::Error>> {
 //! let deletes = Subscription::new().gvrs(["v1/pods".parse()?]).namespaces(["shop"]).event_types([EventType::Deleted]);
-//! controller.subscribe(deletes, metadata_only(|event: &MatchedEvent| {
+//! _ = controller.subscribe(deletes, metadata_only(|event: &MatchedEvent| {
 //!     log::info!("{} is gone", event.key());
 //!     Ok(())
-//! }));
+//! }))?;
 //! # Ok(())
 //! # }
 //! ```
@@ -107,14 +108,15 @@
 //!
 //! ```
 //! # use faro::{controller::Controller, event::MatchedEvent, sink::{JsonRecord, Verdict}};
-//! # fn register(controller: &Controller) {
+//! # fn register(controller: &Controller) -> Result<(), Box<dyn std::error::Error>> {
 //! controller.add_json_middleware(|event: &MatchedEvent, record: &mut JsonRecord| {
 //!     if event.namespace() == "kube-system" {
 //!         return Verdict::Drop;
 //!     }
 //!     record.remove_annotation("kubectl.kubernetes.io/last-applied-configuration");
 //!     Verdict::Write
-//! });
+//! })?;
+//! # Ok(())
 //! # }
 //! ```
 //!
@@ -146,7 +148,7 @@
 //! let config = Config::builder("unused").resource(ResourceConfig::new("v1/pods")).json_export(false).state(false);
 //! let controller = Controller::new(cluster.client(), config.without_metrics().build()?);
 //! let (told, events) = crossbeam_channel::bounded(10);
-//! controller.add_event_handler(move |event: &MatchedEvent| Ok(told.send(format!("{} {}", event.event_type, event.name()))?));
+//! _ = controller.add_event_handler(move |event: &MatchedEvent| Ok(told.send(format!("{} {}", event.event_type, event.name()))?))?;
 //! let running = controller.spawn()?;
 //!
 //! cluster.create("{apiVersion: v1, kind: Pod, metadata: {name: web-0}}")?;

@@ -17,10 +17,10 @@
 //!     settings.reset_state_if_asked()?;
 //!     let client = Client::from_options(&settings.client)?;
 //!     let controller = Controller::new(client, settings.config);
-//!     controller.add_event_handler(|event: &MatchedEvent| {
+//!     _ = controller.add_event_handler(|event: &MatchedEvent| {
 //!         log::info!("{} {}", event.event_type, event.metadata().name());
 //!         Ok(())
-//!     });
+//!     })?;
 //!     controller.start()?;
 //!     Ok(())
 //! }

@@ -5,6 +5,7 @@ use crate::lifecycle::Joined;
 use crossbeam_channel::{Receiver, bounded};
 
 /// A run on a thread of its own. Dropping it stops the run and waits for its end.
+#[must_use = "dropping it stops the run; keep it, or `join` it"]
 pub struct Spawned {
     controller: Controller,
     ended: Receiver<Result<Summary, ControllerError>>,

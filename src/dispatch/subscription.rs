@@ -83,7 +83,16 @@ impl Subscription {
         Self { on_gave_up: Some(Arc::new(on_gave_up)), ..self }
     }
 
-    fn includes(&self, gvr: &GroupVersionResource) -> bool {
+    /// The resources that it names and that are not `watched`.
+    pub(crate) fn unwatched<'a>(
+        &'a self,
+        watched: &'a BTreeSet<GroupVersionResource>,
+    ) -> impl Iterator<Item = &'a GroupVersionResource> {
+        self.gvrs.iter().flatten().filter(|gvr| !watched.contains(*gvr))
+    }
+
+    /// Whether any event of an object of `gvr` is among them.
+    pub fn includes(&self, gvr: &GroupVersionResource) -> bool {
         let somewhere = self.namespaces.as_ref().is_none_or(|namespaces| !namespaces.is_empty());
         let sometimes = self.event_types.is_none_or(|wanted| wanted.contains(&true));
         somewhere && sometimes && self.gvrs.as_ref().is_none_or(|gvrs| gvrs.contains(gvr))
@@ -131,5 +140,20 @@ impl Registered {
 
     pub(super) fn on_gave_up(&self) -> Option<&OnGaveUp> {
         self.subscription.on_gave_up.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_names_and_nobody_watches_is_known() {
+        let gvrs = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<GroupVersionResource>>();
+        let watched = gvrs(&["v1/pods", "v1/services"]);
+        let unwatched =
+            |subscription: Subscription| subscription.unwatched(&watched).map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(unwatched(Subscription::new().gvrs(gvrs(&["v1/pods", "v1/pod"]))), ["v1/pod"]);
+        assert_eq!(unwatched(Subscription::new()), [""; 0], "everything is what is there");
     }
 }

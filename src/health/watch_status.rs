@@ -155,7 +155,7 @@ impl WatchStatus {
     }
 
     /// Whether the first list has ended, be it with a refusal.
-    pub(super) fn first_list_ended(&self) -> bool {
+    pub fn first_list_ended(&self) -> bool {
         self.ever_synced() || lock(&self.state).condition.is_refusal()
     }
 

@@ -44,9 +44,9 @@ pub use super::state::catalog::Release;
 /// let config = Config::builder("unused").resource(ResourceConfig::new("v1/pods")).json_export(false).state(false);
 /// let controller = Controller::new(cluster.client(), config.without_metrics().build()?);
 /// let (told, events) = crossbeam_channel::bounded(10);
-/// controller.add_event_handler(move |event: &MatchedEvent| {
+/// _ = controller.add_event_handler(move |event: &MatchedEvent| {
 ///     Ok(told.send(format!("{} {}", event.event_type, event.name()))?)
-/// });
+/// })?;
 /// let running = controller.spawn()?;
 ///
 /// assert_eq!(events.recv()?, "ADDED web-0");

@@ -3,6 +3,7 @@
 mod adding;
 mod churn;
 mod ending;
+mod misuse;
 mod removing;
 
 use crate::support::lines::{self, Line};

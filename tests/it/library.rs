@@ -93,7 +93,7 @@ fn handler_gets_recorded_objects_whole_and_typed() {
         let data = object.data.unwrap_or_default();
         (event.event_type.to_string(), object.metadata.name.unwrap(), data.into_values().next().unwrap_or_default())
     });
-    controller.add_event_handler(handler);
+    _ = controller.add_event_handler(handler).unwrap();
     let run = Run::start(controller);
     // Events of different objects may overtake each other.
     let (live, mut listed): (Vec<_>, Vec<_>) = next(&typed, 11).into_iter().partition(|(_, name, _)| name == "live");
@@ -117,7 +117,7 @@ fn whole_pod_is_read_by_its_type() {
     api.server.on("watch /api/v1/pods", [Answer::watch([text.as_str()]).left_open()]);
     let controller = controller(&api, "json_export: false\nresources: [{gvr: v1/pods}]");
     let (handler, pods) = collecting(|event| event.object::<Pod>().unwrap());
-    controller.add_event_handler(handler);
+    _ = controller.add_event_handler(handler).unwrap();
     let run = Run::start(controller);
     let told = next(&pods, 1).remove(0);
     assert_eq!(told, serde_json::from_str::<Pod>(pod).unwrap());
@@ -132,7 +132,7 @@ fn recorded_list_that_is_compressed_is_told_whole() {
     api.server.on(&format!("list {CONFIGMAPS}"), [Answer::recorded("list-gzip-large").in_pieces(100)]);
     let controller = controller(&api, &format!("json_export: false\nstate: {{enabled: false}}\n{WATCH_CONFIGMAPS}"));
     let (handler, sizes) = collecting(|event| event.raw().len());
-    controller.add_event_handler(handler);
+    _ = controller.add_event_handler(handler).unwrap();
     let run = Run::start(controller);
     let bytes: usize = next(&sizes, 67).iter().sum();
     assert!(bytes > 200_000, "{bytes}");
@@ -154,19 +154,21 @@ fn handler_that_fails_or_panics_gets_its_event_again_before_any_later_one_of_the
         let attempts = Arc::new(AtomicU32::new(0));
         let (accept, accepted) = collecting(brief);
         let counted = Arc::clone(&attempts);
-        controller.add_event_handler(move |event: &MatchedEvent| {
-            let is_first = event.metadata().name() == "a" && event.metadata().resource_version().as_str() == "7";
-            if is_first && counted.fetch_add(1, Ordering::Relaxed) < 2 {
-                if panics {
-                    // Without the panic hook, which would print.
-                    resume_unwind(Box::new("not yet"));
+        _ = controller
+            .add_event_handler(move |event: &MatchedEvent| {
+                let is_first = event.metadata().name() == "a" && event.metadata().resource_version().as_str() == "7";
+                if is_first && counted.fetch_add(1, Ordering::Relaxed) < 2 {
+                    if panics {
+                        // Without the panic hook, which would print.
+                        resume_unwind(Box::new("not yet"));
+                    }
+                    return Err("not yet".into());
                 }
-                return Err("not yet".into());
-            }
-            accept.on_matched(event)
-        });
+                accept.on_matched(event)
+            })
+            .unwrap();
         let (second, seen) = collecting(brief);
-        controller.add_event_handler(second);
+        _ = controller.add_event_handler(second).unwrap();
         let run = Run::start(controller);
         let told = next(&accepted, 3);
         assert_eq!(attempts.load(Ordering::Relaxed), 3);
@@ -185,10 +187,12 @@ fn handler_may_stop_the_run_it_is_called_from() {
     let api = Api::with_a_and_b();
     let controller = controller(&api, WATCH_CONFIGMAPS);
     let stopping = controller.clone();
-    controller.add_event_handler(move |_: &MatchedEvent| {
-        stopping.stop();
-        Ok(())
-    });
+    _ = controller
+        .add_event_handler(move |_: &MatchedEvent| {
+            stopping.stop();
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(Run::start(controller).end().unfinished, 0);
 }
 
@@ -204,12 +208,14 @@ fn handler_that_does_not_return_stops_no_other_kind_and_is_left_after_the_grace(
     let release = Stop::new();
     let held = release.clone();
     let (accept, accepted) = collecting(brief);
-    controller.add_event_handler(move |event: &MatchedEvent| {
-        if event.watch.gvr == "v1/configmaps" {
-            held.wait_until_requested();
-        }
-        accept.on_matched(event)
-    });
+    _ = controller
+        .add_event_handler(move |event: &MatchedEvent| {
+            if event.watch.gvr == "v1/configmaps" {
+                held.wait_until_requested();
+            }
+            accept.on_matched(event)
+        })
+        .unwrap();
     let run = Run::start(controller);
     let told = next(&accepted, 290);
     assert_eq!(told.last().unwrap(), "UPDATED demo/s 299");
@@ -237,9 +243,9 @@ fn handler_that_needs_metadata_is_told_so_and_nothing_more_is_asked() {
     let controller = controller(&api, WATCH_CONFIGMAPS);
     let (collect, told) = collecting(|event| (brief(event), event.metadata_only));
     let in_demo = Subscription::new().namespaces(["demo"]);
-    controller.subscribe(in_demo, metadata_only(move |event| collect.on_matched(event)));
+    _ = controller.subscribe(in_demo, metadata_only(move |event| collect.on_matched(event))).unwrap();
     let pods = Subscription::new().gvrs(["v1/pods".parse().unwrap()]);
-    controller.subscribe(pods, |event: &MatchedEvent| Err(format!("{} is no pod", event.key()).into()));
+    _ = controller.subscribe(pods, |event: &MatchedEvent| Err(format!("{} is no pod", event.key()).into())).unwrap();
     let run = Run::start(controller);
     let mut told = next(&told, 2);
     told.sort();

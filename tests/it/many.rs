@@ -51,11 +51,13 @@ impl Run {
         let controller = Controller::new(cluster.client(), Config::from_yaml(&text, "test").unwrap());
         let told = Told::default();
         let telling = Arc::clone(&told);
-        controller.add_event_handler(move |event: &MatchedEvent| -> Result<(), HandlerError> {
-            let object = event.metadata();
-            telling.lock().unwrap().entry(object.namespace().into_owned()).or_default().push(event.event_type.to_string());
-            Ok(())
-        });
+        _ = controller
+            .add_event_handler(move |event: &MatchedEvent| -> Result<(), HandlerError> {
+                let object = event.metadata();
+                telling.lock().unwrap().entry(object.namespace().into_owned()).or_default().push(event.event_type.to_string());
+                Ok(())
+            })
+            .unwrap();
         let starting = controller.clone();
         let thread = Joined::spawn("controller", move || drop(starting.start())).unwrap();
         let run = Self { cluster, controller, told, _thread: thread };

@@ -50,11 +50,13 @@ impl Stage {
         let controller = Controller::new(self.cluster.client(), Config::from_yaml(&text, "test").unwrap());
         let told = Arc::new(Mutex::new(Vec::new()));
         let tells = Arc::clone(&told);
-        controller.add_event_handler(metadata_only(move |event: &MatchedEvent| {
-            tells.lock().unwrap().push(format!("{} {}", event.event_type, event.metadata().name()));
-            Ok(())
-        }));
-        controller.add_json_middleware(middleware);
+        _ = controller
+            .add_event_handler(metadata_only(move |event: &MatchedEvent| {
+                tells.lock().unwrap().push(format!("{} {}", event.event_type, event.metadata().name()));
+                Ok(())
+            }))
+            .unwrap();
+        controller.add_json_middleware(middleware).unwrap();
         let running = controller.clone();
         let thread = Joined::spawn("controller", move || assert_eq!(running.start().unwrap().unfinished, 0)).unwrap();
         eventually(SOON, "the first list has ended", || controller.is_ready());

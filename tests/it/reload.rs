@@ -335,7 +335,7 @@ fn what_a_program_added_stays_and_what_it_added_to_the_configuration_too() {
         gvrs.iter().fold(config, |config, gvr| config.resource(ResourceConfig::new(*gvr))).build().unwrap()
     };
     let controller = Controller::new(cluster.client(), config(&["v1/configmaps", "v1/pods"]));
-    controller.add_event_handler(|_: &MatchedEvent| Ok(()));
+    _ = controller.add_event_handler(|_: &MatchedEvent| Ok(())).unwrap();
     assert!(matches!(controller.reload(config(&["v1/pods"])), Err(ControllerError::NotRunning)));
     let running = controller.spawn().unwrap();
     eventually(SOON, "it is ready", || controller.is_ready());

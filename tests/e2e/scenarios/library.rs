@@ -159,7 +159,7 @@ impl Program {
         let client = Client::from_kubeconfig(&cluster.admin(), None).expect("the kubeconfig is the harness's");
         let (controller, told) = (Controller::new(client, config), Arc::<Mutex<Vec<String>>>::default());
         let noting = Arc::clone(&told);
-        controller.add_event_handler(move |event: &MatchedEvent| {
+        let noted = controller.add_event_handler(move |event: &MatchedEvent| {
             noting.lock().unwrap_or_else(PoisonError::into_inner).push(format!(
                 "{} {}/{}",
                 event.event_type,
@@ -168,11 +168,13 @@ impl Program {
             ));
             Ok(())
         });
+        _ = noted.expect("it has not started");
         Self { controller, told, folder }
     }
 
     fn subscribe(&self, gvr: &str, handler: impl Fn(&MatchedEvent) -> Result<(), HandlerError> + Send + Sync + 'static) {
-        self.controller.subscribe(Subscription::new().gvrs([gvr.parse().expect("a constant")]), handler);
+        let subscription = Subscription::new().gvrs([gvr.parse().expect("a constant")]);
+        _ = self.controller.subscribe(subscription, handler).expect("it has not started");
     }
 
     fn start(&self) -> Spawned {

@@ -25,10 +25,10 @@ pub fn controller(
 ) -> Result<Controller, Box<dyn Error>> {
     let config = Config::builder("unused").resource(ResourceConfig::new("v1/configmaps")).build()?;
     let controller = Controller::new(client, config);
-    controller.add_event_handler(move |event: &MatchedEvent| -> Result<(), HandlerError> {
+    _ = controller.add_event_handler(move |event: &MatchedEvent| -> Result<(), HandlerError> {
         let value = event.value()?;
         let key = value["data"]["key"].as_str().unwrap_or_default();
         tell(format!("{} {}/{} {key}", event.event_type, event.namespace(), event.name()))
-    });
+    }).unwrap();
     Ok(controller)
 }

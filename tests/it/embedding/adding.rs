@@ -22,19 +22,21 @@ fn a_handler_that_sees_a_definition_may_watch_its_kind() {
     let stage = Stage::new();
     let controller = stage.controller(&[DEFINITIONS]);
     let (heard, adding, started) = (Heard::default(), controller.clone(), Arc::new(Mutex::new(Vec::new())));
-    controller.add_event_handler(heard.handler());
+    _ = controller.add_event_handler(heard.handler()).unwrap();
     let counted = Arc::clone(&started);
-    controller.subscribe(
-        Subscription::new().gvrs([DEFINITIONS.parse().unwrap()]),
-        move |event: &MatchedEvent| -> Result<(), HandlerError> {
-            let definition: CustomResourceDefinition = event.object()?;
-            let spec = definition.spec;
-            let kind = format!("{}/{}/{}", spec.group, spec.versions[0].name, spec.names.plural);
-            adding.add_resources(&resource(&kind))?;
-            counted.lock().unwrap().push(adding.start_informers()?);
-            Ok(())
-        },
-    );
+    _ = controller
+        .subscribe(
+            Subscription::new().gvrs([DEFINITIONS.parse().unwrap()]),
+            move |event: &MatchedEvent| -> Result<(), HandlerError> {
+                let definition: CustomResourceDefinition = event.object()?;
+                let spec = definition.spec;
+                let kind = format!("{}/{}/{}", spec.group, spec.versions[0].name, spec.names.plural);
+                adding.add_resources(&resource(&kind))?;
+                counted.lock().unwrap().push(adding.start_informers()?);
+                Ok(())
+            },
+        )
+        .unwrap();
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     assert_eq!(active(&controller), (1, 0));
@@ -64,7 +66,7 @@ fn what_is_added_before_the_start_is_started_with_it_and_what_is_watched_is_not_
     stage.create_map("a");
     let controller = stage.controller(&["v1/configmaps"]);
     let heard = Heard::default();
-    controller.add_event_handler(heard.handler());
+    _ = controller.add_event_handler(heard.handler()).unwrap();
     controller.add_resources(&[ResourceConfig::new("v1/configmaps"), ResourceConfig::new("v1/namespaces")]).unwrap();
     assert_eq!(controller.start_informers().unwrap(), 0, "nothing runs yet");
     let running = controller.spawn().unwrap();
@@ -194,12 +196,14 @@ fn it_is_ready_when_what_was_added_has_listed_too() {
     let controller = stage.controller(&["v1/namespaces"]);
     let release = Stop::new();
     let held = release.clone();
-    controller.add_event_handler(move |event: &MatchedEvent| {
-        if event.gvr() == "v1/configmaps" {
-            held.wait_until_requested();
-        }
-        Ok(())
-    });
+    _ = controller
+        .add_event_handler(move |event: &MatchedEvent| {
+            if event.gvr() == "v1/configmaps" {
+                held.wait_until_requested();
+            }
+            Ok(())
+        })
+        .unwrap();
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     controller.add_resources(&resource("v1/configmaps")).unwrap();
@@ -222,17 +226,21 @@ fn of_what_is_added_as_much_is_asked_as_its_own_handlers_need() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (narrow, whole) = (Arc::clone(&seen), Arc::clone(&seen));
     let look = |event: &MatchedEvent, key: &str| event.value().map(|object| object.get(key).is_some());
-    controller.subscribe(
-        Subscription::new().gvrs(["v1/configmaps".parse().unwrap()]),
-        faro::dispatch::metadata_only(move |event: &MatchedEvent| {
-            narrow.lock().unwrap().push((event.gvr().to_owned(), look(event, "data")?));
+    _ = controller
+        .subscribe(
+            Subscription::new().gvrs(["v1/configmaps".parse().unwrap()]),
+            faro::dispatch::metadata_only(move |event: &MatchedEvent| {
+                narrow.lock().unwrap().push((event.gvr().to_owned(), look(event, "data")?));
+                Ok(())
+            }),
+        )
+        .unwrap();
+    _ = controller
+        .subscribe(Subscription::new().gvrs(["v1/services".parse().unwrap()]), move |event: &MatchedEvent| {
+            whole.lock().unwrap().push((event.gvr().to_owned(), look(event, "spec")?));
             Ok(())
-        }),
-    );
-    controller.subscribe(Subscription::new().gvrs(["v1/services".parse().unwrap()]), move |event: &MatchedEvent| {
-        whole.lock().unwrap().push((event.gvr().to_owned(), look(event, "spec")?));
-        Ok(())
-    });
+        })
+        .unwrap();
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     controller.add_resources(&resource("v1/services")).unwrap();

@@ -96,12 +96,15 @@ impl World {
         let world = Arc::new(Self { stage, controller, spots });
         let by_target: BTreeMap<_, _> = world.spots.iter().enumerate().map(|(n, spot)| (spot.target.clone(), n)).collect();
         let told = Arc::downgrade(&world);
-        world.controller.add_event_handler(move |event: &MatchedEvent| {
-            if let Some(world) = told.upgrade() {
-                world.spots[by_target[event.target()]].note(event);
-            }
-            Ok(())
-        });
+        _ = world
+            .controller
+            .add_event_handler(move |event: &MatchedEvent| {
+                if let Some(world) = told.upgrade() {
+                    world.spots[by_target[event.target()]].note(event);
+                }
+                Ok(())
+            })
+            .unwrap();
         world
     }
 

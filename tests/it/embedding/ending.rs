@@ -38,17 +38,21 @@ fn check_stop(place: Where) {
     };
     let in_handler = stops(is_from(&[Where::Handler, Where::EverywhereAtOnce]));
     if !is_from(&[Where::Middleware]) {
-        controller.add_event_handler(move |_: &MatchedEvent| {
-            in_handler();
-            Ok(())
-        });
+        _ = controller
+            .add_event_handler(move |_: &MatchedEvent| {
+                in_handler();
+                Ok(())
+            })
+            .unwrap();
     }
     let in_middleware = stops(is_from(&[Where::Middleware, Where::MiddlewareBehindHandler, Where::EverywhereAtOnce]));
-    controller.add_json_middleware(move |_: &MatchedEvent, _: &mut JsonRecord| {
-        in_middleware();
-        Verdict::Write
-    });
-    controller.set_ready_callback(stops(is_from(&[Where::ReadyCallback, Where::EverywhereAtOnce])));
+    controller
+        .add_json_middleware(move |_: &MatchedEvent, _: &mut JsonRecord| {
+            in_middleware();
+            Verdict::Write
+        })
+        .unwrap();
+    controller.set_ready_callback(stops(is_from(&[Where::ReadyCallback, Where::EverywhereAtOnce]))).unwrap();
     let running = controller.spawn().unwrap();
     let outside = stops(is_from(&[Where::AnotherThread, Where::EverywhereAtOnce]));
     let thread = Joined::spawn("stopping", outside).unwrap();
@@ -83,7 +87,7 @@ fn a_controller_runs_once() {
     let stage = Stage::new();
     let controller = stage.controller(&["v1/configmaps"]);
     let heard = Heard::default();
-    controller.add_event_handler(heard.handler());
+    _ = controller.add_event_handler(heard.handler()).unwrap();
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     assert!(matches!(controller.start().unwrap_err(), ControllerError::StartedBefore));
@@ -113,11 +117,13 @@ fn dropping_what_was_spawned_ends_the_run_and_lets_the_handlers_go() {
     let heard = Heard::default();
     let holding = controller.clone();
     let handler = heard.handler();
-    controller.add_event_handler(move |event: &MatchedEvent| {
-        // It holds the controller that holds it.
-        _ = holding.is_ready();
-        handler(event)
-    });
+    _ = controller
+        .add_event_handler(move |event: &MatchedEvent| {
+            // It holds the controller that holds it.
+            _ = holding.is_ready();
+            handler(event)
+        })
+        .unwrap();
     let running = controller.spawn().unwrap();
     wait_until_ready(running.controller());
     heard.wait_for("ADDED dropped.test/v1/widgets default/a");
@@ -135,14 +141,16 @@ fn the_ready_callback_is_called_once_and_not_where_the_run_is_stopped_before() {
     let controller = stage.controller(&["v1/configmaps"]);
     let calls = Arc::<AtomicU64>::default();
     let (first, second) = (Arc::clone(&calls), Arc::clone(&calls));
-    controller.set_ready_callback(move || _ = first.fetch_add(100, Ordering::SeqCst));
-    controller.set_ready_callback(move || _ = second.fetch_add(1, Ordering::SeqCst));
+    controller.set_ready_callback(move || _ = first.fetch_add(100, Ordering::SeqCst)).unwrap();
+    controller.set_ready_callback(move || _ = second.fetch_add(1, Ordering::SeqCst)).unwrap();
     let release = Stop::new();
     let held = release.clone();
-    controller.add_event_handler(move |_: &MatchedEvent| {
-        held.wait_until_requested();
-        Ok(())
-    });
+    _ = controller
+        .add_event_handler(move |_: &MatchedEvent| {
+            held.wait_until_requested();
+            Ok(())
+        })
+        .unwrap();
     let running = controller.spawn().unwrap();
     eventually(SOON, "it lists", || controller.active_informers().configured == 1);
     running.stop();
@@ -151,7 +159,7 @@ fn the_ready_callback_is_called_once_and_not_where_the_run_is_stopped_before() {
     assert_eq!(calls.load(Ordering::SeqCst), 0, "its list had not ended");
     let controller = stage.controller(&["v1/configmaps"]);
     let counted = Arc::clone(&calls);
-    controller.set_ready_callback(move || _ = counted.fetch_add(1, Ordering::SeqCst));
+    controller.set_ready_callback(move || _ = counted.fetch_add(1, Ordering::SeqCst)).unwrap();
     let running = controller.spawn().unwrap();
     eventually(SOON, "it is called", || calls.load(Ordering::SeqCst) == 1);
     assert!(controller.is_ready());
@@ -165,11 +173,13 @@ fn stop_full(stage: &Stage, objects: usize, grace: Duration, returns_on_stop: bo
     let controller = stage.controller_of(config);
     let (release, entered) = (Stop::new(), Arc::<AtomicBool>::default());
     let (held, entering) = (release.clone(), Arc::clone(&entered));
-    controller.add_event_handler(move |_: &MatchedEvent| {
-        entering.store(true, Ordering::SeqCst);
-        held.wait_until_requested();
-        Ok(())
-    });
+    _ = controller
+        .add_event_handler(move |_: &MatchedEvent| {
+            entering.store(true, Ordering::SeqCst);
+            held.wait_until_requested();
+            Ok(())
+        })
+        .unwrap();
     (0..objects).for_each(|number| stage.create_map(&format!("m-{number}")));
     let running = controller.spawn().unwrap();
     eventually(SOON, "a handler has an event", || entered.load(Ordering::SeqCst));
@@ -184,7 +194,7 @@ fn stop_full(stage: &Stage, objects: usize, grace: Duration, returns_on_stop: bo
 fn told_by_next_run(stage: &Stage, lines: usize) -> Vec<String> {
     let controller = stage.controller(&["v1/configmaps"]);
     let heard = Heard::default();
-    controller.add_event_handler(heard.handler());
+    _ = controller.add_event_handler(heard.handler()).unwrap();
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     eventually(SOON, "every object has its line", || stage.lines().len() >= lines);
@@ -226,14 +236,16 @@ fn a_handler_that_gives_up_is_told_so_once_and_the_object_goes_on() {
     let subscription = Subscription::new().on_gave_up(move |event, error| {
         giving.0.lock().unwrap().push(format!("{}: {error}", brief(event)));
     });
-    controller.subscribe(subscription, move |event: &MatchedEvent| {
-        if event.name() == "a" && event.event_type.as_str() == "ADDED" {
-            counted.fetch_add(1, Ordering::SeqCst);
-            return Err("not this one".into());
-        }
-        noting.note(event);
-        Ok(())
-    });
+    _ = controller
+        .subscribe(subscription, move |event: &MatchedEvent| {
+            if event.name() == "a" && event.event_type.as_str() == "ADDED" {
+                counted.fetch_add(1, Ordering::SeqCst);
+                return Err("not this one".into());
+            }
+            noting.note(event);
+            Ok(())
+        })
+        .unwrap();
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     stage.create_map("a");
@@ -257,12 +269,14 @@ fn how_often_a_handler_is_asked_is_for_the_program_to_say() {
     let (attempts, given_up) = (Arc::<AtomicU64>::default(), Heard::default());
     let (counted, giving) = (Arc::clone(&attempts), given_up.clone());
     let retry = Retry { attempts_max: 2, pause_first: Duration::ZERO, ..Retry::default() };
-    controller.set_handler_settings(Settings { retry, ..Settings::default() });
+    controller.set_handler_settings(Settings { retry, ..Settings::default() }).unwrap();
     let subscription = Subscription::new().on_gave_up(move |event, _| giving.note(event));
-    controller.subscribe(subscription, move |_: &MatchedEvent| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        Err("never".into())
-    });
+    _ = controller
+        .subscribe(subscription, move |_: &MatchedEvent| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Err("never".into())
+        })
+        .unwrap();
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     stage.create_map("a");

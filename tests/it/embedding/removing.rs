@@ -32,14 +32,16 @@ fn nothing_is_told_after_the_removal_while_changes_go_on_and_no_thread_is_left()
     let (gone, counted, late) = (Arc::clone(&is_gone), Arc::clone(&told), Arc::clone(&told_too_late));
     let heard = Heard::default();
     let noting = heard.clone();
-    controller.add_event_handler(move |event: &MatchedEvent| {
-        noting.note(event);
-        if event.gvr() == gvr {
-            counted.fetch_add(1, Ordering::SeqCst);
-            late.fetch_add(u64::from(gone.load(Ordering::SeqCst)), Ordering::SeqCst);
-        }
-        Ok(())
-    });
+    _ = controller
+        .add_event_handler(move |event: &MatchedEvent| {
+            noting.note(event);
+            if event.gvr() == gvr {
+                counted.fetch_add(1, Ordering::SeqCst);
+                late.fetch_add(u64::from(gone.load(Ordering::SeqCst)), Ordering::SeqCst);
+            }
+            Ok(())
+        })
+        .unwrap();
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     let writing = Stop::new();
@@ -85,7 +87,7 @@ fn a_watch_that_was_removed_goes_on_from_where_it_was() {
         ["a", "b", "c"].iter().for_each(|name| stage.create_widget("r2.test", name));
         let controller = stage.controller(&["v1/configmaps"]);
         let heard = Heard::default();
-        controller.add_event_handler(heard.handler());
+        _ = controller.add_event_handler(heard.handler()).unwrap();
         controller.add_resources(&resource(gvr)).unwrap();
         let running = controller.spawn().unwrap();
         wait_until_ready(&controller);
@@ -112,7 +114,7 @@ fn a_watch_that_was_removed_goes_on_from_where_it_was() {
         let controller = stage.controller(&["v1/configmaps"]);
         controller.add_resources(&resource(gvr)).unwrap();
         let heard = Heard::default();
-        controller.add_event_handler(heard.handler());
+        _ = controller.add_event_handler(heard.handler()).unwrap();
         let running = controller.spawn().unwrap();
         wait_until_ready(&controller);
         stage.create_widget("r2.test", "e");
@@ -132,14 +134,16 @@ fn a_handler_may_remove_the_watch_that_it_is_called_for() {
     let heard = Heard::default();
     let (noting, removing, removed) = (heard.clone(), controller.clone(), Arc::<OnceLock<usize>>::default());
     let answer = Arc::clone(&removed);
-    controller.add_event_handler(move |event: &MatchedEvent| -> Result<(), HandlerError> {
-        noting.note(event);
-        if event.name() == "last" && answer.get().is_none() {
-            let count = removing.remove_resources(&resource(gvr))?;
-            answer.set(count).unwrap();
-        }
-        Ok(())
-    });
+    _ = controller
+        .add_event_handler(move |event: &MatchedEvent| -> Result<(), HandlerError> {
+            noting.note(event);
+            if event.name() == "last" && answer.get().is_none() {
+                let count = removing.remove_resources(&resource(gvr))?;
+                answer.set(count).unwrap();
+            }
+            Ok(())
+        })
+        .unwrap();
     controller.add_resources(&resource(gvr)).unwrap();
     let running = controller.spawn().unwrap();
     heard.wait_for(&format!("ADDED {gvr} default/a"));
@@ -197,7 +201,7 @@ fn configured_watches_can_be_removed_too() {
     let stage = Stage::new();
     let controller = stage.controller(&["v1/configmaps", "v1/services"]);
     let heard = Heard::default();
-    controller.add_event_handler(heard.handler());
+    _ = controller.add_event_handler(heard.handler()).unwrap();
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     assert_eq!(controller.remove_resources(&resource("v1/services")).unwrap(), 1);

@@ -98,12 +98,13 @@ pub(crate) fn run(flags: &DemoFlags) -> Result<(), Failure> {
 /// Runs Faro on a thread of its own, whose end requests `stops`; the last word it tells is how it ended.
 fn start_faro(controller: &Controller, told: Sender<Told>, book: &Arc<Book>, stops: [Stop; 2]) -> io::Result<Joined> {
     let (handled, noted) = (told.clone(), Arc::clone(book));
-    controller.add_event_handler(move |event: &MatchedEvent| {
+    let handler = move |event: &MatchedEvent| {
         noted.told(event);
         // The view outlives Faro; without it nobody is left to be told.
         drop(handled.send(Told::Change(Change::of(event))));
         Ok(())
-    });
+    };
+    _ = controller.add_event_handler(handler).map_err(io::Error::other)?;
     let controller = controller.clone();
     Joined::spawn("faro", move || {
         let ended = controller.start();
