@@ -74,7 +74,25 @@ impl Error {
             Self::Stopped { .. } => Fault::Stopped,
         }
     }
+
+    /// Whether the request was sent and then nothing came, not even the head of an answer: the server may be gone, or something on
+    /// the way may hold its answer back.
+    pub fn is_unanswered(&self) -> bool {
+        match self {
+            Self::Connection { source, .. } => source.is::<NoHead>(),
+            Self::Status { .. }
+            | Self::Undecodable { .. }
+            | Self::TooLong { .. }
+            | Self::Credentials { .. }
+            | Self::Stopped { .. } => false,
+        }
+    }
 }
+
+/// The head of an answer did not come in time, over a sound connection.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer came in time")]
+pub(crate) struct NoHead;
 
 /// What to do about an answer whose own words do not say it.
 fn cure(status: &Status) -> &'static str {

@@ -17,6 +17,9 @@ pub(super) trait Http: Send {
 
     /// Ends requests from another thread.
     fn interrupt(&self) -> Interrupt;
+
+    /// Gives up connections that are kept for the next request. Scripts have none.
+    fn renew(&self) {}
 }
 
 impl Http for Transport {
@@ -30,6 +33,10 @@ impl Http for Transport {
 
     fn interrupt(&self) -> Interrupt {
         Transport::interrupt(self)
+    }
+
+    fn renew(&self) {
+        Transport::renew(self);
     }
 }
 

@@ -42,6 +42,10 @@ pub trait ListWatch: Send {
     fn received(&self) -> Arc<AtomicU64> {
         Arc::default()
     }
+
+    /// Makes the next request go over a new connection, which may lead to another server behind the same address. Does nothing by
+    /// default, for sources without connections.
+    fn renew(&mut self) {}
 }
 
 /// How much of each object is asked for.

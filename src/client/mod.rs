@@ -38,6 +38,8 @@ pub use access::Access;
 pub use connect::{Client, ClientOptions};
 pub use discovery::{ApiResource, Discovery, Lookup};
 pub use error::Error;
+#[cfg(test)]
+pub(crate) use error::NoHead;
 pub use lines::{LINE_BYTES_MAX, Lines};
 pub use list_watch::{Content, Line, ListWatch, PageRequest, Proof, READ_TICK, Served, WatchLines, WatchStart};
 pub use rest::RestListWatch;

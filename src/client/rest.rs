@@ -166,6 +166,10 @@ impl ListWatch for RestListWatch {
     fn received(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.received)
     }
+
+    fn renew(&mut self) {
+        self.http.renew();
+    }
 }
 
 /// Counts what is read of an answer.

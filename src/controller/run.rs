@@ -14,7 +14,7 @@ use crate::dispatch::{Dispatcher, Export};
 use crate::files::Keeping;
 use crate::health::Health;
 use crate::http::{HttpServer, HttpSettings};
-use crate::informer::ListGate;
+use crate::informer::{ListGate, Server};
 use crate::lifecycle::Joined;
 use crate::metrics::Metrics;
 use crate::sink::{SinkError, SinkSettings, Writer};
@@ -36,6 +36,7 @@ pub(super) struct Run {
     metrics: Metrics,
     health: Health,
     gate: ListGate,
+    server: Server,
     /// By what the cluster is known; set once it was asked.
     cluster: OnceLock<String>,
     /// Whose each watch id is.
@@ -78,6 +79,7 @@ impl Run {
             metrics,
             health,
             gate: ListGate::new(config.max_concurrent_lists),
+            server: Server::new(inner.client.server()),
             cluster: OnceLock::new(),
             ids: Ids::default(),
             cluster_uid: OnceLock::new(),
@@ -288,6 +290,7 @@ impl Run {
             metrics: &self.metrics,
             health: &self.health,
             gate: &self.gate,
+            server: &self.server,
             wants_objects: self.writer.as_ref().is_some_and(|writer| writer.wants_objects()),
             skip_initial: inner.config.initial_events == InitialEvents::Skip,
         }

@@ -9,7 +9,7 @@ use crate::client::{Client, Content, Interrupt, RestListWatch};
 use crate::config::ConfiguredWatch;
 use crate::dispatch::{Dispatcher, Interest, Ledger};
 use crate::health::{Health, WatchStatus};
-use crate::informer::{Context, Informer, Limits, ListGate};
+use crate::informer::{Context, Informer, Limits, ListGate, Server};
 use crate::lifecycle::{Joined, Stop};
 use crate::metrics::Metrics;
 use std::collections::btree_map::Entry;
@@ -75,6 +75,7 @@ pub(super) struct Maker<'a> {
     pub(super) metrics: &'a Metrics,
     pub(super) health: &'a Health,
     pub(super) gate: &'a ListGate,
+    pub(super) server: &'a Server,
     /// What comes after the handlers needs whole objects.
     pub(super) wants_objects: bool,
     pub(super) skip_initial: bool,
@@ -294,6 +295,7 @@ impl Maker<'_> {
             pulse: self.health.add_thread(&name),
             metrics,
             gate: self.gate.clone(),
+            server: self.server.clone(),
             limits: Limits::default(),
             content_is_metadata: rest.content() == Content::Metadata,
             skip_initial: self.skip_initial,

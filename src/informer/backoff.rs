@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Backoff {
     random: fastrand::Rng,
+    first: Duration,
     ceiling: Duration,
     /// When the last pause was to end.
     last_end: Option<Instant>,
@@ -15,18 +16,24 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Begins with the shortest ceiling. `random` decides every pause.
     pub(super) fn new(random: fastrand::Rng, limits: &Limits) -> Self {
-        Self { random, ceiling: limits.backoff_first, last_end: None }
+        Self { random, first: limits.backoff_first, ceiling: limits.backoff_first, last_end: None }
     }
 
     /// The pause after a failure at `now`, at most `cap`.
     pub(super) fn next(&mut self, now: Instant, cap: Duration, limits: &Limits) -> Duration {
         if self.last_end.is_some_and(|end| now.saturating_duration_since(end) > limits.backoff_calm) {
-            self.ceiling = limits.backoff_first;
+            self.ceiling = self.first;
         }
         let pause = self.up_to(self.ceiling.min(cap));
         self.ceiling = self.ceiling.saturating_mul(FACTOR).min(limits.backoff_max.max(limits.forbidden_max));
         self.last_end = Some(now + pause);
         pause
+    }
+
+    /// All is well again: the next pause is a short one.
+    pub(super) fn reset(&mut self) {
+        self.last_end = None;
+        self.ceiling = self.first;
     }
 
     /// A random duration, `limit` at most: full jitter keeps many watches from coming back at one moment.

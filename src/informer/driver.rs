@@ -5,11 +5,12 @@
 use super::backoff::Backoff;
 use super::gate::{Entrant, Member, Turn};
 use super::handover::{Halt, Handover, Patience};
-use super::machine::{Action, Close, Input, Machine, Page, Pause, Step};
+use super::held::Held;
+use super::machine::{Action, Close, End, Input, Machine, Page, Pause, Step};
 use super::replay::Replay;
 use super::report::Report;
 use super::store::Store;
-use super::stream::{ListSilence, Silence, Stream};
+use super::stream::{Asked, ListSilence, Reading, Stream};
 use super::teller::{Phase, Teller};
 use super::{Informer, Resume};
 use crate::api::{Anchor, Fault, ListPage, ResourceVersion};
@@ -30,6 +31,9 @@ pub(super) struct Driver {
     relists: Backoff,
     /// Of its own, so that a kind that goes is found gone as soon as the server's documents agree about it.
     looks: Backoff,
+    held: Held,
+    /// When the watch was cut or ended by the server, but for time that passed since then without a sign that the server was away.
+    cut: Option<Instant>,
     member: Member,
     /// Where an earlier run has come to, until it is taken.
     resume: (Option<ResourceVersion>, Option<Anchor>),
@@ -81,7 +85,8 @@ impl Driver {
         let machine = Machine::new(listed_before, store.len() > 0);
         let teller = Teller::new(Handover::new(watch, outlet, context), store, Replay::new(told), version.clone());
         let (resume, received, body, last_list) = ((version, anchor), source.received(), Vec::new(), LastList::Sound);
-        Self { source, machine, teller, report, backoff, relists, looks, member, resume, body, received, last_list }
+        let (held, cut) = (Held::default(), None);
+        Self { source, machine, teller, report, backoff, relists, looks, held, cut, member, resume, body, received, last_list }
     }
 
     /// Runs until the machine stops.
@@ -161,28 +166,64 @@ impl Driver {
 
     fn stream(&mut self, start: &WatchStart, list: Option<ListSilence>) -> Outcome {
         let limits = &self.teller.out.context.limits;
-        let timeout = self.backoff.between(limits.watch_timeout_min, limits.watch_timeout_max);
-        let silence = Silence { watch: timeout + limits.silence_margin, list };
-        let asked = Instant::now();
+        let usual = self.backoff.between(limits.watch_timeout_min, limits.watch_timeout_max);
+        let at = Instant::now();
+        let holds_back = self.teller.out.context.server.holds_back(at);
+        let timeout = if list.is_some() { usual } else { self.held.timeout(usual, holds_back, limits) };
+        let until = self.cut.take().map(|cut| cut + limits.unchecked);
         self.teller.out.context.pulse.waiting();
         let opened = self.source.watch(start, timeout);
         self.teller.out.context.pulse.working();
-        match opened {
-            Ok(lines) => {
-                self.report.answered();
-                if list.is_none() {
-                    self.report.watching();
-                }
-                Outcome::Next(Stream::new(lines, silence, &mut self.machine, &mut self.teller, &mut self.report).read())
+        let read = opened.map(|lines| {
+            self.report.answered();
+            if list.is_none() {
+                self.report.watching();
             }
-            Err(error) => {
-                self.report.failed(&error);
-                let fault = error.fault();
-                // Not even the head came in time: something on the way waits for the end of an answer before it gives any of it.
-                let is_held_back = fault == Fault::Connection && list.is_some_and(|list| asked.elapsed() >= list.first_byte);
-                Outcome::Happened(if is_held_back { Input::Close(Close::NoFirstByte) } else { Input::Failed(fault) })
-            }
+            let asked = Asked { at, timeout, list, is_late: until.is_some_and(|until| Instant::now() > until) };
+            Stream::new(lines, asked, &mut self.machine, &mut self.teller, &mut self.report).read()
+        });
+        match read {
+            Ok(read) => Outcome::Next(self.have_read(read)),
+            Err(error) => Outcome::Happened(self.not_opened(&error, list, at)),
         }
+    }
+
+    /// What it means that a watch or a streaming list, asked for at `at`, did not open.
+    fn not_opened(&mut self, error: &Error, list: Option<ListSilence>, at: Instant) -> Input {
+        if list.is_none() && error.is_unanswered() && self.held.no_head() {
+            return Input::Close(Close::HeldHead);
+        }
+        self.held.failed();
+        let fault = self.failed(error);
+        if fault == Fault::Expired {
+            self.source.renew();
+        }
+        // Not even the head came in time: something on the way waits for the end of an answer before it gives any of it.
+        let is_held_back = fault == Fault::Connection && list.is_some_and(|list| at.elapsed() >= list.first_byte);
+        if is_held_back { Input::Close(Close::NoFirstByte) } else { Input::Failed(fault) }
+    }
+
+    /// Learns from a stream that was read, and gives what the machine wants next.
+    fn have_read(&mut self, read: Reading) -> Step {
+        let (limits, server) = (&self.teller.out.context.limits, &self.teller.out.context.server);
+        if read.is_sound {
+            self.backoff.reset();
+        }
+        match read.close {
+            Some(Close::Ended(end)) => {
+                if self.held.ended(&read.course, limits) {
+                    server.is_held_back(Instant::now(), limits.held_timeout);
+                }
+                // As a server ends its watches that is stopped in order.
+                self.cut = (end != End::InTime).then(Instant::now);
+            }
+            Some(Close::Cut { .. }) => self.cut = Some(Instant::now()),
+            Some(Close::Error(Fault::Expired)) => self.source.renew(),
+            // What holds answers back gives them with their end.
+            Some(Close::Overdue | Close::Silent) => self.held.failed(),
+            Some(Close::Error(_) | Close::HeldHead | Close::NoFirstByte | Close::NoInitialEventsEnd | Close::Slow) | None => {}
+        }
+        read.step
     }
 
     fn page(&mut self, token: Option<&str>, limit: u32) -> Input {
@@ -259,6 +300,12 @@ impl Driver {
         context.pulse.waiting();
         let stopped = context.stop.wait(length);
         context.pulse.working();
+        // Time that Faro let pass to spare the server is none in which that server was away, unless another watch saw it so.
+        if let Some(cut) = &mut self.cut
+            && !context.server.has_failed_since(*cut)
+        {
+            *cut = Instant::now();
+        }
         if stopped { Input::Stop } else { Input::Waited }
     }
 
@@ -270,10 +317,11 @@ impl Driver {
             Pause::Unknown(_) => self.looks.next(now, limits.backoff_max, limits),
             Pause::Relist => self.relists.next(now, limits.backoff_max, limits),
             Pause::Brief => self.backoff.up_to(limits.backoff_first),
+            Pause::Cut if self.teller.out.context.server.was_cut(now) => self.spread(),
+            Pause::Cut => Duration::ZERO,
             Pause::Reconnect => {
-                let share = (self.member.watches() as f64 / WATCHES_MANY).min(1.0);
-                let spread = self.backoff.up_to(limits.reconnect_spread.mul_f64(share));
-                self.backoff.next(now, limits.backoff_max, limits).max(spread)
+                let pause = self.backoff.next(now, limits.backoff_max, limits);
+                pause.max(self.spread())
             }
             // A server that says "at once" gets a pause all the same.
             Pause::After(length) => (*length).min(limits.retry_after_max).max(self.backoff.next(now, limits.backoff_max, limits)),
@@ -281,6 +329,12 @@ impl Driver {
             Pause::SecondLook => limits.second_look,
             Pause::Absent | Pause::VersionGone(_) => self.backoff.between(limits.absent_check / 2, limits.absent_check),
         }
+    }
+
+    /// The pause that spreads what all watches of the server ask at once.
+    fn spread(&mut self) -> Duration {
+        let share = (self.member.watches() as f64 / WATCHES_MANY).min(1.0);
+        self.backoff.up_to(self.teller.out.context.limits.reconnect_spread.mul_f64(share))
     }
 
     /// Waits for the turn of this list and begins it. `false` on stop.
@@ -320,9 +374,26 @@ impl Driver {
         self.teller.out.context.pulse.waiting();
         let answer = ask(self.source.as_mut());
         self.teller.out.context.pulse.working();
-        answer.map_err(|error| {
-            self.report.failed(&error);
-            error.fault()
-        })
+        answer.map_err(|error| self.failed(&error))
+    }
+
+    /// Remembers why a request failed, for this watch and, where it may be the server's doing, for the others.
+    fn failed(&mut self, error: &Error) -> Fault {
+        self.report.failed(error);
+        let fault = error.fault();
+        match fault {
+            Fault::Connection | Fault::Server | Fault::Busy { .. } | Fault::Unauthorized => {
+                self.teller.out.context.server.has_failed(Instant::now());
+            }
+            Fault::Expired
+            | Fault::UnknownVersion
+            | Fault::Refused
+            | Fault::Forbidden
+            | Fault::NotFound
+            | Fault::Undecodable
+            | Fault::TooLong
+            | Fault::Stopped => {}
+        }
+        fault
     }
 }

@@ -3,13 +3,14 @@
 use super::testing::{self, Outbox, bookmark, line, object, page};
 use super::{Context, Entrant, Informer, Limits, ListGate, Resume};
 use crate::api::{Identity, ObjectRef, ResourceVersion, Status, ToldId};
-use crate::client::{Error, Line, ListWatch, PageRequest, Proof, READ_TICK, Served, WatchLines, WatchStart};
+use crate::client::{Error, Line, ListWatch, NoHead, PageRequest, Proof, READ_TICK, Served, WatchLines, WatchStart};
 use crate::event::EventType;
 use crate::health::{Condition, Standing, WatchStatus};
 use crate::lifecycle::{Joined, Stop};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use std::{io, mem};
 
 /// What the server does when it is asked next.
 enum Answer {
@@ -21,6 +22,10 @@ enum Answer {
     Status(u16, &'static str),
     /// What discovery says.
     Served(Served),
+    /// Nothing, not even a head.
+    Nothing,
+    /// The connection is refused.
+    Refusal,
 }
 
 /// What a read of a watch gives.
@@ -28,7 +33,11 @@ enum Read {
     Line(Vec<u8>),
     TooLong,
     Quiet(u32),
+    /// So many bytes that say nothing, each after a quiet read.
+    Heartbeats(u32),
     End,
+    /// The connection breaks.
+    Cut,
     /// The receivers take so many events, then none until they were asked so often.
     Refuse(usize, usize),
 }
@@ -41,11 +50,14 @@ struct Script {
     stop: Stop,
     /// At the end of the script, wait for a stop from elsewhere.
     hold: bool,
+    /// How often a new connection was asked for.
+    renewed: usize,
 }
 
 struct Reads<'a> {
     reads: std::vec::IntoIter<Read>,
     quiet: u32,
+    heartbeats: u32,
     line: Vec<u8>,
     script: &'a Script,
 }
@@ -67,6 +79,8 @@ impl Script {
                 let status = Status::from_body(code, body.as_bytes());
                 Err(Error::Status { request: "ask".to_owned(), status, retry_after: None })
             }
+            Some(Answer::Nothing) => Err(broken(NoHead)),
+            Some(Answer::Refusal) => Err(broken(io::Error::from(io::ErrorKind::ConnectionRefused))),
             Some(answer) => Ok(answer),
             None => Err(self.end()),
         }
@@ -89,13 +103,15 @@ impl ListWatch for Script {
     }
 
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
-        assert!((200..=240).contains(&timeout.as_secs()), "{timeout:?}");
+        let renewed = if mem::take(&mut self.renewed) > 0 { ", anew" } else { "" };
+        let length = if timeout.as_secs() == 25 { ", short" } else { "" };
+        assert!(!length.is_empty() || (200..=240).contains(&timeout.as_secs()), "{timeout:?}");
         let asked = match start {
-            WatchStart::InitialEvents => "stream".to_owned(),
-            WatchStart::After(version) => format!("watch {version}"),
+            WatchStart::InitialEvents => format!("stream{length}{renewed}"),
+            WatchStart::After(version) => format!("watch {version}{length}{renewed}"),
         };
         let Answer::Watch(reads) = self.next(asked)? else { panic!("a watch was asked for") };
-        Ok(Box::new(Reads { reads: reads.into_iter(), quiet: 0, line: Vec::new(), script: self }))
+        Ok(Box::new(Reads { reads: reads.into_iter(), quiet: 0, heartbeats: 0, line: Vec::new(), script: self }))
     }
 
     fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
@@ -106,6 +122,10 @@ impl ListWatch for Script {
         let Answer::Served(served) = self.next("look up".to_owned())? else { panic!("discovery was asked") };
         Ok(served)
     }
+
+    fn renew(&mut self) {
+        self.renewed += 1;
+    }
 }
 
 impl WatchLines for Reads<'_> {
@@ -115,6 +135,10 @@ impl WatchLines for Reads<'_> {
                 self.quiet -= 1;
                 return Ok(Line::Quiet);
             }
+            if self.heartbeats > 0 {
+                (self.quiet, self.heartbeats) = (1, self.heartbeats - 1);
+                return Ok(Line::Partial);
+            }
             match self.reads.next() {
                 Some(Read::Line(line)) => {
                     self.line = line;
@@ -122,7 +146,9 @@ impl WatchLines for Reads<'_> {
                 }
                 Some(Read::TooLong) => return Ok(Line::TooLong(1 << 24)),
                 Some(Read::Quiet(ticks)) => self.quiet = ticks,
+                Some(Read::Heartbeats(beats)) => self.heartbeats = beats,
                 Some(Read::End) => return Ok(Line::End),
+                Some(Read::Cut) => return Err(broken(io::Error::from(io::ErrorKind::ConnectionReset))),
                 Some(Read::Refuse(credit, refusals)) => self.script.outbox.refuse_after(Some(credit), refusals),
                 None => return Err(self.script.end()),
             }
@@ -142,6 +168,7 @@ impl Stage {
             outbox: outbox.clone(),
             stop: stop.clone(),
             hold: false,
+            renewed: 0,
         };
         let informer = Informer::new(watch, Box::new(script), Box::new(outbox.clone()), context);
         Self { informer, outbox, asked, stop, status }
@@ -163,6 +190,10 @@ impl Stage {
         assert!(thread.join_until(Instant::now() + DEADLINE), "still running after {:?}", asked.lock().unwrap());
         outbox.events().iter().map(testing::words).collect()
     }
+}
+
+fn broken(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Connection { request: "ask".to_owned(), server: "https://api.test".to_owned(), source: source.into() }
 }
 
 /// Far longer than anything here takes.
@@ -192,6 +223,11 @@ fn streamed(objects: &[&str], version: &str, then: Vec<Read>) -> Answer {
 fn listed(objects: &[&str], version: &str) -> Answer {
     let objects: Vec<String> = objects.iter().map(|text| object(text)).collect();
     Answer::Body(page("ConfigMapList", &objects, version, None))
+}
+
+/// A list on a server without streaming lists, so that a watch of its own follows.
+fn listed_by_pages(objects: &[&str], version: &str) -> Vec<Answer> {
+    vec![Answer::Status(422, ""), listed(objects, version)]
 }
 
 fn ticks(limit: Duration) -> u32 {
@@ -244,6 +280,102 @@ fn a_silent_watch_is_probed_and_reopened() {
     check(vec![streamed(&[], "10", vec![Read::Quiet(surely)])], &["stream", "probe 10"], &[]);
     let not_yet = ticks(limits.watch_timeout_min + limits.silence_margin) - 1;
     check(vec![streamed(&[], "10", vec![Read::Quiet(not_yet)])], &["stream"], &[]);
+}
+
+#[test]
+fn bytes_that_say_nothing_are_no_sign_of_life() {
+    let limits = Limits::default();
+    let surely = ticks(limits.watch_timeout_max + limits.silence_margin);
+    let beats = || vec![Read::Heartbeats(surely)];
+    check(vec![streamed(&[], "10", beats())], &["stream", "probe 10"], &[]);
+    let spoken = vec![Read::Quiet(10), Read::Line(bookmark("12", false)), Read::Heartbeats(surely)];
+    check(vec![streamed(&[], "10", spoken)], &["stream", "watch 12"], &[]);
+    let not_yet = ticks(limits.watch_timeout_min + limits.silence_margin) - 1;
+    check(vec![streamed(&[], "10", vec![Read::Heartbeats(not_yet)])], &["stream"], &[]);
+}
+
+#[test]
+fn a_watch_with_heartbeats_alone_was_not_heard() {
+    let answers = listed_by_pages(&["a@7"], "10").into_iter().chain([Answer::Watch(vec![Read::Heartbeats(100)])]).collect();
+    let Stage { informer, status, .. } = Stage::new("v1/configmaps", answers, testing::hasty());
+    informer.run();
+    assert_eq!(status.standing(Instant::now()), Standing::Stale);
+}
+
+#[test]
+fn a_cut_goes_on_at_once_and_without_a_look_at_the_history_or_a_word() {
+    let cut = |version: &str| Answer::Watch(vec![Read::Quiet(1), Read::Line(line("MODIFIED", version)), Read::Cut]);
+    let answers =
+        vec![streamed(&["a@7"], "10", vec![Read::Quiet(1), Read::Cut]), cut("a@11"), cut("a@12"), Answer::Watch(vec![])];
+    let limits = Limits { backoff_first: HOUR, backoff_max: HOUR, ..testing::hasty() };
+    let stage = Stage::new("v1/configmaps", answers, limits);
+    let status = Arc::clone(&stage.status);
+    assert_eq!(stage.run().0, ["stream", "watch 10", "watch 11", "watch 12"]);
+    assert_eq!(status.get().0, Condition::Synced);
+}
+
+#[test]
+fn a_cut_that_is_made_good_late_or_after_a_refusal_is_followed_by_a_look_at_the_history() {
+    let cut = || streamed(&["a@7"], "10", vec![Read::Quiet(1), Read::Cut]);
+    check(vec![cut(), Answer::Refusal], &["stream", "watch 10", "probe 10"], &["ADDED(initial) a@7"]);
+    let limits = Limits { unchecked: Duration::ZERO, ..testing::hasty() };
+    let answers = vec![cut(), Answer::Watch(vec![Read::Line(line("MODIFIED", "a@11"))])];
+    let (asked, told) = Stage::new("v1/configmaps", answers, limits).run();
+    assert_eq!((asked, told.len()), (["stream", "watch 10", "probe 10"].map(str::to_owned).to_vec(), 1), "nothing of it is read");
+}
+
+#[test]
+fn a_connection_that_breaks_at_once_and_brought_nothing_is_a_failure() {
+    let answers = listed_by_pages(&["a@7"], "10").into_iter().chain([Answer::Watch(vec![Read::Cut])]).collect();
+    check(answers, &["stream", "page 500", "watch 10", "probe 10"], &["ADDED(initial) a@7"]);
+}
+
+#[test]
+fn a_version_that_a_server_has_no_more_is_asked_for_once_more_over_a_new_connection() {
+    let expired = || Read::Line(br#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#.to_vec());
+    let in_stream = || streamed(&["a@7"], "10", vec![expired()]);
+    let brings = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@11"))]);
+    check(vec![in_stream(), brings], &["stream", "watch 10, anew"], &["ADDED(initial) a@7", "UPDATED a@11"]);
+    check(
+        vec![in_stream(), Answer::Status(410, ""), streamed(&["a@12"], "12", vec![])],
+        &["stream", "watch 10, anew", "stream, anew"],
+        &["ADDED(initial) a@7", "UPDATED(inferred) a@12"],
+    );
+}
+
+#[test]
+fn a_head_that_is_held_back_is_asked_for_with_a_short_end_and_is_no_trouble() {
+    let held = Limits { held_calm: Duration::ZERO, held_together: HOUR, backoff_first: HOUR, ..testing::hasty() };
+    let short = || Answer::Watch(vec![Read::Quiet(4), Read::Line(line("MODIFIED", "a@11")), Read::End]);
+    let answers = listed_by_pages(&["a@7"], "10").into_iter().chain([Answer::Nothing, short(), Answer::Watch(vec![])]).collect();
+    let stage = Stage::new("v1/configmaps", answers, held);
+    let (status, server) = (Arc::clone(&stage.status), stage.informer.context.server.clone());
+    let (asked, told) = stage.run();
+    assert_eq!(asked, ["stream", "page 500", "watch 10", "watch 10, short", "watch 11, short"]);
+    assert_eq!((told, status.get().0), (vec!["ADDED(initial) a@7".to_owned(), "UPDATED a@11".to_owned()], Condition::Synced));
+    assert!(server.holds_back(Instant::now()));
+}
+
+#[test]
+fn a_server_that_gives_no_head_though_the_answer_had_to_end_is_out_of_reach() {
+    let answers = listed_by_pages(&["a@7"], "10").into_iter().chain([Answer::Nothing, Answer::Nothing]).collect();
+    let stage = Stage::new("v1/configmaps", answers, Limits { backoff_first: HOUR, ..testing::hasty() });
+    let status = Arc::clone(&stage.status);
+    stage.stop_when(|status, _| status.get().0 == Condition::Retrying);
+    assert!(status.get().1.contains("no answer came in time"), "{status:?}");
+}
+
+#[test]
+fn an_idle_watch_that_ends_when_it_was_asked_to_is_opened_again_without_a_look_at_the_history() {
+    let limits = Limits { watch_timeout_min: Limits::default().watch_timeout_max, ..testing::hasty() };
+    let check = |quiet, expected: &str| {
+        let answers =
+            listed_by_pages(&[], "10").into_iter().chain([Answer::Watch(vec![Read::Quiet(quiet), Read::End])]).collect();
+        let (asked, _) = Stage::new("v1/configmaps", answers, limits.clone()).run();
+        assert_eq!(asked[3], expected, "after {quiet} quiet reads");
+    };
+    check(ticks(limits.watch_timeout_max), "watch 10");
+    check(1, "probe 10");
 }
 
 #[test]
@@ -331,7 +463,7 @@ fn what_an_earlier_run_told_beyond_its_version_is_passed_over_when_it_comes_agai
 fn a_resumed_watch_is_not_synced_when_the_server_no_longer_has_its_version() {
     let expired = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#;
     let watch = Answer::Watch(vec![Read::Line(expired.to_vec())]);
-    let answers = vec![Answer::Body(Vec::new()), watch, Answer::Status(500, "")];
+    let answers = vec![Answer::Body(Vec::new()), watch, Answer::Status(410, ""), Answer::Status(500, "")];
     let mut stage = Stage::new("v1/configmaps", answers, Limits { backoff_first: HOUR, ..testing::hasty() });
     let resume = Resume { version: ResourceVersion::new("10"), listed_before: true, ..Resume::default() };
     stage.informer = stage.informer.resume(resume);

@@ -4,7 +4,7 @@
 //! what is asked next (nothing where it reads on). `UPDATE_GOLDEN=1` rewrites the right-hand sides for review.
 
 use super::handover::{Halt, Handover, Patience};
-use super::machine::{Action, Close, Input, Line, Machine, Note, Page, Pause, Step};
+use super::machine::{Action, Close, End, Input, Line, Machine, Note, Page, Pause, Step};
 use super::replay::Replay;
 use super::store::Store;
 use super::teller::{Heard, Phase, Teller};
@@ -149,8 +149,14 @@ impl Scene {
                 Input::Line(Line::Skipped)
             }
             ["relist-due"] => Input::Line(Line::RelistDue),
-            ["end"] => Input::Close(Close::Ended { at_once: false }),
-            ["end", "at-once"] => Input::Close(Close::Ended { at_once: true }),
+            ["opened", "late"] => Input::Line(Line::OpenedLate),
+            ["end"] => Input::Close(Close::Ended(End::Early)),
+            ["end", "at-once"] => Input::Close(Close::Ended(End::AtOnce)),
+            ["end", "in-time"] => Input::Close(Close::Ended(End::InTime)),
+            ["cut", "short"] => Input::Close(Close::Cut { at_once: true }),
+            ["cut", "later"] => Input::Close(Close::Cut { at_once: false }),
+            ["overdue"] => Input::Close(Close::Overdue),
+            ["held-head"] => Input::Close(Close::HeldHead),
             ["silence"] => Input::Close(Close::Silent),
             ["no-first-byte"] => Input::Close(Close::NoFirstByte),
             ["no-initial-events-end"] => Input::Close(Close::NoInitialEventsEnd),
@@ -249,6 +255,7 @@ fn pause_words(pause: &Pause) -> String {
         Pause::Backoff => "pause backoff".to_owned(),
         Pause::Relist => "pause relist".to_owned(),
         Pause::Brief => "pause brief".to_owned(),
+        Pause::Cut => "pause after a cut".to_owned(),
         Pause::Reconnect => "pause reconnect".to_owned(),
         Pause::After(length) => format!("pause {}s", length.as_secs()),
         Pause::Forbidden => "forbidden, pause".to_owned(),

@@ -16,9 +16,11 @@ mod gate;
 #[cfg(test)]
 mod golden;
 mod handover;
+mod held;
 mod machine;
 mod replay;
 mod report;
+mod server;
 #[cfg(test)]
 mod simulation;
 mod store;
@@ -29,6 +31,7 @@ mod testing;
 mod timing;
 
 pub use gate::{Entrant, ListGate, MAX_CONCURRENT_LISTS, Permit, Turn};
+pub use server::Server;
 pub use timing::Limits;
 
 use crate::api::{Anchor, HISTORY_FIRST, Identity, ResourceVersion, ToldId, Watch};
@@ -51,6 +54,8 @@ pub struct Context {
     pub metrics: WatchMetrics,
     /// Shared by all informers of one server.
     pub gate: ListGate,
+    /// What the informers of one server know together.
+    pub server: Server,
     /// The sign of life of the informer's thread.
     pub pulse: Pulse,
     /// How long to wait for what.

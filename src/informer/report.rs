@@ -53,6 +53,11 @@ impl Report {
         self.cause = chain(error);
     }
 
+    /// Remembers what cut a watch that went well.
+    pub(super) fn cut(&mut self, error: &Error) {
+        self.cause = chain(error);
+    }
+
     /// Remembers why a stream ended.
     pub(super) fn ended(&mut self, cause: impl Into<String>) {
         self.cause = cause.into();
@@ -111,7 +116,7 @@ impl Report {
         self.is_said &= matches!(pause, Pause::Backoff | Pause::Relist | Pause::Reconnect | Pause::After(_));
         let (condition, words) = match pause {
             // All is heard, if not in one stream.
-            Pause::Brief => return,
+            Pause::Brief | Pause::Cut => return,
             Pause::Backoff | Pause::Relist | Pause::Reconnect | Pause::After(_) => (Condition::Retrying, self.cause.clone()),
             Pause::SecondLook => {
                 (Condition::Retrying, "not found on the server, looking again before that is believed".to_owned())

@@ -1,20 +1,25 @@
 //! Reads one open watch or streaming list, line by line, until the machine wants something else.
 
 use super::handover::{Halt, Patience};
-use super::machine::{Action, Close, Input, Line as Heard, Machine, Step};
+use super::held::Course;
+use super::machine::{Action, Close, End, Input, Line as Heard, Machine, Step};
 use super::report::Report;
 use super::teller::{self, Teller};
-use crate::client::{Line, READ_TICK, WatchLines};
+use crate::api::Fault;
+use crate::client::{Error, Line, WatchLines};
 use std::mem;
 use std::time::{Duration, Instant};
 
-/// How long an open stream may stay without a byte.
+/// What was asked for, and when.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Silence {
-    /// As a watch, by its timeout.
-    pub(super) watch: Duration,
-    /// As a streaming list that has not ended.
+pub(super) struct Asked {
+    pub(super) at: Instant,
+    /// `timeoutSeconds`.
+    pub(super) timeout: Duration,
+    /// Where a streaming list was asked for.
     pub(super) list: Option<ListSilence>,
+    /// The answer came so late after a cut that the server may have become another.
+    pub(super) is_late: bool,
 }
 
 /// How long a streaming list may stay without a byte.
@@ -28,15 +33,13 @@ pub(super) struct ListSilence {
 
 /// An open stream and everything that reads it.
 pub(super) struct Stream<'a> {
-    pub(super) lines: Box<dyn WatchLines + 'a>,
-    pub(super) silence: Silence,
-    pub(super) machine: &'a mut Machine,
-    pub(super) teller: &'a mut Teller,
-    pub(super) report: &'a mut Report,
-    /// For how long no byte came, counted only while reading: time spent waiting for the receivers is not the server's.
-    quiet: Duration,
-    /// When the stream was opened.
-    opened: Instant,
+    lines: Box<dyn WatchLines + 'a>,
+    asked: Asked,
+    machine: &'a mut Machine,
+    teller: &'a mut Teller,
+    report: &'a mut Report,
+    /// How it went so far; its end is now. Time spent waiting for the receivers is not the server's, and not in it.
+    course: Course,
     /// When the last initial event came.
     initial: Instant,
     /// Only changes have come since.
@@ -45,26 +48,57 @@ pub(super) struct Stream<'a> {
     waited: bool,
     /// Whether any byte came.
     begun: bool,
+    /// When the last event, bookmark or error came.
+    spoke: Option<Duration>,
+    /// Whether that is noted for the lines of this read.
+    is_noted: bool,
     /// How many bytes were counted.
     bytes: u64,
+}
+
+/// What reading a stream came to.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// What the machine wants next.
+    pub(super) step: Step,
+    /// Why it is over, unless the machine asked for something else.
+    pub(super) close: Option<Close>,
+    /// How it went.
+    pub(super) course: Course,
+    /// It brought something, and was more than a moment.
+    pub(super) is_sound: bool,
 }
 
 impl<'a> Stream<'a> {
     pub(super) fn new(
         lines: Box<dyn WatchLines + 'a>,
-        silence: Silence,
+        asked: Asked,
         machine: &'a mut Machine,
         teller: &'a mut Teller,
         report: &'a mut Report,
     ) -> Self {
-        let (opened, quiet) = (Instant::now(), Duration::ZERO);
-        let (initial, changes, waited, begun) = (opened, false, false, false);
-        Self { lines, silence, machine, teller, report, quiet, opened, initial, changes, waited, begun, bytes: 0 }
+        let course = Course::new(asked.at.elapsed());
+        Self {
+            lines,
+            asked,
+            machine,
+            teller,
+            report,
+            course,
+            initial: Instant::now(),
+            changes: false,
+            waited: false,
+            begun: false,
+            spoke: None,
+            is_noted: false,
+            bytes: 0,
+        }
     }
 
     /// Reads until the machine wants something that is not reading, and gives that.
-    pub(super) fn read(mut self) -> Step {
-        let mut step = self.machine.step(Input::Line(Heard::Opened));
+    pub(super) fn read(mut self) -> Reading {
+        let mut close = None;
+        let mut step = self.machine.step(Input::Line(if self.asked.is_late { Heard::OpenedLate } else { Heard::Opened }));
         loop {
             if let Some(note) = step.note {
                 self.report.note(note);
@@ -76,7 +110,7 @@ impl<'a> Stream<'a> {
                     if ended.is_ok() {
                         self.report.listed(self.teller.store.len(), version.as_str());
                         // From here on it is a watch.
-                        self.silence.list = None;
+                        self.asked.list = None;
                     }
                     Some(ended.map_or_else(halted, |newest| Input::ListEnded { newest }))
                 }
@@ -88,8 +122,14 @@ impl<'a> Stream<'a> {
                 | Action::TellAllDeleted
                 | Action::Pause(_)
                 | Action::AwaitCredit
-                | Action::Stop => return Step { note: None, ..step },
+                | Action::Stop => {
+                    let is_sound = self.spoke.is_some() && self.has_lasted();
+                    return Reading { step: Step { note: None, ..step }, close, course: self.course, is_sound };
+                }
             };
+            if let Some(Input::Close(why)) = input {
+                close = Some(why);
+            }
             step = match input {
                 Some(input) => self.machine.step(input),
                 None => Step { action: Action::Read, note: None },
@@ -107,76 +147,129 @@ impl<'a> Stream<'a> {
             return Some(Input::Line(Heard::RelistDue));
         }
         // Changes that go on and on must not hide that the end was swallowed.
-        if self.silence.list.is_some_and(|list| self.changes && self.initial.elapsed() >= list.end) {
+        if self.asked.list.is_some_and(|list| self.changes && self.initial.elapsed() >= list.end) {
             self.report.ended("its end did not come");
             return Some(Input::Close(Close::NoInitialEventsEnd));
         }
         // The lines of one read cost one look at the clock, and go on together.
         let is_read = !self.lines.is_ready();
         if is_read {
+            if let Some(close) = self.overdue() {
+                return Some(Input::Close(close));
+            }
+            self.is_noted = false;
             self.teller.out.flush();
             let bytes = self.lines.bytes_received();
             self.teller.out.context.metrics.bytes_received(bytes - mem::replace(&mut self.bytes, bytes));
             self.teller.out.context.pulse.waiting();
         }
+        let began = is_read.then(Instant::now);
         let line = self.lines.next();
-        let context = &self.teller.out.context;
-        if is_read {
-            context.pulse.working();
+        if let Some(began) = began {
+            self.course.read(began.elapsed(), matches!(line, Ok(Line::Quiet)));
+            self.teller.out.context.pulse.working();
         }
         match line {
             Ok(Line::Whole(bytes)) => {
-                (self.quiet, self.begun) = (Duration::ZERO, true);
-                if is_read {
-                    context.status.heard();
-                }
+                self.begun = true;
                 let is_change = !bytes.starts_with(ADDED);
                 let heard = self.teller.line(bytes);
                 if is_change {
                     self.changes = true;
-                } else if self.silence.list.is_some() {
+                } else if self.asked.list.is_some() {
                     (self.initial, self.changes) = (Instant::now(), false);
                 }
+                self.note(&heard);
                 Some(take(heard, self.teller, self.report))
             }
             Ok(Line::TooLong(length)) => {
-                (self.quiet, self.begun) = (Duration::ZERO, true);
+                self.begun = true;
                 let why = format!("a line of {length} bytes is over the limit");
                 Some(take(Ok(teller::Heard::Unreadable(why)), self.teller, self.report))
             }
             Ok(Line::Partial) => {
-                (self.quiet, self.begun) = (Duration::ZERO, true);
-                context.status.heard();
+                self.begun = true;
                 None
             }
             Ok(Line::Quiet) => self.heard_nothing(),
             Ok(Line::End) => {
                 self.report.ended("the server ended the watch");
-                context.status.heard();
-                // A busy stream may last its whole time without a quiet moment.
-                let at_once = !self.waited && self.opened.elapsed() < READ_TICK;
-                Some(Input::Close(Close::Ended { at_once }))
+                self.teller.out.context.status.heard();
+                Some(Input::Close(Close::Ended(self.end())))
             }
-            Err(error) => {
-                self.report.failed(&error);
-                Some(Input::Failed(error.fault()))
-            }
+            Err(error) => Some(self.broken(&error)),
         }
+    }
+
+    /// Notes that the server said something: bytes that say nothing are no sign of life.
+    fn note(&mut self, heard: &Result<teller::Heard, Halt>) {
+        match heard {
+            Ok(teller::Heard::Line(line)) => self.course.has_event |= matches!(line, Heard::Event(_)),
+            Ok(teller::Heard::Error(_)) => {}
+            Ok(teller::Heard::Unreadable(_)) | Err(_) => return,
+        }
+        self.spoke = Some(self.course.end);
+        if !mem::replace(&mut self.is_noted, true) {
+            self.teller.out.context.status.heard();
+        }
+    }
+
+    /// What to make of a watch that is open for longer than was asked for, whatever comes on it.
+    fn overdue(&mut self) -> Option<Close> {
+        let limit = self.asked.timeout + self.teller.out.context.limits.silence_margin;
+        if self.asked.list.is_some() || self.course.end < limit {
+            return None;
+        }
+        if self.spoke.is_some_and(|spoke| spoke + self.asked.timeout > self.course.end) {
+            return Some(Close::Overdue);
+        }
+        self.report.ended("neither event, bookmark nor end came");
+        Some(Close::Silent)
+    }
+
+    /// Whether the stream was open for more than a moment.
+    fn has_lasted(&self) -> bool {
+        self.waited || self.asked.at.elapsed() >= self.teller.out.context.limits.brief
+    }
+
+    /// When the server ended the stream.
+    fn end(&self) -> End {
+        if !self.has_lasted() {
+            End::AtOnce
+        } else if self.course.end.max(self.asked.at.elapsed()) + END_TOLERANCE >= self.asked.timeout {
+            End::InTime
+        } else {
+            End::Early
+        }
+    }
+
+    /// What a broken connection means: nothing bad after a watch that lasted or brought something, for so proxies do.
+    fn broken(&mut self, error: &Error) -> Input {
+        let fault = error.fault();
+        let has_lasted = self.has_lasted();
+        if self.asked.list.is_none() && fault == Fault::Connection && (has_lasted || self.spoke.is_some()) {
+            self.report.cut(error);
+            return Input::Close(Close::Cut { at_once: !has_lasted });
+        }
+        self.report.failed(error);
+        Input::Failed(fault)
     }
 
     fn heard_nothing(&mut self) -> Option<Input> {
         self.waited = true;
-        self.quiet += READ_TICK;
-        let (close, why) = match self.silence.list {
-            Some(list) if !self.begun && self.quiet >= list.first_byte => (Close::NoFirstByte, "no byte came"),
-            Some(list) if self.quiet >= list.end => (Close::NoInitialEventsEnd, "its end did not come"),
-            None if self.quiet >= self.silence.watch => (Close::Silent, "neither byte nor end came"),
-            Some(_) | None => return None,
+        let calm = self.course.calm;
+        let (close, why) = match self.asked.list? {
+            list if !self.begun && calm >= list.first_byte => (Close::NoFirstByte, "no byte came"),
+            list if calm >= list.end => (Close::NoInitialEventsEnd, "its end did not come"),
+            ListSilence { .. } => return None,
         };
         self.report.ended(why);
         Some(Input::Close(close))
     }
 }
+
+/// A server that ends a watch so little before the time that was asked for has kept to it: clocks and ways differ.
+const END_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// How a line begins that may be an initial event, as every API server writes it.
 const ADDED: &[u8] = br#"{"type":"ADDED""#;

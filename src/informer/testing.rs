@@ -1,6 +1,6 @@
 //! What several tests of the informer need: objects as a server sends them, and an outlet that remembers.
 
-use super::{Context, Limits, ListGate};
+use super::{Context, Limits, ListGate, Server};
 use crate::api::{Watch, WatchTarget};
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
 use crate::health::Health;
@@ -174,6 +174,7 @@ pub(super) fn context(watch: &Arc<Watch>, stop: &Stop) -> Context {
         status: health.add_watch(Arc::clone(watch)),
         metrics: Metrics::default().watch(watch),
         gate: ListGate::default(),
+        server: Server::new("the test's server"),
         pulse: health.add_thread("test"),
         limits: hasty(),
         content_is_metadata: false,
@@ -185,6 +186,9 @@ pub(super) fn context(watch: &Arc<Watch>, stop: &Stop) -> Context {
 pub(super) fn hasty() -> Limits {
     let zero = Duration::ZERO;
     Limits {
+        // However slow a test is, what takes no time in it is brief, and comes soon.
+        brief: Duration::MAX,
+        unchecked: Duration::from_secs(3600),
         slow: zero,
         backoff_first: zero,
         backoff_max: zero,

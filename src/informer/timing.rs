@@ -9,8 +9,18 @@ pub struct Limits {
     pub watch_timeout_min: Duration,
     /// Longest `timeoutSeconds` of a watch. Some load balancers drop idle flows at 240 s.
     pub watch_timeout_max: Duration,
-    /// How long after its timeout a silent watch is given up.
+    /// How long after its timeout a watch that has not ended is given up, whatever comes on it.
     pub silence_margin: Duration,
+    /// A watch that ends sooner has hardly been one.
+    pub brief: Duration,
+    /// A watch that is open again so soon after a cut goes on with the server that was there before.
+    pub unchecked: Duration,
+    /// `timeoutSeconds` of a watch whose answers are held back until they end: so late are changes at most.
+    pub held_timeout: Duration,
+    /// What comes after less calm was not held back.
+    pub held_calm: Duration,
+    /// What was held back comes so close before the end.
+    pub held_together: Duration,
     /// How long a streaming list may take for its first byte before pages are used instead.
     pub first_byte: Duration,
     /// How long after its last event a streaming list may take to say that it has ended; a proxy may swallow the word.
@@ -45,6 +55,11 @@ impl Default for Limits {
             watch_timeout_min: Duration::from_secs(200),
             watch_timeout_max: Duration::from_secs(240),
             silence_margin: Duration::from_secs(15),
+            brief: Duration::from_secs(1),
+            unchecked: Duration::from_secs(2),
+            held_timeout: Duration::from_secs(25),
+            held_calm: Duration::from_secs(10),
+            held_together: Duration::from_millis(100),
             first_byte: Duration::from_secs(10),
             initial_events_end: Duration::from_secs(60),
             slow: Duration::from_secs(5),
@@ -53,7 +68,7 @@ impl Default for Limits {
             backoff_max: Duration::from_secs(30),
             forbidden_max: Duration::from_secs(60),
             backoff_calm: Duration::from_secs(120),
-            retry_after_max: Duration::from_secs(300),
+            retry_after_max: Duration::from_secs(60),
             second_look: Duration::from_secs(10),
             absent_check: Duration::from_secs(5),
             reconnect_spread: Duration::from_secs(5),

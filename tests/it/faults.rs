@@ -10,7 +10,7 @@ use std::time::Duration;
 fn expired_version_is_listed_again_and_only_differences_are_told() {
     let api = Api::with_a_and_b();
     api.server.on(&format!("list {CONFIGMAPS}"), [page(30, &[("a", 7), ("c", 11)])]);
-    api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&[EXPIRED.to_owned()])]);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&[EXPIRED.to_owned()]), watch(&[EXPIRED.to_owned()])]);
     let daemon = start(&api, WATCH_CONFIGMAPS);
     let lines = daemon.wait_for_lines("the differences", |lines| lines.len() >= 4);
     let mut told = briefs(&lines[2..]);
@@ -111,9 +111,13 @@ fn token_file_is_read_again_when_the_server_refuses_the_old_token() {
     api.write_kubeconfig_with_user("", "tokenFile: token");
     api.server.on(
         &format!("watch {CONFIGMAPS}"),
-        [refused_streaming_list(), watch(&[line("ADDED", "a", 11)]).left_open(), watch(&[line("ADDED", "b", 12)]).left_open()],
+        [
+            refused_streaming_list(),
+            watch(&[line("ADDED", "a", 11)]).left_open(),
+            Answer::recorded("unauthorized"),
+            watch(&[line("ADDED", "b", 12)]).left_open(),
+        ],
     );
-    api.server.on(&format!("probe {CONFIGMAPS}"), [Answer::recorded("unauthorized"), page(11, &[])]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[])]);
     let rotated = token.clone();
     let daemon = start(&api, WATCH_CONFIGMAPS);

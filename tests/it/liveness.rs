@@ -7,7 +7,7 @@ use faro::dispatch::{Completion, Dispatcher, Export, HandlerError, Registered, S
 use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
 use faro::health::Health;
 use faro::http::{HttpServer, HttpSettings};
-use faro::informer::{Context, Informer, Limits, ListGate};
+use faro::informer::{Context, Informer, Limits, ListGate, Server};
 use faro::lifecycle::{Joined, Stop};
 use faro::metrics::Metrics;
 use faro::sim::Cluster;
@@ -87,6 +87,7 @@ fn trapped_informer(cluster: &Cluster, endpoints: &Endpoints, trap: Trap, stop: 
         status: endpoints.health.add_watch(Arc::clone(&watch)),
         metrics: Metrics::default().watch(&watch),
         gate: ListGate::default(),
+        server: Server::new("test"),
         pulse: endpoints.health.add_thread("inf-v1/configmaps"),
         limits: Limits::default(),
         content_is_metadata: false,

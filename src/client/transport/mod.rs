@@ -128,6 +128,11 @@ impl Transport {
         self.shared.server()
     }
 
+    /// Gives up the connection that is kept for the next request.
+    pub(super) fn renew(&self) {
+        *self.state.slot.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// A handle that ends requests from another thread.
     pub fn interrupt(&self) -> Interrupt {
         Interrupt { state: self.state.clone() }

@@ -3,6 +3,7 @@
 use super::{Answer, Get};
 use crate::api::Status;
 use crate::client::Error;
+use crate::client::error::NoHead;
 use crate::client::interrupt::Ending;
 use crate::client::url::Url;
 use std::io::{self, Read};
@@ -86,6 +87,7 @@ pub(super) fn failure(request: &str, server: &str, ending: &Ending, error: ureq:
             "the server closed the connection without an answer".into()
         }
         ureq::Error::Io(inner) => inner.into(),
+        ureq::Error::Timeout(ureq::Timeout::RecvResponse) => Box::new(NoHead),
         ureq::Error::Timeout(_) => "no answer came in time".into(),
         ureq::Error::Protocol(inner) => format!("what answers there does not speak HTTP: {inner}").into(),
         other => other.into(),

@@ -37,6 +37,7 @@ impl Machine {
             Line::Bookmark { version, initial_events_end: true } => {
                 self.enter(State::Ending(Ending { version, whole: list.whole, open: true }))
             }
+            Line::OpenedLate => unasked("the late head of a watch"),
             // Before the end there is no version to resume from.
             Line::Bookmark { initial_events_end: false, .. } | Line::RelistDue => self.read_on(State::Streaming(list)),
         }
@@ -44,12 +45,13 @@ impl Machine {
 
     pub(super) fn list_closed(&mut self, list: StreamingList, close: Close) -> Step {
         match close {
-            Close::Ended { .. } | Close::Silent => self.cut(list, Pause::Backoff),
+            Close::Ended(_) | Close::Silent => self.cut(list, Pause::Backoff),
             Close::Error(fault) => self.stream_failed(list, fault),
             // Without a head it may be the server that is out of reach, which says nothing about later lists.
             Close::NoFirstByte if !list.opened => self.enter(pages()).noting(Note::Pages(Detour::NoFirstByte)),
             Close::NoFirstByte => self.swallowed(Detour::NoFirstByte),
             Close::NoInitialEventsEnd => self.swallowed(Detour::NoEnd),
+            Close::Cut { .. } | Close::Overdue | Close::HeldHead => unasked("the end of a watch"),
             Close::Slow => {
                 // Pages hold no connection while their objects are told, so a list that is slow twice goes on by pages.
                 let next = if list.cuts + 1 < CUTS_MAX { streaming(list.cuts + 1) } else { pages() };
@@ -137,9 +139,14 @@ impl Machine {
                 let next = Box::new(State::Ending(Ending { open: false, ..ending }));
                 self.enter(State::Blocked { next }).noting(Note::Restart(RestartReason::Slow))
             }
-            Close::Ended { .. } | Close::Error(_) | Close::Silent | Close::NoFirstByte | Close::NoInitialEventsEnd => {
-                unasked("the end of a watch")
-            }
+            Close::Ended(_)
+            | Close::Cut { .. }
+            | Close::Overdue
+            | Close::HeldHead
+            | Close::Error(_)
+            | Close::Silent
+            | Close::NoFirstByte
+            | Close::NoInitialEventsEnd => unasked("the end of a watch"),
         }
     }
 

@@ -9,7 +9,7 @@ mod state;
 mod watching;
 mod words;
 
-pub(super) use words::{Action, Close, Detour, Input, Line, Note, Page, Pause, Step};
+pub(super) use words::{Action, Close, Detour, End, Input, Line, Note, Page, Pause, Step};
 
 use crate::api::{Anchor, Fault, ResourceVersion};
 use crate::metrics::RelistReason;

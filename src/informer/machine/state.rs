@@ -81,6 +81,8 @@ pub(super) struct Resume {
     pub(super) ends: u8,
     /// How often the watch from this version ended with an error.
     pub(super) errors: u8,
+    /// A server said once that it no longer has this version.
+    pub(super) expired: bool,
 }
 
 /// Whether this server answers streaming lists.
@@ -107,13 +109,13 @@ pub(super) enum Finding {
 
 impl Resume {
     pub(super) fn new(version: ResourceVersion, anchor: Option<Anchor>) -> Self {
-        Self { version, anchor, ends: 0, errors: 0 }
+        Self { version, anchor, ends: 0, errors: 0, expired: false }
     }
 
     /// Goes on from `version`; another version has failed nothing yet.
     pub(super) fn advance(&mut self, version: ResourceVersion) {
         if self.version != version {
-            (self.version, self.ends, self.errors) = (version, 0, 0);
+            (self.version, self.ends, self.errors, self.expired) = (version, 0, 0, false);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Watches, and the probe before one is trusted again.
 
 use super::state::{Resume, State, Watching};
-use super::{Close, Fault, Line, Machine, Note, Pause, RelistReason, Step, busy, unasked};
+use super::{Close, End, Fault, Line, Machine, Note, Pause, RelistReason, Step, busy, unasked};
 use crate::metrics::RestartReason;
 
 /// So many watches in a row that end as soon as they are open say that the version leads nowhere.
@@ -14,6 +14,8 @@ impl Machine {
     pub(super) fn watch_line(&mut self, mut watching: Watching, line: Line) -> Step {
         match line {
             Line::Opened => watching.opened = true,
+            // The server may have been away meanwhile, and come back as another.
+            Line::OpenedLate => return self.enter(State::Probing(watching.resume)),
             // The mark of an initial end says nothing where it was not asked for.
             Line::Bookmark { version, initial_events_end: _ } => {
                 watching.heard = true;
@@ -35,7 +37,13 @@ impl Machine {
 
     pub(super) fn watch_closed(&mut self, watching: Watching, close: Close) -> Step {
         match close {
-            Close::Ended { at_once } => self.watch_ended(watching, at_once),
+            Close::Ended(end) => self.watch_ended(watching, end),
+            Close::Cut { at_once } => self.watch_cut(watching, at_once),
+            Close::Overdue => {
+                self.enter(State::Watching(Watching::new(watching.resume))).noting(Note::Restart(RestartReason::Ended))
+            }
+            // Asked again so that the head comes with the end, the answer shows whether the server is there at all.
+            Close::HeldHead => self.enter(State::Watching(Watching::new(watching.resume))),
             Close::Error(fault) => self.error_line(watching, fault),
             Close::Silent => self.enter(State::Probing(watching.resume)).noting(Note::Restart(RestartReason::Silent)),
             Close::Slow => {
@@ -47,22 +55,35 @@ impl Machine {
         }
     }
 
-    fn watch_ended(&mut self, watching: Watching, at_once: bool) -> Step {
+    fn watch_ended(&mut self, watching: Watching, end: End) -> Step {
         let Watching { mut resume, heard, .. } = watching;
+        let at_once = end == End::AtOnce;
         resume.ends = if at_once { resume.ends + 1 } else { 0 };
-        self.ends_at_once = if at_once { self.ends_at_once.saturating_add(1) } else { 0 };
         if resume.ends >= ENDS_AT_ONCE_MAX {
             return self.relist(RelistReason::Stuck);
         }
         let is_stuck = resume.ends > 1;
-        let again = if heard { State::Watching(Watching::new(resume)) } else { State::Probing(resume) };
-        let step = match self.ends_at_once {
-            0 | 1 => self.enter(again),
-            _ if is_stuck => self.pause(Pause::Backoff, again),
-            // It goes on, but asks as often as the server answers.
-            2.. => self.pause(Pause::Brief, again),
+        // Who ends a watch when it was asked to was there all the time.
+        let is_sure = heard || end == End::InTime;
+        let again = if is_sure { State::Watching(Watching::new(resume)) } else { State::Probing(resume) };
+        let step = match self.pace(at_once) {
+            None => self.enter(again),
+            Some(_) if is_stuck => self.pause(Pause::Backoff, again),
+            Some(brief) => self.pause(brief, again),
         };
         step.noting(Note::Restart(RestartReason::Ended))
+    }
+
+    /// Goes on at once: who comes back soon enough finds the server that was there before.
+    fn watch_cut(&mut self, watching: Watching, at_once: bool) -> Step {
+        let pause = self.pace(at_once).unwrap_or(Pause::Cut);
+        self.pause(pause, again(watching)).noting(Note::Restart(RestartReason::Connection))
+    }
+
+    /// The pause before a watch that ends as soon as it is open again and again: it goes on, but asks no faster than that.
+    fn pace(&mut self, at_once: bool) -> Option<Pause> {
+        self.ends_at_once = if at_once { self.ends_at_once.saturating_add(1) } else { 0 };
+        (self.ends_at_once > 1).then_some(Pause::Brief)
     }
 
     /// The stream said why it ends: as the HTTP code would, but an error that comes again says that the version leads nowhere.
@@ -81,10 +102,15 @@ impl Machine {
         }
     }
 
-    pub(super) fn watch_failed(&mut self, watching: Watching, fault: Fault) -> Step {
+    pub(super) fn watch_failed(&mut self, mut watching: Watching, fault: Fault) -> Step {
         let opened = watching.opened;
         let step = match fault {
-            Fault::Expired => return self.relist(RelistReason::Expired),
+            Fault::Expired if watching.resume.expired => return self.relist(RelistReason::Expired),
+            // A server that has just started has no past yet; another one behind the same address may have.
+            Fault::Expired => {
+                watching.resume.expired = true;
+                self.enter(again(watching))
+            }
             Fault::UnknownVersion => return self.relist(RelistReason::UnknownVersion),
             Fault::Refused | Fault::Undecodable | Fault::TooLong => return self.counted_error(watching),
             Fault::NotFound => self.enter(State::LookingUp { before: None }),

@@ -39,6 +39,8 @@ pub(in crate::informer) enum Input {
 pub(in crate::informer) enum Line {
     /// The head of the answer.
     Opened,
+    /// The head of the answer, so long after a cut that the server may have become another meanwhile.
+    OpenedLate,
     /// An object of a streaming list was told, or was known already.
     Listed,
     /// This event was told, or was known already.
@@ -54,11 +56,18 @@ pub(in crate::informer) enum Line {
 /// Why an open watch or streaming list is over, while the connection was sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::informer) enum Close {
-    /// The server ended it as it should; `at_once` when it did so without waiting.
-    Ended { at_once: bool },
+    /// The server ended it as it should.
+    Ended(End),
+    /// The connection broke after the watch had lasted or brought something, as proxies do: no fault of the server.
+    /// `at_once` when it had brought something, but hardly lasted.
+    Cut { at_once: bool },
+    /// It was open for longer than asked for, and has brought something.
+    Overdue,
+    /// No head came in time: something on the way may hold it back until the answer ends.
+    HeldHead,
     /// The server said why.
     Error(Fault),
-    /// Neither byte nor end came for longer than allowed.
+    /// Neither event, bookmark nor end came for longer than allowed.
     Silent,
     /// A streaming list gave no first byte in time.
     NoFirstByte,
@@ -66,6 +75,17 @@ pub(in crate::informer) enum Close {
     NoInitialEventsEnd,
     /// The receivers were busy for too long.
     Slow,
+}
+
+/// When a server ended a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::informer) enum End {
+    /// As soon as it was open.
+    AtOnce,
+    /// Before the time that was asked for.
+    Early,
+    /// At the time that was asked for.
+    InTime,
 }
 
 /// A page that was told.
@@ -113,6 +133,8 @@ pub(in crate::informer) enum Pause {
     Relist,
     /// After a watch that brought something and ended too soon: short, so that what follows is still heard in time.
     Brief,
+    /// After a cut: none, unless many watches were cut at once.
+    Cut,
     /// After a broken connection: as after a failure, and spread over all watches that broke with it.
     Reconnect,
     /// As long as the server said.

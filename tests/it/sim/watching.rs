@@ -9,7 +9,7 @@ use faro::client::{
 };
 use faro::event::Outlet;
 use faro::health::Health;
-use faro::informer::{Context, Informer, Limits, ListGate};
+use faro::informer::{Context, Informer, Limits, ListGate, Server};
 use faro::lifecycle::{Joined, Stop};
 use faro::metrics::Metrics;
 use std::sync::Arc;
@@ -96,6 +96,7 @@ impl Watching {
             status: health.add_watch(Arc::clone(&watch)),
             metrics: Metrics::default().watch(&watch),
             gate: gate.clone(),
+            server: Server::new("test"),
             pulse: health.add_thread("test"),
             limits: hasty(),
             content_is_metadata: selection.content == Content::Metadata,
@@ -167,6 +168,8 @@ fn hasty() -> Limits {
     Limits {
         watch_timeout_min: Duration::from_secs(1),
         watch_timeout_max: Duration::from_secs(8),
+        // A simulated server is restored within milliseconds, so that no reconnect is too soon for that.
+        unchecked: Duration::ZERO,
         slow: moment,
         backoff_first: moment,
         backoff_max: moment * 5,
