@@ -76,6 +76,15 @@ impl StateStore {
         match self.0 {}
     }
 
+    /// Whether the state is where it was opened.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn check(&self) -> Result<(), StateError> {
+        match self.0 {}
+    }
+
     /// Writes `commit`.
     ///
     /// # Errors

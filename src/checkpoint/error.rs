@@ -31,6 +31,18 @@ pub enum StateError {
         /// Who, as in `faro on web-1, pid 7, since 2025-11-10T14:33:02Z`.
         holder: String,
     },
+    /// The folder, or files of it, were removed while this process used them. The next commit makes them again.
+    #[error("the state folder {} was removed, or files of it; it is made again from what is still open", folder.display())]
+    Removed {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// While this process used the file, another took its place.
+    #[error("another file has taken the place of the state file {} while faro ran; start faro again, which goes on from what is there", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file was never whole, was changed by something else, or is not ours.
     #[error("the state file {} is damaged ({reason}): restore it from a copy, or {RESET}", path.display())]
     Damaged {
@@ -100,8 +112,8 @@ impl StateError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Open { .. } | Self::Create { .. } | Self::Write { .. } | Self::Closed { .. } => true,
-            Self::Folder { .. } | Self::Lock { .. } | Self::Remove { .. } => true,
-            Self::InUse { .. } | Self::Damaged { .. } | Self::Format { .. } | Self::Absent => false,
+            Self::Folder { .. } | Self::Lock { .. } | Self::Remove { .. } | Self::Removed { .. } => true,
+            Self::InUse { .. } | Self::Replaced { .. } | Self::Damaged { .. } | Self::Format { .. } | Self::Absent => false,
         }
     }
 }

@@ -1,16 +1,17 @@
-//! The state's files: where they are, how the database comes into being whole, and how it is removed.
+//! The state's files: where they are, how the database comes into being whole, how it is removed, and what becomes of it when somebody
+//! else removes it while it is open.
 
 use super::StateError;
 use super::database::Database;
 use super::journal::JOURNAL_FILE;
 use super::lock::Lock;
 use super::spill;
-use crate::folders;
+use crate::folders::{self, Named, named};
 use redb::backends::FileBackend;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Seek};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The database's file in its folder.
 pub(super) const STATE_FILE: &str = "state.redb";
@@ -30,8 +31,87 @@ pub(super) fn make(folder: &Path) -> Result<(), StateError> {
     folders::make(folder, FOLDER_MODE).map_err(|source| StateError::Folder { path: folder.to_owned(), source })
 }
 
-/// Opens the database of `folder`, whose lock the caller holds. Where there is none, it is made.
-pub(super) fn open(folder: &Path) -> Result<Database, StateError> {
+/// A folder that is ours, and the file in it that is open.
+#[derive(Debug)]
+pub(super) struct Home {
+    folder: PathBuf,
+    lock: Lock,
+    /// The state file once more, to be read: it stays what it is, whatever becomes of its name.
+    file: File,
+}
+
+impl Home {
+    /// Makes `folder` where it is not there, locks it, and opens the database in it, or begins one.
+    pub(super) fn open(folder: &Path) -> Result<(Self, Database), StateError> {
+        make(folder)?;
+        let lock = Lock::take(folder)?;
+        let (database, file) = open(folder)?;
+        Ok((Self { folder: folder.to_owned(), lock, file }, database))
+    }
+
+    /// Where the state file is.
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.join(STATE_FILE)
+    }
+
+    /// Whether folder, lock and file are still there under their names.
+    ///
+    /// # Errors
+    ///
+    /// When they are not, which [`open_again`](Self::open_again) may mend.
+    pub(super) fn check(&self) -> Result<(), StateError> {
+        let is_whole = self.lock.is_of(&self.folder)? && self.is_file_there()?;
+        if is_whole { Ok(()) } else { Err(StateError::Removed { folder: self.folder.clone() }) }
+    }
+
+    /// Opens the database again, after it was closed. What was removed meanwhile is made again first: the folder, its lock, and the
+    /// file, with all that it held.
+    ///
+    /// # Errors
+    ///
+    /// When the folder, or the file in it, is somebody else's by now, and when it cannot be made.
+    pub(super) fn open_again(&mut self) -> Result<Database, StateError> {
+        make(&self.folder)?;
+        if !self.lock.is_of(&self.folder)? {
+            // Of the folder that is there now; who was quicker has it.
+            self.lock = Lock::take(&self.folder)?;
+        }
+        if !self.is_file_there()? {
+            let path = self.path();
+            self.make_file_again(&path).map_err(|source| StateError::Create { path, source: source.into() })?;
+        }
+        let (database, file) = open(&self.folder)?;
+        self.file = file;
+        Ok(database)
+    }
+
+    fn is_file_there(&self) -> Result<bool, StateError> {
+        let path = self.path();
+        match named(&self.file, &path).map_err(|error| cannot_open(&path, error))? {
+            Named::Itself => Ok(true),
+            Named::Nothing => Ok(false),
+            Named::Other => Err(StateError::Replaced { path }),
+        }
+    }
+
+    /// Copies the file, which has no name any more, to where it was.
+    fn make_file_again(&self, path: &Path) -> io::Result<()> {
+        let (new, mut old) = (self.folder.join(NEW_FILE), &self.file);
+        let made = old.rewind().and_then(|()| create_file(&new)).and_then(|mut file| {
+            io::copy(&mut old, &mut file)?;
+            file.sync_all()?;
+            fs::rename(&new, path)?;
+            sync_folder(&self.folder)
+        });
+        if made.is_err() {
+            remove_leftover(&new)?;
+        }
+        made
+    }
+}
+
+/// Opens the database of `folder`, whose lock the caller holds, and its file once more. Where there is none, it is made.
+fn open(folder: &Path) -> Result<(Database, File), StateError> {
     let path = folder.join(STATE_FILE);
     if !path.try_exists().map_err(|error| cannot_open(&path, error))? {
         create(folder, &path).map_err(|source| StateError::Create { path: path.clone(), source: source.into() })?;
@@ -42,8 +122,13 @@ pub(super) fn open(folder: &Path) -> Result<Database, StateError> {
         // redb would begin a new database in it.
         return Err(StateError::Damaged { path, reason: "it is empty".to_owned() });
     }
+    let again = File::open(&path).map_err(|error| cannot_open(&path, error))?;
+    if named(&file, &path).map_err(|error| cannot_open(&path, error))? != Named::Itself {
+        return Err(StateError::Removed { folder: folder.to_owned() });
+    }
     let storage = FileBackend::new(file).map_err(|error| cannot_open(&path, error))?;
-    Database::open(storage, SLACK_BYTES).map_err(|error| error.of(&path))
+    let database = Database::open(storage, SLACK_BYTES).map_err(|error| error.of(&path))?;
+    Ok((database, again))
 }
 
 /// Removes the state that `folder` holds, if any: what was told is forgotten. Files that are not of the state stay.
@@ -68,8 +153,7 @@ pub fn reset(folder: &Path) -> Result<(), StateError> {
 /// Makes the database under another name first: one that has its name is whole.
 fn create(folder: &Path, path: &Path) -> Result<(), redb::Error> {
     let new = folder.join(NEW_FILE);
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(&new)?;
-    let made = Database::create(FileBackend::new(file)?).and_then(|()| {
+    let made = Database::create(FileBackend::new(create_file(&new)?)?).and_then(|()| {
         fs::rename(&new, path)?;
         Ok(sync_folder(folder)?)
     });
@@ -78,6 +162,10 @@ fn create(folder: &Path, path: &Path) -> Result<(), redb::Error> {
         remove_leftover(&new)?;
     }
     made
+}
+
+fn create_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(path)
 }
 
 fn remove_leftover(new: &Path) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! One process a folder: the file `lock`, locked for as long as its holder lives, which says who that is.
 
 use super::StateError;
+use crate::folders::{Named, named};
 use crate::lifecycle::Stop;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Lock {
     /// The system ends the lock when it closes the file, also after a crash.
-    _file: File,
+    file: File,
 }
 
 /// Who holds a lock: the one line of its file.
@@ -26,6 +27,9 @@ struct Holder {
 
 const LOCK_FILE: &str = "lock";
 
+/// So often in a row nobody removes a lock file by chance.
+const ATTEMPTS_MAX: u32 = 10;
+
 /// More than a holder's line can be; a longer file is not read to its end.
 const HOLDER_BYTES_MAX: u64 = 4096;
 
@@ -37,26 +41,50 @@ const FORK_POLL: Duration = Duration::from_millis(5);
 impl Lock {
     /// Locks `folder`, which must be there.
     pub(super) fn take(folder: &Path) -> Result<Self, StateError> {
+        Self::take_when_open(folder, |_| {})
+    }
+
+    /// The same; `opened` is called with the lock file's path each time that it was opened, before it is locked.
+    fn take_when_open(folder: &Path, mut opened: impl FnMut(&Path)) -> Result<Self, StateError> {
         let path = folder.join(LOCK_FILE);
         let fail = |source| StateError::Lock { path: path.clone(), source };
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fail)?;
-        let deadline = Instant::now() + FORK_LIMIT;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) => {
-                    let holder = read_holder(&mut file);
-                    if !holder.as_ref().is_some_and(Holder::is_this_process) || Instant::now() >= deadline {
-                        return Err(StateError::InUse { folder: folder.to_owned(), holder: describe(holder) });
-                    }
-                    Stop::new().wait(FORK_POLL);
-                }
-                Err(TryLockError::Error(source)) => return Err(fail(source)),
+        for _ in 0..ATTEMPTS_MAX {
+            let mut options = OpenOptions::new();
+            let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fail)?;
+            opened(&path);
+            lock(&mut file, folder)?;
+            // Between the two steps it may have been removed, and another process have locked the next one of that name.
+            if named(&file, &path).map_err(fail)? == Named::Itself {
+                write_holder(&mut file).map_err(fail)?;
+                return Ok(Self { file });
             }
         }
-        write_holder(&mut file).map_err(fail)?;
-        Ok(Self { _file: file })
+        Err(fail(io::Error::other("others remove it all the time")))
+    }
+
+    /// Whether `folder` is still the one that was locked, and not another under its name, which another process may have locked.
+    pub(super) fn is_of(&self, folder: &Path) -> Result<bool, StateError> {
+        let path = folder.join(LOCK_FILE);
+        let named = named(&self.file, &path).map_err(|source| StateError::Lock { path, source })?;
+        Ok(named == Named::Itself)
+    }
+}
+
+/// Locks the open lock file of `folder`.
+fn lock(file: &mut File, folder: &Path) -> Result<(), StateError> {
+    let deadline = Instant::now() + FORK_LIMIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                let holder = read_holder(file);
+                if !holder.as_ref().is_some_and(Holder::is_this_process) || Instant::now() >= deadline {
+                    return Err(StateError::InUse { folder: folder.to_owned(), holder: describe(holder) });
+                }
+                Stop::new().wait(FORK_POLL);
+            }
+            Err(TryLockError::Error(source)) => return Err(StateError::Lock { path: folder.join(LOCK_FILE), source }),
+        }
     }
 }
 
@@ -91,5 +119,40 @@ fn describe(holder: Option<Holder>) -> String {
     match holder {
         Some(Holder { host, pid, since }) => format!("faro on {host}, pid {pid}, since {since}"),
         None => "another process that has not yet said who it is".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_lock_file_that_is_removed_before_it_is_locked_is_not_the_one_that_is_locked() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut removals = 0;
+        let lock = Lock::take_when_open(folder.path(), |path| {
+            if removals < 3 {
+                fs::remove_file(path).unwrap();
+                removals += 1;
+            }
+        });
+        assert!(lock.unwrap().is_of(folder.path()).unwrap());
+        let error = Lock::take_when_open(folder.path(), |path| fs::remove_file(path).unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot lock the state folder with "), "{error}");
+    }
+
+    #[test]
+    fn a_lock_knows_that_its_folder_is_another_by_now() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("state");
+        fs::create_dir(&folder).unwrap();
+        let first = Lock::take(&folder).unwrap();
+        assert!(first.is_of(&folder).unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(!first.is_of(&folder).unwrap());
+        fs::create_dir(&folder).unwrap();
+        let second = Lock::take(&folder).unwrap();
+        assert_eq!((first.is_of(&folder).unwrap(), second.is_of(&folder).unwrap()), (false, true));
     }
 }

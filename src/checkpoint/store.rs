@@ -2,8 +2,8 @@
 
 use super::commit::{ClusterIdentity, Commit, Progress, StoredWatch};
 use super::database::{Database, StateRows};
-use super::lock::Lock;
-use super::{StateError, folder, rows};
+use super::folder::{self, Home};
+use super::{StateError, rows};
 use crate::api::{FilePosition, WatchId};
 use std::collections::HashMap;
 use std::fmt;
@@ -14,11 +14,17 @@ use std::time::SystemTime;
 pub struct StateStore {
     /// `None` from a commit that failed to the next one.
     database: Option<Database>,
-    open: Box<dyn Fn() -> Result<Database, StateError> + Send>,
     /// For errors.
     path: PathBuf,
-    // Dropped after the database: nobody else may open that before it is closed. Tests without a folder have none.
-    _lock: Option<Lock>,
+    // Dropped after the database: nobody else may open that before it is closed.
+    place: Place,
+}
+
+/// Where the database is.
+enum Place {
+    Folder(Home),
+    #[cfg(test)]
+    Disk(super::sim_disk::SimDisk, u64),
 }
 
 impl StateStore {
@@ -32,19 +38,15 @@ impl StateStore {
     ///
     /// Reads and checks the whole file.
     pub fn open(folder: &Path) -> Result<Self, StateError> {
-        folder::make(folder)?;
-        let lock = Lock::take(folder)?;
-        let owned = folder.to_owned();
-        let open = Box::new(move || folder::open(&owned));
-        Ok(Self { database: Some(open()?), open, path: folder.join(folder::STATE_FILE), _lock: Some(lock) })
+        let (home, database) = Home::open(folder)?;
+        Ok(Self { database: Some(database), path: home.path(), place: Place::Folder(home) })
     }
 
     /// The state that is on `disk`.
     #[cfg(test)]
     pub(super) fn on(disk: &super::sim_disk::SimDisk, slack_bytes: u64) -> Result<Self, StateError> {
-        let (disk, path) = (disk.clone(), PathBuf::from(folder::STATE_FILE));
-        let open = move || Database::open(disk.clone(), slack_bytes).map_err(|error| error.of(folder::STATE_FILE.as_ref()));
-        Ok(Self { database: Some(open()?), open: Box::new(open), path, _lock: None })
+        let mut place = Place::Disk(disk.clone(), slack_bytes);
+        Ok(Self { database: Some(place.open_again()?), path: PathBuf::from(folder::STATE_FILE), place })
     }
 
     /// Whether nothing was ever committed.
@@ -105,13 +107,24 @@ impl StateStore {
         self.database()?.load(None).map_err(|error| self.cannot_read(error))
     }
 
+    /// Whether the state is still where it was opened: folder, lock and file.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Removed`] where it was removed or moved away: the next commit but one makes it again, whole.
+    /// [`StateError::Replaced`] where another is in its place.
+    pub fn check(&self) -> Result<(), StateError> {
+        self.place.check()
+    }
+
     /// Writes `commit`, whole or not at all; it is on the disk when this returns without an error.
     ///
     /// After an error the same commit may be tried again, also when it had reached the disk.
     ///
     /// # Errors
     ///
-    /// When the disk is full or fails; and, after such an error, when the file cannot be opened again.
+    /// When the disk is full or fails, and when the state [was removed](Self::check); and, after such an error, when the file cannot
+    /// be opened or made again.
     ///
     /// # Blocking
     ///
@@ -132,8 +145,8 @@ impl StateStore {
     /// redb does nothing more after an error; what it had done shows when the file is opened again.
     fn write(&mut self, write: impl FnOnce(&mut Database) -> Result<(), redb::Error>) -> Result<(), StateError> {
         let mut database = match self.database.take() {
-            Some(database) => database,
-            None => (self.open)()?,
+            Some(database) => self.place.check().map(|()| database)?,
+            None => self.place.open_again()?,
         };
         write(&mut database).map_err(|error| StateError::Write { path: self.path.clone(), source: error.into() })?;
         self.database = Some(database);
@@ -150,6 +163,26 @@ impl StateStore {
 
     fn cannot_read(&self, error: redb::Error) -> StateError {
         StateError::Open { path: self.path.clone(), source: error.into() }
+    }
+}
+
+impl Place {
+    fn check(&self) -> Result<(), StateError> {
+        match self {
+            Self::Folder(home) => home.check(),
+            #[cfg(test)]
+            Self::Disk(..) => Ok(()),
+        }
+    }
+
+    fn open_again(&mut self) -> Result<Database, StateError> {
+        match self {
+            Self::Folder(home) => home.open_again(),
+            #[cfg(test)]
+            Self::Disk(disk, slack_bytes) => {
+                Database::open(disk.clone(), *slack_bytes).map_err(|error| error.of(folder::STATE_FILE.as_ref()))
+            }
+        }
     }
 }
 

@@ -94,6 +94,95 @@ fn a_second_process_is_told_who_has_the_folder() {
     StateStore::open(folder.path()).unwrap();
 }
 
+/// A state of one object in a folder, to be removed.
+fn state_in(folder: &Path) -> StateStore {
+    let mut store = StateStore::open(folder).unwrap();
+    store.commit(&commit(vec![watch(1, vec![Change::Known(identity("n", "a", 7, 0))])])).unwrap();
+    store
+}
+
+#[test]
+fn a_state_that_is_removed_while_it_is_open_is_noticed_and_made_again_with_all_that_was_committed() {
+    for (what, remove) in [
+        ("all", (|folder| fs::remove_dir_all(folder.parent().unwrap()).unwrap()) as fn(&Path)),
+        ("moved", |folder| fs::rename(folder, folder.with_extension("moved")).unwrap()),
+        ("file", |folder| fs::remove_file(folder.join("state.redb")).unwrap()),
+        ("lock", |folder| fs::remove_file(folder.join("lock")).unwrap()),
+    ] {
+        let parent = TempDir::new().unwrap();
+        let folder = parent.path().join("a/state");
+        let mut store = state_in(&folder);
+        store.check().unwrap();
+        remove(&folder);
+        assert!(matches!(store.check(), Err(StateError::Removed { .. })), "{what}");
+        let next = commit(vec![watch(2, vec![Change::Known(identity("n", "b", 8, 0))])]);
+        let error = store.commit(&next).unwrap_err();
+        assert!(matches!(error, StateError::Removed { .. }) && error.may_pass(), "{what}: {error}");
+        store.commit(&next).unwrap();
+        store.check().unwrap();
+        let model = held(&store);
+        assert_eq!(model.watches.len(), 2, "{what}");
+        let error = StateStore::open(&folder).unwrap_err();
+        assert!(matches!(error, StateError::InUse { .. }), "{what}: {error}");
+        drop(store);
+        assert_eq!(held(&StateStore::open(&folder).unwrap()), model, "{what}");
+    }
+}
+
+#[test]
+fn a_state_that_cannot_be_made_again_waits_until_it_can() {
+    let parent = TempDir::new().unwrap();
+    let folder = parent.path().join("a/state");
+    let mut store = state_in(&folder);
+    let model = held(&store);
+    fs::remove_dir_all(folder.parent().unwrap()).unwrap();
+    fs::write(folder.parent().unwrap(), "a file in the place of the folder").unwrap();
+    for _ in 0..3 {
+        assert!(store.commit(&Commit::default()).unwrap_err().may_pass());
+    }
+    fs::remove_file(folder.parent().unwrap()).unwrap();
+    store.commit(&Commit::default()).unwrap();
+    assert_eq!(held(&store), model);
+}
+
+#[test]
+fn two_processes_never_have_one_folder_also_when_it_was_removed_under_the_first() {
+    let parent = TempDir::new().unwrap();
+    let folder = parent.path().join("state");
+    let mut first = state_in(&folder);
+    fs::remove_dir_all(&folder).unwrap();
+    let mut second = StateStore::open(&folder).unwrap();
+    assert!(second.is_new());
+    assert!(first.commit(&Commit::default()).unwrap_err().may_pass());
+    let error = first.commit(&Commit::default()).unwrap_err();
+    assert!(matches!(error, StateError::InUse { .. }) && !error.may_pass(), "{error}");
+    second.commit(&commit(vec![watch(3, Vec::new())])).unwrap();
+    assert_eq!(second.watches().unwrap().len(), 1);
+    // Only the lock was removed: the file is the same, and its second user is refused by the first one's hold of it.
+    let folder = parent.path().join("other");
+    let mut first = state_in(&folder);
+    fs::remove_file(folder.join("lock")).unwrap();
+    assert!(StateStore::open(&folder).is_err());
+    assert!(first.commit(&Commit::default()).is_err());
+    first.commit(&Commit::default()).unwrap();
+}
+
+#[test]
+fn another_file_in_the_place_of_the_state_ends_its_use_and_stays_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let mut store = state_in(folder.path());
+    fs::rename(folder.path().join("state.redb"), folder.path().join("copy")).unwrap();
+    fs::copy(folder.path().join("copy"), folder.path().join("state.redb")).unwrap();
+    let before = fs::read(folder.path().join("state.redb")).unwrap();
+    for _ in 0..2 {
+        let error = store.commit(&commit(vec![watch(2, Vec::new())])).unwrap_err();
+        assert!(matches!(error, StateError::Replaced { .. }) && !error.may_pass(), "{error}");
+    }
+    assert_eq!(fs::read(folder.path().join("state.redb")).unwrap(), before);
+    drop(store);
+    assert_eq!(StateStore::open(folder.path()).unwrap().watches().unwrap().len(), 1);
+}
+
 #[test]
 fn a_reset_leaves_nothing_of_the_state_and_nothing_else_touched() {
     let folder = TempDir::new().unwrap();

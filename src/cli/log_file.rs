@@ -7,8 +7,9 @@
 
 use crate::config::RotateConfig;
 use crate::files::{self, FileKind, Keeper, Keeping};
+use crate::folders::{Named, named};
 use crate::health::Pulse;
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -122,9 +123,7 @@ impl LogFile {
 
     /// Whether the file is still the one that its name means.
     fn is_in_place(&self) -> bool {
-        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
-        let open = self.file.as_ref().and_then(|file| file.metadata().ok()).map(identity);
-        open.is_some() && open == fs::metadata(&self.path).ok().map(identity)
+        self.file.as_ref().is_some_and(|file| named(file, &self.path).is_ok_and(|named| named == Named::Itself))
     }
 
     fn begin_next(&mut self) -> io::Result<()> {
@@ -156,7 +155,7 @@ impl LogFile {
 mod tests {
     use super::*;
     use crate::config::{Compression, RetainConfig};
-    use std::fs::OpenOptions;
+    use std::fs::{self, OpenOptions};
 
     fn log_file(folder: &Path) -> LogFile {
         LogFile::create(folder, RotateConfig::default(), Keeping::default()).unwrap()
