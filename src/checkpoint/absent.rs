@@ -160,6 +160,15 @@ impl Journal {
     pub fn compact(&self, _counts: impl FnMut(WatchId, u64) -> bool) -> Result<(), StateError> {
         match self.0 {}
     }
+
+    /// Makes the file again that was removed.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn restore(&self) -> Result<(), StateError> {
+        match self.0 {}
+    }
 }
 
 /// What the subscriptions of one state folder are owed: there is none.
@@ -196,6 +205,15 @@ impl Spill {
     ///
     /// None.
     pub fn remove(&self, _name: &str) -> Result<(), StateError> {
+        match self.0 {}
+    }
+
+    /// Makes files again that were removed.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn restore(&self) -> Result<(), StateError> {
         match self.0 {}
     }
 

@@ -8,6 +8,7 @@
 //! (4 bytes), a checksum (8) and the payload; numbers are little-endian.
 
 use super::{StateError, folder};
+use crate::folders::{Identity, Named, identity, named_as};
 use redb::StorageBackend;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -31,6 +32,8 @@ pub(super) struct FrameReader {
     storage: Arc<dyn StorageBackend>,
     path: PathBuf,
     salt: u64,
+    /// Which file it is; `None` for storage that is none.
+    identity: Option<Identity>,
 }
 
 /// Frames that are written at once.
@@ -129,15 +132,18 @@ impl FrameFile {
     pub(super) fn create_beside(path: &Path, magic: Magic) -> Result<Self, StateError> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(new_path(path));
-        file.and_then(|file| Self::begin(Arc::new(PlainFile(file)), path, magic))
-            .map_err(|source| StateError::Create { path: path.to_owned(), source: source.into() })
+        let begin = |file: File| {
+            let identity = identity(&file.metadata()?);
+            Ok(Self::begin(Arc::new(PlainFile(file)), path, magic)?.known_as(identity))
+        };
+        file.and_then(begin).map_err(|source| StateError::Create { path: path.to_owned(), source: source.into() })
     }
 
     /// Begins the file in empty storage.
     pub(super) fn begin(storage: Arc<dyn StorageBackend>, path: &Path, magic: Magic) -> io::Result<Self> {
         let salt = fastrand::u64(..);
         storage.write(0, &head_of(magic, salt))?;
-        let reader = FrameReader { storage, path: path.to_owned(), salt };
+        let reader = FrameReader { storage, path: path.to_owned(), salt, identity: None };
         Ok(Self { reader, length: FILE_HEAD_BYTES as u64, is_torn: false })
     }
 
@@ -160,7 +166,10 @@ impl FrameFile {
         visit: impl FnMut(u64, &[u8]) -> Result<(), StateError>,
     ) -> Result<Option<Self>, StateError> {
         match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => Self::read(Arc::new(PlainFile(file)), path, magic, visit).map(Some),
+            Ok(file) => {
+                let identity = identity(&file.metadata().map_err(|error| cannot_open(path, error))?);
+                Ok(Some(Self::read(Arc::new(PlainFile(file)), path, magic, visit)?.known_as(identity)))
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(cannot_open(path, error)),
         }
@@ -179,7 +188,8 @@ impl FrameFile {
         }
         let mut head = [0; FILE_HEAD_BYTES];
         storage.read(0, &mut head).map_err(|error| cannot_open(path, error))?;
-        let reader = FrameReader { storage, path: path.to_owned(), salt: salt_of(&head, magic, path)? };
+        let salt = salt_of(&head, magic, path)?;
+        let reader = FrameReader { storage, path: path.to_owned(), salt, identity: None };
         let length = reader.walk(FILE_HEAD_BYTES as u64, end, visit)?;
         let mut file = Self { reader, length, is_torn: length < end };
         if file.is_torn {
@@ -187,6 +197,18 @@ impl FrameFile {
             file.cut().map_err(|error| cannot_open(path, error))?;
         }
         Ok(file)
+    }
+
+    fn known_as(mut self, identity: Identity) -> Self {
+        self.reader.identity = Some(identity);
+        self
+    }
+
+    /// Whether its path still means this file: it may have been removed, or the folder that it lies in.
+    pub(super) fn is_in_place(&self) -> Result<bool, StateError> {
+        let Some(identity) = self.reader.identity else { return Ok(true) };
+        let named = named_as(identity, self.path()).map_err(|error| cannot_open(self.path(), error))?;
+        Ok(named == Named::Itself)
     }
 
     /// Writes all of `frames` at the end, in one write, and empties it; after an error the file is as it was, and so is `frames`.

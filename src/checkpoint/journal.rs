@@ -154,6 +154,17 @@ impl Journal {
         sync_folder_of(reader.path())
     }
 
+    /// Makes the file again, with every record, where it was removed or moved away; the folder must be there. Nothing but a few
+    /// system calls where it was not.
+    ///
+    /// # Errors
+    ///
+    /// When the disk is full or fails; no record is lost then.
+    pub fn restore(&self) -> Result<(), StateError> {
+        let is_in_place = self.written().file.is_in_place()?;
+        if is_in_place { Ok(()) } else { self.compact(|_, _| true) }
+    }
+
     fn written(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -309,6 +309,24 @@ fn compacting_is_due_at_eight_mebibytes_and_then_at_twice_what_was_left() {
 }
 
 #[test]
+fn a_journal_that_was_removed_with_its_folder_is_made_again_with_every_record() {
+    let parent = tempdir().unwrap();
+    let folder = parent.path().join("state");
+    fs::create_dir(&folder).unwrap();
+    let (journal, _) = open(&folder);
+    append(&journal, 1..=3);
+    journal.restore().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    append(&journal, 4..=4);
+    assert!(journal.restore().is_err(), "without its folder");
+    fs::create_dir(&folder).unwrap();
+    journal.restore().unwrap();
+    append(&journal, 5..=5);
+    drop(journal);
+    assert_eq!(open(&folder).1, texts(1..=5));
+}
+
+#[test]
 fn a_crash_while_it_is_compacted_leaves_the_journal_as_it_was() {
     let folder = tempdir().unwrap();
     let (journal, _) = open(folder.path());

@@ -119,6 +119,17 @@ impl Spill {
         Ok(())
     }
 
+    /// Makes the files again that were removed or moved away, with all that is owed; the folder must be there. Nothing but a few system
+    /// calls where none was.
+    ///
+    /// # Errors
+    ///
+    /// When the disk is full or fails; nothing is lost then.
+    pub fn restore(&self) -> Result<(), StateError> {
+        let all: Vec<_> = self.subscriptions().values().cloned().collect();
+        all.iter().try_for_each(|owed| owed.restore())
+    }
+
     /// Waits until everything is on the disk that was pushed or popped, of all subscriptions.
     ///
     /// # Errors
@@ -169,6 +180,12 @@ impl Owed {
         })?;
         file.frames = Some(frames);
         Ok(Self { name, path, file: Mutex::new(file) })
+    }
+
+    fn restore(&self) -> Result<(), StateError> {
+        let mut file = self.file();
+        let is_in_place = file.frames.as_ref().map_or(Ok(true), FrameFile::is_in_place)?;
+        if is_in_place { Ok(()) } else { file.rewrite(self) }
     }
 
     /// Whose it is.

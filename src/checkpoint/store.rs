@@ -2,7 +2,7 @@
 
 use super::commit::{ClusterIdentity, Commit, Progress, StoredWatch};
 use super::database::{Database, StateRows};
-use super::folder::{self, Home};
+use super::folder::Home;
 use super::{StateError, rows};
 use crate::api::{FilePosition, WatchId};
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ impl StateStore {
     #[cfg(test)]
     pub(super) fn on(disk: &super::sim_disk::SimDisk, slack_bytes: u64) -> Result<Self, StateError> {
         let mut place = Place::Disk(disk.clone(), slack_bytes);
-        Ok(Self { database: Some(place.open_again()?), path: PathBuf::from(folder::STATE_FILE), place })
+        Ok(Self { database: Some(place.open_again()?), path: PathBuf::from(super::folder::STATE_FILE), place })
     }
 
     /// Whether nothing was ever committed.
@@ -180,7 +180,7 @@ impl Place {
             Self::Folder(home) => home.open_again(),
             #[cfg(test)]
             Self::Disk(disk, slack_bytes) => {
-                Database::open(disk.clone(), *slack_bytes).map_err(|error| error.of(folder::STATE_FILE.as_ref()))
+                Database::open(disk.clone(), *slack_bytes).map_err(|error| error.of(super::folder::STATE_FILE.as_ref()))
             }
         }
     }

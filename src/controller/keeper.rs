@@ -213,9 +213,11 @@ impl Keeping {
             if (has_list_ended || is_last) && !self.take_place() {
                 break;
             }
-            if self.due.is_empty() && !(is_last && self.has_moved()) {
+            // A state that was removed is made again now, also when nothing else is to be committed.
+            let is_in_place = self.store.check().is_ok();
+            if is_in_place && self.due.is_empty() && !(is_last && self.has_moved()) {
                 self.surroundings.metrics.checkpointed(false);
-            } else if self.is_worth_a_commit() && !self.checkpoint() {
+            } else if (!is_in_place || self.is_worth_a_commit()) && !self.checkpoint() {
                 break;
             }
         }

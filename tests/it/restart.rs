@@ -263,6 +263,46 @@ fn another_cluster_at_the_same_url_is_refused() {
 }
 
 #[test]
+fn a_state_folder_that_is_removed_while_faro_runs_is_said_and_made_again_with_everything() {
+    let stage = Stage::new(WATCH);
+    let daemon = stage.start();
+    daemon.wait_for_lines("three lines", |lines| lines.len() == 3);
+    fs::remove_dir_all(stage.state()).unwrap();
+    // Nothing changes in the cluster meanwhile.
+    daemon.wait_for_log(&["error the state folder", "was removed, or files of it"]);
+    daemon.wait_for_log(&["the state is written again"]);
+    stage.touch("a", "1");
+    daemon.wait_for("UPDATED default/a");
+    let log = daemon.kill();
+    assert_eq!(log.lines().filter(|line| line.contains("was removed, or files of it")).count(), 1, "{log}");
+    // The next start knows everything.
+    stage.delete("b");
+    check(&stage.run(5), &["UPDATED default/a", "DELETED default/b"]);
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_made_again_holds_readiness_until_it_can() {
+    let stage = Stage::new(WATCH);
+    let daemon = stage.start();
+    daemon.wait_for_lines("three lines", |lines| lines.len() == 3);
+    fs::remove_dir_all(stage.state()).unwrap();
+    while fs::write(stage.state(), "a file").is_err() {
+        // It was quicker, and made the folder again.
+        fs::remove_dir_all(stage.state()).unwrap();
+    }
+    let ready = || daemon.http("/ready").unwrap();
+    eventually(SOON, "it is not ready", || ready().0 == 503);
+    assert!(ready().1.contains("state"), "{}", ready().1);
+    stage.touch("a", "1");
+    daemon.wait_for("UPDATED default/a");
+    fs::remove_file(stage.state()).unwrap();
+    eventually(SOON, "it is ready", || ready().0 == 200);
+    daemon.kill();
+    stage.delete("b");
+    check(&stage.run(5), &["UPDATED default/a", "DELETED default/b"]);
+}
+
+#[test]
 fn a_damaged_state_is_refused_until_it_is_reset() {
     let stage = Stage::new(WATCH);
     check(&stage.run(3), &[]);

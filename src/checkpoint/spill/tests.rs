@@ -226,6 +226,26 @@ fn the_file_stays_in_proportion_to_what_is_owed() {
 }
 
 #[test]
+fn what_was_removed_with_its_folder_is_made_again_with_all_that_is_owed() {
+    let parent = tempdir().unwrap();
+    let folder = parent.path().join("state");
+    fs::create_dir(&folder).unwrap();
+    let spill = Spill::open(&folder).unwrap();
+    push(&spill.of(NAME), "a", "1");
+    push(&spill.of("two"), "b", "2");
+    _ = spill.of("nothing owed");
+    let owed = held(&folder);
+    spill.restore().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    assert!(spill.restore().is_err(), "without its folder");
+    fs::create_dir(&folder).unwrap();
+    spill.restore().unwrap();
+    assert_eq!(held(&folder), owed);
+    push(&spill.of(NAME), "a", "3");
+    assert_eq!((held(&folder)["a"].len(), files_in(&folder).unwrap().len()), (2, 2));
+}
+
+#[test]
 fn a_disk_that_takes_nothing_costs_no_event_that_was_taken_before() {
     let folder = tempdir().unwrap();
     let spill = Spill::open(&folder.path().join("gone")).unwrap_err();
