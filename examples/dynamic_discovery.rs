@@ -54,7 +54,6 @@ impl Definition {
 fn watch_defined(controller: &Controller, event: &MatchedEvent) -> Result<(), HandlerError> {
     let gvr = event.object::<Definition>()?.gvr().ok_or("no version of it is stored")?;
     controller.add_resources(&[ResourceConfig::new(&gvr)])?;
-    controller.start_informers()?;
     println!("watching {gvr}, {} discovered so far", controller.active_informers().dynamic);
     Ok(())
 }

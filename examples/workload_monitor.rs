@@ -98,7 +98,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             log::info!("{namespace}: belongs to workload {}", workload.0);
             workloads.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.clone(), workload);
             adding.add_resources(&resources)?;
-            adding.start_informers()?;
         } else if adding.remove_resources(&resources)? > 0 {
             log::info!("{namespace}: belongs to no workload any more");
             workloads.lock().unwrap_or_else(PoisonError::into_inner).remove(&namespace);

@@ -3,6 +3,7 @@
 //!
 //! Holds no logic of its own: its plan says what is watched, an informer how.
 
+mod adding;
 mod fold;
 mod ids;
 mod keeper;
@@ -20,10 +21,11 @@ mod watches;
 
 use crate::checkpoint::StateError;
 use crate::client::{self, Client};
-use crate::config::{self, Config, ConfigError, ConfiguredWatch, ResourceConfig};
+use crate::config::{Config, ConfigError};
 use crate::http::HttpError;
 use crate::lifecycle::{Joined, Stop};
 use crate::sink::SinkError;
+use adding::Added;
 use memory::Memory;
 use registering::Registrations;
 use run::Run;
@@ -33,6 +35,7 @@ use std::time::Duration;
 use survey::{Survey, Surveys};
 use turn::Turn;
 
+pub use adding::Remembered;
 pub use ids::SharedId;
 pub use memory::OtherCluster;
 pub use plan::PlanError;
@@ -71,8 +74,8 @@ struct Inner {
     client: Client,
     config: Config,
     registered: Mutex<Registrations>,
-    /// Watches that were added and not started yet. Locked before the run's watches, where both are.
-    added: Mutex<Vec<ConfiguredWatch>>,
+    /// Locked before the run's watches, where both are.
+    added: Mutex<Added>,
     /// Of whoever starts them: who finds nothing to start then knows that everything was.
     starting: Turn,
     stop: Stop,
@@ -187,70 +190,6 @@ impl Controller {
         self.0.at_work().map(|run| run.watches().count()).unwrap_or_default()
     }
 
-    /// Notes resources to watch, from the next [`start_informers`](Self::start_informers) on, or from [`start`](Self::start).
-    /// Those that are watched already are left as they are.
-    ///
-    /// # Errors
-    ///
-    /// Every mistake in them, and [`ControllerError::Stopped`] after a stop; then none is noted.
-    pub fn add_resources(&self, resources: &[ResourceConfig]) -> Result<(), ControllerError> {
-        let watches = config::added_watches(resources)?;
-        if self.0.stop.is_requested() {
-            return Err(ControllerError::Stopped);
-        }
-        self.0.added().extend(watches);
-        Ok(())
-    }
-
-    /// Starts what was [added](Self::add_resources), by whomever, and says how many watches that are; zero before
-    /// [`start`](Self::start) has started the configured ones, after which it starts them itself, and after a stop. When it returns
-    /// without an error, everything that was added before the call is watched, but for what another call has named as a mistake.
-    /// May be called from a handler.
-    ///
-    /// # Errors
-    ///
-    /// What the server does not serve and never will (in a group that only API servers define), or does not let anyone watch, is
-    /// named and forgotten; everything else is started all the same. When the server cannot say what it serves, when no thread can
-    /// be started, or when one of them is just being removed, what is not started stays added, for the next call.
-    ///
-    /// # Blocking
-    ///
-    /// Asks the server what it serves, after whoever asks already; ended by [`stop`](Self::stop).
-    pub fn start_informers(&self) -> Result<usize, ControllerError> {
-        let _turn = self.0.starting.take();
-        // Whoever is too early has added before the run takes what was added.
-        let Some(run) = self.0.at_work().filter(|run| run.has_begun() && !self.0.stop.is_requested()) else { return Ok(0) };
-        let (reserved, are_all_free) = {
-            // Held until they have their places, so that a removal finds them in either.
-            let mut added = self.0.added();
-            let reserved = run.watches().reserve(&mut added);
-            (reserved, added.is_empty())
-        };
-        let started = if reserved.is_empty() { Ok(0) } else { run.add(&self.0, reserved) };
-        if are_all_free { started } else { started.and(Err(ControllerError::StateBusy)) }
-    }
-
-    /// Stops watching resources, and says how many watches that were. Nothing is told as deleted, and no handler is called for
-    /// an event of theirs when this returns. What they have come to stays in the state: added again, they go on from there. A
-    /// namespace means nothing for a resource that turned out to be cluster-scoped: it is removed all the same.
-    ///
-    /// # Errors
-    ///
-    /// Every mistake in `resources`; then none is removed.
-    ///
-    /// # Blocking
-    ///
-    /// For handler calls that are under way, and for another thread that is just starting one of them, `shutdown_grace_sec` at
-    /// most; not for the call it is made from.
-    pub fn remove_resources(&self, resources: &[ResourceConfig]) -> Result<usize, ControllerError> {
-        let watches = config::added_watches(resources)?;
-        if let Some(run) = self.0.at_work() {
-            return Ok(run.remove(&self.0, &watches));
-        }
-        self.0.added().retain(|added| !watches.iter().any(|watch| watch.target == added.target));
-        Ok(0)
-    }
-
     /// Asks the run to end, from any thread, also from a handler, as often as one likes. Returns at once;
     /// [`start`](Self::start) returns when all is drained.
     pub fn stop(&self) {
@@ -310,20 +249,24 @@ impl Controller {
     fn work(&self, run: &Run, memory: Option<Memory>) -> Result<Summary, ControllerError> {
         let inner = &*self.0;
         let begun = run.start(inner, memory).and_then(|()| {
-            self.start_informers()?;
+            self.start_added_before()?;
             let watched = run.health().watches().iter().map(|status| status.watch().target.gvr.clone()).collect();
             inner.registered().warn_of_unwatched(&watched);
+            run.health().begun();
             self.call_when_ready()
         });
         match begun {
             Ok(waiting) => {
                 inner.stop.wait_until_requested();
                 drop(waiting);
-                run.shut_down(&inner.config)
+                let ended = run.shut_down(&inner.config);
+                inner.end_adding();
+                ended
             }
             Err(error) => {
                 self.stop();
                 let ended = run.shut_down(&inner.config);
+                inner.end_adding();
                 // What ended the start says more than what came of it.
                 if error.is_stop() { ended } else { Err(error) }
             }
@@ -345,10 +288,6 @@ impl Inner {
 
     fn at_work(&self) -> Option<Arc<Run>> {
         self.run().clone()
-    }
-
-    fn added(&self) -> MutexGuard<'_, Vec<ConfiguredWatch>> {
-        self.added.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn server_failed(&self, error: client::Error) -> ControllerError {

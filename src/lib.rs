@@ -124,8 +124,9 @@
 //!
 //! A `Controller` is a cheap clone: a handler may hold one, and [add](controller::Controller::add_resources) and
 //! [remove](controller::Controller::remove_resources) resources while events flow. What an earlier run was told is not told again,
-//! so a program whose watches come from events finds them anew in each run with `state(false)`, on a controller of its own where
-//! the lines are to be remembered; `examples/workload_monitor.rs` does so.
+//! so a program whose watches come from events [resumes](controller::Controller::resume_remembered) what earlier runs have watched,
+//! or finds it anew in each run with `state(false)`, on a controller of its own where the lines are to be remembered;
+//! `examples/workload_monitor.rs` does so.
 //!
 //! ## Another configuration
 //!

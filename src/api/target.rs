@@ -58,6 +58,19 @@ impl WatchTarget {
         Self { gvr, namespace: None, label_selector: None, field_selector: None }
     }
 
+    /// Reads back the text of a target; `None` when it is no such text.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let (text, fields) = text.rsplit_once(" with fields ").map_or((text, None), |(text, fields)| (text, Some(fields)));
+        let (place, labels) = text.split_once(" with labels ").map_or((text, None), |(place, labels)| (place, Some(labels)));
+        let (gvr, namespace) = place.split_once(" in ").map_or((place, None), |(gvr, namespace)| (gvr, Some(namespace)));
+        Some(Self {
+            gvr: gvr.parse().ok()?,
+            namespace: namespace.map(str::to_owned),
+            label_selector: labels.map(str::parse).transpose().ok()?,
+            field_selector: fields.map(str::parse).transpose().ok()?,
+        })
+    }
+
     /// `v1/pods in default`: the same target without its selectors, in words.
     pub(crate) fn place(&self) -> String {
         Self { label_selector: None, field_selector: None, ..self.clone() }.to_string()
@@ -157,5 +170,25 @@ mod tests {
         {
             assert_eq!(WatchId::from_text(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_target_reads_back_from_its_text() {
+        for (namespace, labels, fields) in [
+            (None, None, None),
+            (Some("default"), None, None),
+            (None, Some("app in (web, db),!canary"), None),
+            (Some("in"), None, Some("metadata.name=x")),
+            (Some("with"), Some("app=web"), Some("status.phase!=Running,metadata.name=x")),
+        ] {
+            let target = WatchTarget {
+                gvr: "apps/v1/deployments".parse().unwrap(),
+                namespace: namespace.map(str::to_owned),
+                label_selector: labels.map(|labels| labels.parse().unwrap()),
+                field_selector: fields.map(|fields| fields.parse().unwrap()),
+            };
+            assert_eq!(WatchTarget::from_text(&target.to_string()), Some(target));
+        }
+        assert_eq!(WatchTarget::from_text(""), None, "as of a watch of which there were only lines");
     }
 }

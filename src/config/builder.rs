@@ -96,7 +96,7 @@ impl Config {
 }
 
 impl ConfigBuilder {
-    /// Watches one more resource. At least one is required.
+    /// Watches one more resource. Without any, the controller watches what is added to it.
     #[must_use]
     pub fn resource(mut self, resource: ResourceConfig) -> Self {
         self.resources.push(resource);
@@ -223,7 +223,7 @@ impl ConfigBuilder {
         let resources = self.resources.iter().map(ResourceConfig::node).collect();
         let settings = self.settings.into_iter().map(|(key, tree)| (key, value_of(tree)));
         let root = map(settings.chain([("resources", Value::List(resources))]));
-        schema::read(source(), &root, &self.overrides).map_err(ConfigError::Invalid)
+        schema::read(source(), &root, &self.overrides, schema::Origin::Program).map_err(ConfigError::Invalid)
     }
 
     /// The last one set of a key holds.
@@ -335,7 +335,10 @@ mod tests {
         let text = wrong.to_string();
         assert!(text.contains("the configuration: rotate.max_bytes: "), "{text}");
         assert!(text.contains("the configuration: resources[0].gvr: expected `version/resource`"), "{text}");
-        let nothing = Config::builder("out").build().unwrap_err().to_string();
-        assert!(nothing.contains("nothing to watch"), "{nothing}");
+    }
+
+    #[test]
+    fn a_program_may_begin_with_nothing_to_watch_and_add_to_it() {
+        assert_eq!(Config::builder("out").build().unwrap().watches().len(), 0);
     }
 }

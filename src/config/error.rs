@@ -100,6 +100,14 @@ impl Place {
     }
 }
 
+impl Place {
+    /// A place in what earlier runs have watched.
+    pub(super) fn remembered() -> Self {
+        let source = Source { name: "remembered of earlier runs".to_owned(), text: String::new() };
+        Self { source: Arc::new(source), spot: Spot::Whole, path: String::new() }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.source.name)?;

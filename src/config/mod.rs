@@ -139,6 +139,13 @@ pub struct ConfiguredWatch {
     pub place: Place,
 }
 
+impl ConfiguredWatch {
+    /// What an earlier run has watched.
+    pub(crate) fn remembered(target: WatchTarget) -> Self {
+        Self { target, scope: None, place: Place::remembered() }
+    }
+}
+
 /// What flags say instead of the file. Defaults to nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -225,7 +232,7 @@ impl Config {
         let source = Arc::new(Source { name: origin.to_owned(), text: text.to_owned() });
         let root =
             yaml::parse(text).map_err(|error| invalid(&source, error.line.map_or(Spot::Whole, Spot::Line), &error.message))?;
-        schema::read(source, &root, overrides).map_err(ConfigError::Invalid)
+        schema::read(source, &root, overrides, schema::Origin::File).map_err(ConfigError::Invalid)
     }
 
     /// Every watch that is asked for: sorted, each once.

@@ -60,8 +60,17 @@ struct RawConfig {
     resources: Vec<ResourceEntry>,
 }
 
+/// Who says what is to be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A file alone: one that names nothing is a mistake.
+    File,
+    /// A program, which may add what it wants later.
+    Program,
+}
+
 /// Reads the whole tree, lays `overrides` over it, and checks what is left.
-pub(super) fn read(source: Arc<Source>, root: &Node, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
+pub(super) fn read(source: Arc<Source>, root: &Node, overrides: &Overrides, origin: Origin) -> Result<Config, Vec<Problem>> {
     let mut reader = Reader::new(source);
     let mut raw = RawConfig::default();
     let empty = Node { number: 0, value: Value::Map(Vec::new()) };
@@ -73,7 +82,8 @@ pub(super) fn read(source: Arc<Source>, root: &Node, overrides: &Overrides) -> R
             let message = "missing; name the folder that events and logs are written to";
             reader.report(Spot::Whole, "output_dir", message);
         }
-        if map.get("resources").is_none_or(is_empty_list) && map.get("namespaces").is_none_or(is_empty_list) {
+        let may_be_empty = origin == Origin::Program;
+        if !may_be_empty && map.get("resources").is_none_or(is_empty_list) && map.get("namespaces").is_none_or(is_empty_list) {
             reader.report(Spot::Whole, "resources", NOTHING_TO_WATCH);
         }
     }

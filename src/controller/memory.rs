@@ -4,7 +4,8 @@
 //! Takes the [`Config`], the events files and the cluster's identity; gives a [`StateStore`] that is ready for the keeper.
 
 use super::ControllerError;
-use crate::api::{Watch, WatchId};
+use super::adding::Remembered;
+use crate::api::{Watch, WatchId, WatchTarget};
 use crate::checkpoint::{ClusterIdentity, Commit, Progress, StateError, StateStore, StoredWatch, WatchCommit};
 use crate::config::Config;
 use crate::dispatch::Accepted;
@@ -81,6 +82,18 @@ impl Memory {
         Ok(id)
     }
 
+    /// What earlier runs have watched on this cluster, sorted by what that is. Of a watch of which there were only lines nobody knows.
+    pub(super) fn remembered(&self, cluster: &str) -> Vec<Remembered> {
+        let remembered = |watch: &StoredWatch| {
+            let target = WatchTarget::from_text(&watch.target)?;
+            let is_of_cluster = WatchId::new(cluster, &target) == watch.id;
+            (is_of_cluster && !is_forgotten(watch)).then_some(Remembered { id: watch.id, target, last_watched: watch.seen })
+        };
+        let mut all: Vec<_> = self.stored.iter().filter_map(remembered).collect();
+        all.sort_by(|one, other| one.target.cmp(&other.target));
+        all
+    }
+
     /// What earlier runs have stored: the id of each watch, and its target as text.
     pub(super) fn stored(&self) -> impl Iterator<Item = (WatchId, &str)> {
         self.stored.iter().map(|watch| (watch.id, watch.target.as_str()))
@@ -104,9 +117,8 @@ impl Memory {
     }
 
     fn forget_unused(&mut self, configured: &HashSet<WatchId>) -> Result<(), StateError> {
-        let now = SystemTime::now();
         for watch in self.stored.iter().filter(|watch| !configured.contains(&watch.id)) {
-            if now.duration_since(watch.seen).is_ok_and(|unused| unused > UNUSED_KEPT) {
+            if is_forgotten(watch) {
                 log::info!("{}: not configured for a week, what is stored of it is removed", watch.target);
                 self.store.forget(watch.id)?;
             }
@@ -122,6 +134,11 @@ impl Memory {
             log::info!(before:% = before.target; "{target}: its selectors have changed, so it starts anew");
         }
     }
+}
+
+/// Whether nobody has watched it for so long that what is stored of it is removed.
+fn is_forgotten(watch: &StoredWatch) -> bool {
+    SystemTime::now().duration_since(watch.seen).is_ok_and(|unused| unused > UNUSED_KEPT)
 }
 
 /// Whether the text of a target begins with this gvr and namespace, and names no other.

@@ -1,6 +1,7 @@
 //! One run: the stations, built right to left so that nothing is read before it can be written, and stopped left to right so
 //! that what was read is still written.
 
+use super::adding::Remembered;
 use super::ids::Ids;
 use super::memory::Memory;
 use super::plan::{self, Plan, PlanError, Planned};
@@ -43,6 +44,8 @@ pub(super) struct Run {
     ids: Ids,
     /// The uid of its `kube-system`, where that could be read.
     cluster_uid: OnceLock<Option<String>>,
+    /// What earlier runs have watched; set with the cluster.
+    remembered: OnceLock<Vec<Remembered>>,
     /// Whether all configured watches were started: before, there is no state yet that an added one could go on from.
     has_begun: AtomicBool,
     /// Last, so that probes are answered while the rest stops.
@@ -83,6 +86,7 @@ impl Run {
             cluster: OnceLock::new(),
             ids: Ids::default(),
             cluster_uid: OnceLock::new(),
+            remembered: OnceLock::new(),
             has_begun: AtomicBool::new(false),
             http: Mutex::new(http),
         };
@@ -126,6 +130,11 @@ impl Run {
         self.has_begun.load(Ordering::Relaxed)
     }
 
+    /// What earlier runs have watched on this cluster.
+    pub(super) fn remembered(&self) -> &[Remembered] {
+        self.remembered.get().map_or(&[], Vec::as_slice)
+    }
+
     fn start_all(
         &self,
         inner: &Inner,
@@ -149,6 +158,7 @@ impl Run {
                 (self.health.add_watch(Arc::clone(&watch)), watch, scope)
             })
             .collect();
+        self.remembered.get_or_init(|| memory.as_ref().map_or_else(Vec::new, |memory| memory.remembered(cluster)));
         self.ids.stored(memory.iter().flat_map(Memory::stored));
         self.ids.take(known.iter().map(|(_, watch, _)| &**watch))?;
         let mut progress = HashMap::new();
@@ -180,7 +190,7 @@ impl Run {
         let started = self.start_reserved(inner, &mut waiting, &mut reserved);
         // Held until they have given their places up, so that a removal finds them in either.
         let mut added = inner.added();
-        added.append(&mut waiting);
+        added.waiting.append(&mut waiting);
         self.watches.give_up(&reserved);
         started
     }

@@ -1,6 +1,7 @@
 //! The watches at work: one informer each, started and stopped while others go on.
 
 use super::ControllerError;
+use super::adding::Added;
 use super::keeper::Keeper;
 use super::memory;
 use crate::api::{Scope, Watch, WatchTarget};
@@ -180,7 +181,7 @@ impl Watches {
     pub(super) fn remove<'t>(
         &self,
         targets: impl Iterator<Item = &'t WatchTarget>,
-        added: Option<&Mutex<Vec<ConfiguredWatch>>>,
+        added: Option<&Mutex<Added>>,
         maker: &Maker<'_>,
         deadline: Instant,
     ) -> usize {
@@ -197,16 +198,11 @@ impl Watches {
 
     /// Takes a watch out of where it is, and gives it where it is at work. One that is being started is waited for; starting waits
     /// for no handler, so that a handler may wait for it.
-    fn take_out(
-        &self,
-        target: &WatchTarget,
-        added: Option<&Mutex<Vec<ConfiguredWatch>>>,
-        deadline: Instant,
-    ) -> Option<(WatchTarget, Working)> {
+    fn take_out(&self, target: &WatchTarget, added: Option<&Mutex<Added>>, deadline: Instant) -> Option<(WatchTarget, Working)> {
         loop {
             // Both are locked, or it could move from one to the other between two looks.
             let mut waiting = added.map(|added| added.lock().unwrap_or_else(PoisonError::into_inner));
-            waiting.iter_mut().for_each(|waiting| waiting.retain(|added| added.target != *target));
+            waiting.iter_mut().for_each(|added| added.waiting.retain(|added| added.target != *target));
             let mut slots = self.slots();
             let place = place_of(&slots, target)?;
             match slots.get_mut(&place)? {
@@ -285,6 +281,8 @@ impl Maker<'_> {
         };
         let outlet = outlet.map_err(refused)?;
         let ledger = Arc::clone(outlet.ledger());
+        let book = Arc::clone(&ledger);
+        status.ask_accepted(move || book.has_accepted_lists());
         let rest = RestListWatch::new(self.client.transport(), &watch.target, scope, self.content_of(&watch))
             .in_cluster(self.cluster_uid.map(str::to_owned));
         let interrupt = rest.interrupt();

@@ -80,6 +80,12 @@ impl Book {
         Self { listing: accepted.listing, accepted, ..Self::default() }
     }
 
+    /// Whether the prefix is past the end of every list.
+    pub(super) fn has_accepted_lists(&self) -> bool {
+        let Accepted { version, listing, .. } = &self.accepted;
+        version.is_some() && !listing && !self.listing && !self.tickets.iter().any(|ticket| ticket.listed)
+    }
+
     /// Adds an event that reaches `version`, where it reaches any, and changes what is known of the watch. Returns its sequence.
     pub(super) fn register(&mut self, version: Option<ResourceVersion>, anchor: Option<Anchor>, change: Option<Change>) -> u64 {
         let version = version.filter(|_| !self.listing);

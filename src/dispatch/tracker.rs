@@ -83,6 +83,11 @@ impl Ledger {
         self.book().accepted.clone()
     }
 
+    /// Whether a list was accepted whole, and none that came after it is still under way or being accepted.
+    pub fn has_accepted_lists(&self) -> bool {
+        self.book().has_accepted_lists()
+    }
+
     /// Takes what was accepted since the last time, for a checkpoint.
     pub fn progress(&self) -> Progress {
         let mut book = self.book();

@@ -14,7 +14,7 @@ pub use watch_status::{CONDITIONS, Condition, SILENT_AFTER, Standing, WatchStatu
 
 use crate::api::Watch;
 use pulse::ThreadState;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -33,6 +33,10 @@ struct Inner {
     state_failure: Mutex<Option<String>>,
     /// Either of them is there.
     is_held: Arc<AtomicBool>,
+    /// Every configured watch was added.
+    has_begun: AtomicBool,
+    /// Watches that were added to a run, and are not among the watches yet.
+    waiting: AtomicUsize,
     stopping: AtomicBool,
 }
 
@@ -85,6 +89,16 @@ impl Health {
         self.0.is_held.store(is_held, Ordering::Relaxed);
     }
 
+    /// Notes that every configured watch was added: where there is none, nothing is missing.
+    pub fn begun(&self) {
+        self.0.has_begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes how many watches were asked for at run time and could not be added yet.
+    pub fn waiting_to_start(&self, waiting: usize) {
+        self.0.waiting.store(waiting, Ordering::Release);
+    }
+
     /// Notes that Faro stops: from here on it is not ready, and still alive.
     pub fn stopping(&self) {
         self.0.stopping.store(true, Ordering::Relaxed);
@@ -116,8 +130,16 @@ impl Health {
     }
 
     fn readiness_at(&self, now: Instant) -> Readiness {
-        let (sink, state) = (lock(&self.0.sink_failure).clone(), lock(&self.0.state_failure).clone());
-        Readiness::of(&self.watches(), sink, state, self.0.stopping.load(Ordering::Relaxed), now)
+        // Before the watches: what waits becomes one of them before it waits no longer.
+        let waiting = self.0.waiting.load(Ordering::Acquire);
+        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        let mut readiness = Readiness::of(&self.watches(), now);
+        readiness.waiting = waiting;
+        readiness.sink_failure = lock(&self.0.sink_failure).clone();
+        readiness.state_failure = lock(&self.0.state_failure).clone();
+        readiness.stopping = is(&self.0.stopping);
+        readiness.ready &= is(&self.0.has_begun) && !readiness.is_held_back();
+        readiness
     }
 }
 
@@ -164,8 +186,15 @@ pub(crate) mod tests {
         Health::default().add_watch(watch(gvr))
     }
 
-    fn check_ready(conditions: &[Condition], ready: bool, strictly: bool) {
+    /// A health that knows every watch it will ever know.
+    fn health() -> Health {
         let health = Health::default();
+        health.begun();
+        health
+    }
+
+    fn check_ready(conditions: &[Condition], ready: bool, strictly: bool) {
+        let health = health();
         for condition in conditions {
             health.add_watch(watch("v1/pods")).set(*condition, "a reason");
         }
@@ -178,7 +207,7 @@ pub(crate) mod tests {
     #[test]
     fn ready_means_that_every_first_list_has_ended() {
         use Condition::{Absent, Forbidden, Listing, Retrying, Starting, Synced, VersionGone};
-        check_ready(&[], false, false);
+        check_ready(&[], true, true);
         check_ready(&[Synced], true, true);
         check_ready(&[Synced, Starting], false, false);
         check_ready(&[Synced, Listing], false, false);
@@ -188,8 +217,43 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_watch_that_was_synced_once_keeps_ready_but_is_named() {
+    fn nothing_is_ready_before_every_configured_watch_is_known_or_while_an_added_one_waits() {
         let health = Health::default();
+        health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
+        assert!(!health.readiness().ready);
+        health.begun();
+        assert!(health.readiness().strictly_ready());
+        health.waiting_to_start(2);
+        assert_eq!((health.readiness().ready, health.readiness().waiting), (false, 2));
+        health.waiting_to_start(0);
+        assert!(health.readiness().ready);
+    }
+
+    #[test]
+    fn a_list_that_nobody_has_accepted_yet_is_no_first_list() {
+        let (health, accepted) = (health(), Arc::<AtomicBool>::default());
+        let status = health.add_watch(watch("v1/pods"));
+        let answer = Arc::clone(&accepted);
+        status.ask_accepted(move || answer.load(Ordering::Relaxed));
+        status.set(Condition::Synced, "");
+        let readiness = health.readiness();
+        let named = &readiness.not_synced[0];
+        assert_eq!((readiness.ready, named.condition, named.first_list_ended), (false, "listing", false));
+        assert!(named.reason.contains("not accepted"), "{}", named.reason);
+        accepted.store(true, Ordering::Relaxed);
+        assert!(health.readiness().strictly_ready());
+        accepted.store(false, Ordering::Relaxed);
+        assert!(health.readiness().strictly_ready(), "the first list is accepted once");
+        status.unsync();
+        status.set(Condition::Synced, "");
+        assert!(!health.readiness().ready, "what has to be compared has no first list");
+        status.set(Condition::Forbidden, "");
+        assert!(health.readiness().ready, "there is nothing to accept");
+    }
+
+    #[test]
+    fn a_watch_that_was_synced_once_keeps_ready_but_is_named() {
+        let health = health();
         let status = health.add_watch(watch("v1/pods"));
         status.set(Condition::Synced, "");
         status.set(Condition::Retrying, "connection refused");
@@ -204,7 +268,7 @@ pub(crate) mod tests {
 
     #[test]
     fn who_stops_is_alive_but_not_ready() {
-        let health = Health::default();
+        let health = health();
         health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
         health.stopping();
         assert!(!health.readiness().ready && health.liveness().alive);
@@ -212,7 +276,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_silent_watch_is_named_until_it_is_heard_again() {
-        let health = Health::default();
+        let health = health();
         let status = health.add_watch(watch("v1/pods"));
         status.set(Condition::Synced, "");
         let readiness = health.readiness_at(status.last_heard() + SILENT_AFTER + Duration::from_secs(1));
@@ -223,7 +287,7 @@ pub(crate) mod tests {
 
     #[test]
     fn every_watch_is_reported_with_its_state_the_synced_ones_too() {
-        let health = Health::default();
+        let health = health();
         health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
         health.add_watch(watch("v1/nodes")).set(Condition::Forbidden, "needs \"list\" on nodes");
         let reports = health.watch_reports();
@@ -234,7 +298,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_sink_that_cannot_write_is_not_ready_but_alive() {
-        let health = Health::default();
+        let health = health();
         health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
         health.sink_failed("no space left on device");
         let readiness = health.readiness();
@@ -246,7 +310,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_state_that_cannot_be_written_is_not_ready_but_alive() {
-        let health = Health::default();
+        let health = health();
         health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
         health.state_failed("no space left on device");
         let readiness = health.readiness();
@@ -258,7 +322,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_removed_watch_is_asked_about_no_more() {
-        let health = Health::default();
+        let health = health();
         health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
         let other = health.add_watch(watch("v1/nodes"));
         assert!(!health.readiness().ready);

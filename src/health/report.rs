@@ -41,14 +41,17 @@ pub enum ThreadFailure {
 /// Whether everything that was asked for is heard and can be written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Readiness {
-    /// There is a watch, the first list of every watch has ended (synced, forbidden, absent, or served in another
-    /// version only), sink and state can be written, and Faro does not stop.
+    /// The first list of every watch was read and accepted by all it is for, or there is none to read (forbidden, absent, or served in
+    /// another version only); sink and state can be written, and Faro does not stop.
     pub ready: bool,
     /// Faro stops: what was read is still handed on, nothing more is read. Absent in the body while it does not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stopping: bool,
     /// How many watches there are.
     pub watches: usize,
+    /// How many more were added and could not be started yet; absent when there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub waiting: usize,
     /// Why the sink cannot write; absent while it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink_failure: Option<String>,
@@ -75,7 +78,7 @@ pub struct WatchReport {
     pub for_seconds: f64,
     /// How long ago the server was last heard on it, in seconds.
     pub heard_seconds_ago: f64,
-    /// Whether its first list has ended, be it with a refusal; while not, nothing is ready.
+    /// Whether its first list was read and accepted by all it is for, or refused; while not, nothing is ready.
     pub first_list_ended: bool,
 }
 
@@ -96,23 +99,17 @@ impl FailingThread {
 }
 
 impl Readiness {
-    pub(super) fn of(
-        watches: &[Arc<WatchStatus>],
-        sink_failure: Option<String>,
-        state_failure: Option<String>,
-        stopping: bool,
-        now: Instant,
-    ) -> Self {
+    /// What the watches say.
+    pub(super) fn of(watches: &[Arc<WatchStatus>], now: Instant) -> Self {
         let not_synced: Vec<_> = watches.iter().filter_map(|status| WatchReport::of_unsynced(status, now)).collect();
-        let all_listed = not_synced.iter().all(|watch| watch.first_list_ended);
-        Self {
-            ready: all_listed && !watches.is_empty() && sink_failure.is_none() && state_failure.is_none() && !stopping,
-            stopping,
-            watches: watches.len(),
-            sink_failure,
-            state_failure,
-            not_synced,
-        }
+        let ready = not_synced.iter().all(|watch| watch.first_list_ended);
+        let (stopping, waiting, sink_failure, state_failure) = Default::default();
+        Self { ready, stopping, watches: watches.len(), waiting, sink_failure, state_failure, not_synced }
+    }
+
+    /// Whether something else than a watch keeps it from being ready.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.stopping || self.waiting > 0 || self.sink_failure.is_some() || self.state_failure.is_some()
     }
 
     /// Ready, and every watch is synced and heard.
@@ -137,8 +134,14 @@ impl WatchReport {
 
     /// `None` of a watch that is synced and heard, of which nothing is copied.
     fn of_unsynced(status: &WatchStatus, now: Instant) -> Option<Self> {
-        (status.standing(now) != Standing::Healthy || !status.is_synced()).then(|| Self::of(status, now))
+        let is_good = status.standing(now) == Standing::Healthy && status.is_synced() && status.first_list_ended();
+        (!is_good).then(|| Self::of(status, now))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// To the millisecond: enough for people, and short in JSON.

@@ -2,8 +2,9 @@
 
 use super::{Clock, lock};
 use crate::api::Watch;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How one watch is doing.
@@ -13,6 +14,10 @@ pub struct WatchStatus {
     clock: Clock,
     state: Mutex<State>,
     ever_synced: AtomicBool,
+    /// Asks whether everything that was handed on up to the end of the first list was accepted; without it, nobody is to accept.
+    is_accepted: OnceLock<IsAccepted>,
+    /// It was, once.
+    ever_accepted: AtomicBool,
     /// An output cannot be written, shared by all watches.
     is_held: Arc<AtomicBool>,
     heard_millis: AtomicU64,
@@ -67,6 +72,8 @@ impl WatchStatus {
             clock,
             state: Mutex::new(state),
             ever_synced: AtomicBool::new(false),
+            is_accepted: OnceLock::new(),
+            ever_accepted: AtomicBool::new(false),
             is_held,
             heard_millis: AtomicU64::new(clock.millis()),
             silent: AtomicBool::new(false),
@@ -92,9 +99,15 @@ impl WatchStatus {
         state.reason = reason.into();
     }
 
+    /// Says by whom to ask whether what the first list gave was accepted. The first one holds.
+    pub fn ask_accepted(&self, is_accepted: impl Fn() -> bool + Send + Sync + 'static) {
+        self.is_accepted.get_or_init(|| IsAccepted(Box::new(is_accepted)));
+    }
+
     /// Takes back that it was synced: what an earlier run told turns out to need a comparison.
     pub fn unsync(&self) {
         self.ever_synced.store(false, Ordering::Relaxed);
+        self.ever_accepted.store(false, Ordering::Relaxed);
         self.set(Condition::Listing, "");
     }
 
@@ -112,6 +125,7 @@ impl WatchStatus {
     /// What probes and metrics say at `now`: one of [`CONDITIONS`], and why. A synced watch that is not heard is `silent`.
     pub fn told(&self, now: Instant) -> (&'static str, String) {
         match (self.get(), self.standing(now)) {
+            ((Condition::Synced, _), Standing::Syncing) => (Condition::Listing.as_str(), NOT_ACCEPTED.to_owned()),
             ((Condition::Synced, reason), Standing::Healthy) => (Condition::Synced.as_str(), reason),
             ((Condition::Synced, _), _) => (SILENT, SILENT_REASON.to_owned()),
             ((other, reason), _) => (other.as_str(), reason),
@@ -154,9 +168,17 @@ impl WatchStatus {
         lock(&self.state).condition == Condition::Synced
     }
 
-    /// Whether the first list has ended, be it with a refusal.
+    /// Whether the first list was read and accepted by all it is for, or refused.
     pub fn first_list_ended(&self) -> bool {
-        self.ever_synced() || lock(&self.state).condition.is_refusal()
+        (self.ever_synced() && self.is_accepted()) || lock(&self.state).condition.is_refusal()
+    }
+
+    fn is_accepted(&self) -> bool {
+        let is_accepted = || self.is_accepted.get().is_none_or(|ask| (ask.0)());
+        if !self.ever_accepted.load(Ordering::Relaxed) && self.ever_synced() && is_accepted() {
+            self.ever_accepted.store(true, Ordering::Relaxed);
+        }
+        self.ever_accepted.load(Ordering::Relaxed)
     }
 
     /// What the watch is worth at `now`.
@@ -171,6 +193,7 @@ impl WatchStatus {
             (Condition::Starting | Condition::Listing, false) if silent => Standing::Failed,
             (Condition::Starting | Condition::Listing, false) => Standing::Syncing,
             (Condition::Starting | Condition::Listing | Condition::Synced, _) if silent => Standing::Stale,
+            (Condition::Synced, _) if !self.is_accepted() => Standing::Syncing,
             (Condition::Starting | Condition::Listing | Condition::Synced, _) => Standing::Healthy,
         }
     }
@@ -192,6 +215,16 @@ pub const CONDITIONS: [&str; 8] = [
     SILENT,
 ];
 
+/// Asks whoever keeps the book of what was accepted.
+struct IsAccepted(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl fmt::Debug for IsAccepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IsAccepted(..)")
+    }
+}
+
+const NOT_ACCEPTED: &str = "read, and not accepted yet by every handler and output that it is for";
 const SILENT: &str = "silent";
 const SILENT_REASON: &str = "neither byte nor end came in time; opened again, and not relied on until something comes";
 

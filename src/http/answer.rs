@@ -92,7 +92,7 @@ impl Site {
             "Faro {}: change data capture for Kubernetes\n\n\
              {:16} what Prometheus scrapes\n\
              {HEALTH_PATH:16} 200 while no thread is dead or stuck\n\
-             {READY_PATH:16} 200 when the first list of every watch has ended and the sink can write\n\
+             {READY_PATH:16} 200 when the first list of every watch was accepted and file and state can be written\n\
              {:16} 200 when every watch is synced as well\n\
              {:16} each watch, its state and the reason\n",
             env!("CARGO_PKG_VERSION"),

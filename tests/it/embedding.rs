@@ -5,6 +5,7 @@ mod churn;
 mod ending;
 mod misuse;
 mod removing;
+mod syncing;
 
 use crate::support::lines::{self, Line};
 use crate::support::wait::{SOON, eventually};

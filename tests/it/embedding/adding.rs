@@ -207,7 +207,7 @@ fn it_is_ready_when_what_was_added_has_listed_too() {
     let running = controller.spawn().unwrap();
     wait_until_ready(&controller);
     controller.add_resources(&resource("v1/configmaps")).unwrap();
-    assert!(controller.is_ready(), "noted, and not started");
+    assert!(!controller.is_ready(), "from the call on");
     controller.start_informers().unwrap();
     assert!(!controller.is_ready());
     assert_eq!(active(&controller), (1, 1));
@@ -249,4 +249,97 @@ fn of_what_is_added_as_much_is_asked_as_its_own_handlers_need() {
     told.sort();
     assert_eq!(told, [("v1/configmaps".to_owned(), false), ("v1/services".to_owned(), true)]);
     stop(running);
+}
+
+#[test]
+fn what_is_added_while_the_server_is_away_is_watched_once_it_is_back() {
+    let stage = Stage::new();
+    let controller = stage.controller(&["v1/configmaps"]);
+    let running = controller.spawn().unwrap();
+    wait_until_ready(&controller);
+    stage.cluster.down();
+    controller.add_resources(&resource("v1/services")).unwrap();
+    assert_eq!((active(&controller), controller.is_ready()), ((1, 0), false));
+    stage.cluster.up().unwrap();
+    stage.cluster.create("{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {clusterIP: None}}").unwrap();
+    eventually(SOON, "it is told", || stage.briefs_of("v1/services").iter().any(|brief| brief.starts_with("ADDED default/s")));
+    wait_until_ready(&controller);
+    assert_eq!((active(&controller), controller.start_informers().unwrap()), ((1, 1), 1), "as nobody has asked before");
+    assert_eq!(controller.start_informers().unwrap(), 0);
+    stop(running);
+}
+
+#[test]
+fn what_can_never_be_served_is_started_by_nobody_and_harms_nothing() {
+    let stage = Stage::new();
+    let controller = stage.controller(&["v1/configmaps"]);
+    let running = controller.spawn().unwrap();
+    wait_until_ready(&controller);
+    controller.add_resources(&resource("v1/podz")).unwrap();
+    wait_until_ready(&controller);
+    controller.add_resources(&resource("v1/services")).unwrap();
+    eventually(SOON, "the other is watched", || active(&controller) == (1, 1));
+    assert!(controller.start_informers().unwrap_err().to_string().contains("podz"), "a program that asks is answered");
+    stop(running);
+}
+
+#[test]
+fn a_controller_may_start_with_nothing_to_watch() {
+    let stage = Stage::new();
+    let controller = stage.controller(&[]);
+    let (heard, ready) = (Heard::default(), Arc::<AtomicUsize>::default());
+    _ = controller.add_event_handler(heard.handler()).unwrap();
+    let called = Arc::clone(&ready);
+    controller.set_ready_callback(move || _ = called.fetch_add(1, Ordering::SeqCst)).unwrap();
+    let running = controller.spawn().unwrap();
+    assert!(controller.wait_until_synced(SOON));
+    eventually(SOON, "it is told to be ready", || ready.load(Ordering::SeqCst) == 1);
+    controller.add_resources(&resource("v1/configmaps")).unwrap();
+    stage.create_map("a");
+    heard.wait_for("ADDED v1/configmaps default/a");
+    stop(running);
+}
+
+#[test]
+fn what_earlier_runs_watched_is_watched_again_on_demand_and_the_deletes_are_told_of_what_went_meanwhile() {
+    let stage = Stage::new();
+    stage.define("shop.test");
+    stage.create_widget("shop.test", "w");
+    stage.create_map("a");
+    let heard = Heard::default();
+    let handlers_only = |stage: &Stage| stage.controller_of(stage.config().json_export(false));
+    let controller = handlers_only(&stage);
+    _ = controller.add_event_handler(heard.handler()).unwrap();
+    let wanted = [ResourceConfig::new("shop.test/v1/widgets"), ResourceConfig::new("v1/configmaps")];
+    controller.add_resources(&wanted).unwrap();
+    let running = controller.spawn().unwrap();
+    assert!(controller.wait_until_synced(SOON));
+    assert_eq!(controller.remembered().unwrap(), [], "nothing is from earlier runs");
+    stop(running);
+    assert!(controller.remembered().is_err(), "nothing runs");
+
+    stage.cluster.delete("v1/configmaps", "default/a").unwrap();
+    stage.cluster.delete("apiextensions.k8s.io/v1/customresourcedefinitions", "widgets.shop.test").unwrap();
+    for resumes_before_the_start in [true, false] {
+        let controller = handlers_only(&stage);
+        let heard = Heard::default();
+        _ = controller.add_event_handler(heard.handler()).unwrap();
+        if resumes_before_the_start {
+            // Of this run nothing is told, so that the next one has it to tell.
+            let running = controller.spawn().unwrap();
+            assert!(controller.wait_until_synced(SOON));
+            let remembered = controller.remembered().unwrap();
+            let targets: Vec<_> = remembered.iter().map(|remembered| remembered.target.to_string()).collect();
+            assert_eq!(targets, ["v1/configmaps", "shop.test/v1/widgets"]);
+            stop(running);
+            assert_eq!(heard.all(), [""; 0], "nobody asked for them");
+            continue;
+        }
+        controller.resume_remembered().unwrap();
+        let running = controller.spawn().unwrap();
+        heard.wait_for("DELETED v1/configmaps default/a");
+        heard.wait_for("DELETED shop.test/v1/widgets default/w");
+        stop(running);
+        assert!(controller.resume_remembered().is_err(), "it was stopped");
+    }
 }
