@@ -58,7 +58,7 @@ pub enum Fault {
     Connection,
     /// An answer came but could not be understood.
     Undecodable,
-    /// An answer was longer than its limit; a smaller page may fit.
+    /// An answer was longer than its limit, or had not come whole in time; a smaller page may fit.
     TooLong,
     /// Faro itself ended the request because it stops.
     Stopped,

@@ -44,6 +44,12 @@ pub enum Error {
         /// The limit.
         limit_bytes: usize,
     },
+    /// An answer had not come whole when its time was over.
+    #[error("{request}: the answer did not come whole in time")]
+    TooSlow {
+        /// What was asked.
+        request: String,
+    },
     /// No credentials could be had to send the request with.
     #[error("{request}: no credentials for {server}")]
     Credentials {
@@ -69,7 +75,7 @@ impl Error {
             Self::Status { status, retry_after, .. } => status.fault(*retry_after),
             Self::Connection { .. } => Fault::Connection,
             Self::Undecodable { .. } => Fault::Undecodable,
-            Self::TooLong { .. } => Fault::TooLong,
+            Self::TooLong { .. } | Self::TooSlow { .. } => Fault::TooLong,
             Self::Credentials { .. } => Fault::Unauthorized,
             Self::Stopped { .. } => Fault::Stopped,
         }
@@ -83,6 +89,7 @@ impl Error {
             Self::Status { .. }
             | Self::Undecodable { .. }
             | Self::TooLong { .. }
+            | Self::TooSlow { .. }
             | Self::Credentials { .. }
             | Self::Stopped { .. } => false,
         }

@@ -1,6 +1,6 @@
 //! What an informer asks of a server: list, watch, probe, and whether a kind is served at all.
 
-use super::Error;
+use super::{Error, ServerVersion};
 use crate::api::ResourceVersion;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -36,6 +36,13 @@ pub trait ListWatch: Send {
     ///
     /// As the server or the connection fails.
     fn lookup(&mut self, proof: Proof) -> Result<Served, Error>;
+
+    /// Asks for the server's version; `None` where it may not be read or is not one.
+    ///
+    /// # Errors
+    ///
+    /// As the server or the connection fails.
+    fn version(&mut self) -> Result<Option<ServerVersion>, Error>;
 
     /// Counts the bytes of lists as they come, while a call blocks too. Defaults to a counter that stands still, for sources
     /// that carry no bytes.

@@ -7,7 +7,8 @@
 use super::address::{group_path, group_version_path};
 use super::discovery::{ACCEPT_AGGREGATED, ApiResource, GroupVersions, Resources, Root, Version};
 use super::http::{ACCEPT_JSON, ACCEPT_METADATA_LIST, Http, document, undecodable};
-use super::server::{git_version, is_cluster};
+use super::server::is_cluster;
+use super::version::git_version;
 use super::{Error, Served};
 use crate::api::{Fault, GroupVersionResource, Scope};
 use std::collections::BTreeSet;

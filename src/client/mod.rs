@@ -33,6 +33,7 @@ mod tls;
 mod transcript;
 mod transport;
 mod url;
+mod version;
 
 pub use access::Access;
 pub use connect::{Client, ClientOptions};
@@ -45,3 +46,4 @@ pub use list_watch::{Content, Line, ListWatch, PageRequest, Proof, READ_TICK, Se
 pub use rest::RestListWatch;
 pub use setup_error::SetupError;
 pub use transport::{Get, Interrupt, Response, Transport};
+pub use version::ServerVersion;

@@ -8,9 +8,10 @@ use super::address::Address;
 use super::http::{ACCEPT_JSON, ACCEPT_METADATA, ACCEPT_METADATA_LIST, BodyLimit, Http, read_error, read_to_limit, undecodable};
 use super::lookup::{self, lookup};
 use super::metadata_only::{FRONT_BYTES, begins_metadata_list};
+use super::version::server_version;
 use super::{
-    Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, Proof, READ_TICK, Served, Transport, WatchLines,
-    WatchStart,
+    Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, Proof, READ_TICK, Served, ServerVersion, Transport,
+    WatchLines, WatchStart,
 };
 use crate::api::{ResourceVersion, Scope, WatchTarget};
 use std::io::{self, Read};
@@ -99,14 +100,19 @@ impl ListWatch for RestListWatch {
             head_limit: LIST_HEAD_LIMIT,
             read_limit: LIST_READ_LIMIT,
         };
-        let mut response = self.counted(self.http.get(&get)?);
+        // No head comes from a server that needs longer for so many objects than it may.
+        let response = self
+            .http
+            .get(&get)
+            .map_err(|error| if error.is_unanswered() { Error::TooSlow { request: request.clone() } } else { error })?;
+        let mut response = self.counted(response);
         if self.content == Content::Metadata
             && let Err(error) = self.read_metadata_front(&request, &mut response, body)
         {
             body.clear();
-            return Err(error);
+            return Err(slow_or_broken(error));
         }
-        read_to_limit(&mut response, body, &LIST_LIMIT, &request, self.http.server())
+        read_to_limit(&mut response, body, &LIST_LIMIT, &request, self.http.server()).map_err(slow_or_broken)
     }
 
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
@@ -163,6 +169,10 @@ impl ListWatch for RestListWatch {
         Ok(served)
     }
 
+    fn version(&mut self) -> Result<Option<ServerVersion>, Error> {
+        server_version(self.http.as_ref())
+    }
+
     fn received(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.received)
     }
@@ -170,6 +180,18 @@ impl ListWatch for RestListWatch {
     fn renew(&mut self) {
         self.http.renew();
     }
+}
+
+/// A page whose bytes did not come in time is too slow; any other that breaks off is a broken connection.
+fn slow_or_broken(error: Error) -> Error {
+    if let Error::Connection { request, source, .. } = &error
+        && let Some(source) = source.downcast_ref::<io::Error>()
+        // The kernel's own word is that of a peer that is gone.
+        && source.kind() == io::ErrorKind::TimedOut && source.raw_os_error().is_none()
+    {
+        return Error::TooSlow { request: request.clone() };
+    }
+    error
 }
 
 /// Counts what is read of an answer.
@@ -234,8 +256,8 @@ const WATCH_HEAD_LIMIT: Duration = Duration::from_secs(30);
 const STREAMING_LIST_HEAD_LIMIT: Duration = Duration::from_secs(12);
 
 /// Longest page. 500 objects of the 1.5 MiB that etcd accepts would be more, but no server can write that; smaller pages fit.
-/// At 1 MB/s, the slowest link on which a cluster can be followed, it takes less than five minutes.
-const LIST_LIMIT: BodyLimit = BodyLimit { bytes: 256 * 1024 * 1024, time: Duration::from_secs(300) };
+/// 500 usual objects come within a minute at 50 KB/s, 20 of them at 1 KB/s; what does not is asked for in smaller pages.
+const LIST_LIMIT: BodyLimit = BodyLimit { bytes: 256 * 1024 * 1024, time: Duration::from_secs(60) };
 
 /// So much of the answer to a probe is read; it is one object's metadata.
 const PROBE_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -90,8 +90,8 @@ enum Answer {
     Recorded(Transcript),
     /// The connection breaks before the head.
     Broken,
-    /// The connection breaks after these bytes of the body.
-    BrokenAfter(Vec<u8>),
+    /// Reads fail so after these bytes of the body.
+    BrokenAfter(Vec<u8>, io::ErrorKind),
 }
 
 impl Script {
@@ -112,7 +112,16 @@ impl Script {
 
     /// Answers `path` with a body whose rest never comes.
     pub(crate) fn broken_after(self, path: &str, body: &str) -> Self {
-        self.0.lock().unwrap().answers.insert(0, (path.to_owned(), Answer::BrokenAfter(body.into())));
+        self.breaking(path, body, io::ErrorKind::ConnectionReset)
+    }
+
+    /// Answers `path` with a body whose rest does not come in time.
+    pub(crate) fn stalled_after(self, path: &str, body: &str) -> Self {
+        self.breaking(path, body, io::ErrorKind::TimedOut)
+    }
+
+    fn breaking(self, path: &str, body: &str, kind: io::ErrorKind) -> Self {
+        self.0.lock().unwrap().answers.insert(0, (path.to_owned(), Answer::BrokenAfter(body.into(), kind)));
         self
     }
 
@@ -134,9 +143,7 @@ impl Http for Script {
                 let source = io::Error::from(io::ErrorKind::ConnectionReset).into();
                 return Err(Error::Connection { request: get.request.to_owned(), server: self.server().to_owned(), source });
             }
-            Some((_, Answer::BrokenAfter(body))) => {
-                return Ok(Box::new(Cut::at(body, &[]).failing_between(io::ErrorKind::ConnectionReset)));
-            }
+            Some((_, Answer::BrokenAfter(body, kind))) => return Ok(Box::new(Cut::at(body, &[]).failing_between(*kind))),
             None => missing,
         };
         if answer.code / 100 != 2 {

@@ -7,6 +7,7 @@ use super::gate::{Entrant, Member, Turn};
 use super::handover::{Halt, Handover, Patience};
 use super::held::Held;
 use super::machine::{Action, Close, End, Input, Machine, Page, Pause, Step};
+use super::page_trail::PageTrail;
 use super::replay::Replay;
 use super::report::Report;
 use super::store::Store;
@@ -39,10 +40,16 @@ pub(super) struct Driver {
     resume: (Option<ResourceVersion>, Option<Anchor>),
     /// The page under way; empty outside lists.
     body: Vec<u8>,
+    /// Where the pages of this list led.
+    trail: PageTrail,
     /// Counts the bytes of lists.
     received: Arc<AtomicU64>,
     /// How the last request of a list went.
     last_list: LastList,
+    /// The server's version was asked for in vain.
+    is_version_withheld: bool,
+    /// How often the server's version had changed when the machine heard of it last.
+    server_changes: u64,
 }
 
 /// How the last request of a list went, which decides how the next one waits for its turn.
@@ -67,6 +74,15 @@ enum Outcome {
 /// `kind` of a list of which the server was asked for metadata only.
 const METADATA_LIST_KIND: &str = "PartialObjectMetadataList";
 
+/// A page that came so quickly would come in time if it were twenty times as large, the largest step between two limits.
+const PAGE_QUICK: Duration = Duration::from_secs(2);
+
+/// And one so short would not be too long.
+const PAGE_SHORT_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a server answers whose feature gate for streaming lists is off (`watch-list-streaming-switched-off.http`).
+const UNPROCESSABLE: u16 = 422;
+
 /// With so many watches the reconnects of all are spread over the whole of the time allowed for it.
 const WATCHES_MANY: f64 = 100.0;
 
@@ -85,8 +101,27 @@ impl Driver {
         let machine = Machine::new(listed_before, store.len() > 0);
         let teller = Teller::new(Handover::new(watch, outlet, context), store, Replay::new(told), version.clone());
         let (resume, received, body, last_list) = ((version, anchor), source.received(), Vec::new(), LastList::Sound);
+        let (trail, is_version_withheld, server_changes) = (PageTrail::default(), false, member.streaming().changes());
         let (held, cut) = (Held::default(), None);
-        Self { source, machine, teller, report, backoff, relists, looks, held, cut, member, resume, body, received, last_list }
+        Self {
+            source,
+            machine,
+            teller,
+            report,
+            backoff,
+            relists,
+            looks,
+            held,
+            cut,
+            member,
+            resume,
+            body,
+            trail,
+            received,
+            last_list,
+            is_version_withheld,
+            server_changes,
+        }
     }
 
     /// Runs until the machine stops.
@@ -100,7 +135,12 @@ impl Driver {
             if self.teller.out.context.stop.is_requested() || step.action == Action::Stop {
                 break;
             }
-            step = match self.perform(step.action) {
+            let outcome = self.perform(step.action);
+            let changes = self.member.streaming().changes();
+            if mem::replace(&mut self.server_changes, changes) != changes {
+                self.machine.server_changed();
+            }
+            step = match outcome {
                 Outcome::Happened(input) => self.machine.step(input),
                 Outcome::Next(step) => step,
             };
@@ -139,9 +179,21 @@ impl Driver {
         if !self.begin_list() {
             return Outcome::Happened(Input::Stop);
         }
+        match self.may_stream() {
+            Ok(true) => {}
+            // As the server itself would say.
+            Ok(false) => return Outcome::Happened(Input::Failed(Fault::Refused)),
+            Err(fault) => {
+                self.list_failed(fault);
+                return Outcome::Happened(Input::Failed(fault));
+            }
+        }
         let limits = &self.teller.out.context.limits;
-        let list = ListSilence { first_byte: limits.first_byte, end: limits.initial_events_end };
-        let outcome = self.stream(&WatchStart::InitialEvents, Some(list));
+        let (first_byte, end, step) = (limits.first_byte, limits.initial_events_end, limits.initial_events_step);
+        let outcome = self.stream(&WatchStart::InitialEvents, Some(ListSilence { first_byte, end, step }));
+        if self.machine.streams_without_end() {
+            self.member.streaming().give_up(self.group());
+        }
         match outcome {
             // Nothing is wrong with a server that has no streaming lists; pages are asked for in the same place.
             Outcome::Happened(Input::Failed(Fault::Refused)) => {}
@@ -151,6 +203,39 @@ impl Driver {
             Outcome::Happened(_) | Outcome::Next(_) => self.last_list = LastList::Sound,
         }
         outcome
+    }
+
+    /// Whether a streaming list is worth asking for.
+    fn may_stream(&mut self) -> Result<bool, Fault> {
+        self.learn_version()?;
+        Ok(self.member.streaming().is_usable(self.group()))
+    }
+
+    /// Reads the server's version where nobody has, or where the server may be another by now. Fails as a server does that
+    /// answers nothing. One that answers all but this goes on as what it was before.
+    fn learn_version(&mut self) -> Result<(), Fault> {
+        let (server, now) = (&self.teller.out.context.server, Instant::now());
+        if self.member.streaming().version_read().is_some_and(|read| !server.has_failed_since(read)) {
+            return Ok(());
+        }
+        match self.asking(|source| source.version()) {
+            Ok(version) => self.member.streaming().learn(version, now),
+            Err(fault @ (Fault::Busy { .. } | Fault::Stopped)) => return Err(fault),
+            Err(fault @ (Fault::Connection | Fault::Server | Fault::Unauthorized | Fault::UnknownVersion)) => {
+                if !mem::replace(&mut self.is_version_withheld, true) {
+                    return Err(fault);
+                }
+            }
+            Err(Fault::Expired | Fault::Refused | Fault::Forbidden | Fault::NotFound | Fault::Undecodable | Fault::TooLong) => {
+                self.member.streaming().learn(None, now);
+            }
+        }
+        self.is_version_withheld = false;
+        Ok(())
+    }
+
+    fn group(&self) -> &str {
+        self.teller.out.watch.target.gvr.group()
     }
 
     /// The next list of this watch waits for others, and so does the rest of this one.
@@ -169,7 +254,11 @@ impl Driver {
         let usual = self.backoff.between(limits.watch_timeout_min, limits.watch_timeout_max);
         let at = Instant::now();
         let holds_back = self.teller.out.context.server.holds_back(at);
-        let timeout = if list.is_some() { usual } else { self.held.timeout(usual, holds_back, limits) };
+        let timeout = match list {
+            // A list that takes long must not be ended by the server first.
+            Some(list) => usual.max(list.end_after(self.teller.store.len() as u64) + limits.silence_margin),
+            None => self.held.timeout(usual, holds_back, limits),
+        };
         let until = self.cut.take().map(|cut| cut + limits.unchecked);
         self.teller.out.context.pulse.waiting();
         let opened = self.source.watch(start, timeout);
@@ -195,6 +284,9 @@ impl Driver {
         }
         self.held.failed();
         let fault = self.failed(error);
+        if list.is_some() && matches!(error, Error::Status { status, .. } if status.code == UNPROCESSABLE) {
+            self.member.streaming().refuse();
+        }
         if fault == Fault::Expired {
             self.source.renew();
         }
@@ -232,13 +324,18 @@ impl Driver {
         if !may {
             return Input::Stop;
         }
+        if token.is_none() && self.machine.must_page() {
+            // A server that came back as a newer one may stream the next list. What fails here fails the page as well.
+            self.learn_version().unwrap_or_default();
+        }
         let mut body = mem::take(&mut self.body);
         let request = PageRequest { limit, token };
+        let asked = Instant::now();
         let input = match self.asking(|source| source.list(&request, &mut body)) {
             Ok(()) => {
                 self.report.answered();
                 self.last_list = LastList::Sound;
-                self.tell_page(&body)
+                self.tell_page(&body, asked.elapsed() < PAGE_QUICK && body.len() < PAGE_SHORT_BYTES)
             }
             Err(fault) => {
                 self.list_failed(fault);
@@ -249,7 +346,7 @@ impl Driver {
         input
     }
 
-    fn tell_page(&mut self, body: &[u8]) -> Input {
+    fn tell_page(&mut self, body: &[u8], quick: bool) -> Input {
         let context = &self.teller.out.context;
         context.metrics.bytes_received(body.len() as u64);
         context.status.heard();
@@ -259,6 +356,9 @@ impl Driver {
         };
         if context.content_is_metadata && page.kind != METADATA_LIST_KIND {
             return self.unreadable_page("whole objects came where only metadata was asked for");
+        }
+        if let Err(why) = self.trail.follow(&page) {
+            return self.unreadable_page(why);
         }
         let mut whole = true;
         for object in page.objects() {
@@ -272,7 +372,7 @@ impl Driver {
                 Err(Halt::Slow | Halt::Stop) => return Input::Stop,
             }
         }
-        Input::Page(Page { version: page.version, next: page.next, whole })
+        Input::Page(Page { version: page.version, next: page.next, whole, quick })
     }
 
     fn unreadable_page(&mut self, why: &str) -> Input {
@@ -343,6 +443,7 @@ impl Driver {
         if !self.acquire_permit(turn) {
             return false;
         }
+        self.trail = PageTrail::default();
         self.report.listing();
         self.teller.begin_list(if self.machine.in_first_list() { Phase::FirstList } else { Phase::Relist });
         true

@@ -3,7 +3,9 @@
 use super::testing::{self, Outbox, bookmark, line, object, page};
 use super::{Context, Entrant, Informer, Limits, ListGate, Resume};
 use crate::api::{Identity, ObjectRef, ResourceVersion, Status, ToldId};
-use crate::client::{Error, Line, ListWatch, NoHead, PageRequest, Proof, READ_TICK, Served, WatchLines, WatchStart};
+use crate::client::{
+    Error, Line, ListWatch, NoHead, PageRequest, Proof, READ_TICK, Served, ServerVersion, WatchLines, WatchStart,
+};
 use crate::event::EventType;
 use crate::health::{Condition, Standing, WatchStatus};
 use crate::lifecycle::{Joined, Stop};
@@ -52,6 +54,8 @@ struct Script {
     hold: bool,
     /// How often a new connection was asked for.
     renewed: usize,
+    /// What it says to be its version when it is asked, or the status that it answers; in the end 1.36.
+    versions: VecDeque<Result<&'static str, u16>>,
 }
 
 struct Reads<'a> {
@@ -118,6 +122,17 @@ impl ListWatch for Script {
         self.next(format!("probe {version}")).map(drop)
     }
 
+    fn version(&mut self) -> Result<Option<ServerVersion>, Error> {
+        match self.versions.pop_front() {
+            Some(Ok(text)) => Ok(ServerVersion::parse(text, "", "")),
+            Some(Err(code)) => {
+                let status = Status::from_body(code, b"");
+                Err(Error::Status { request: "ask".to_owned(), status, retry_after: None })
+            }
+            None => Ok(ServerVersion::parse("v1.36.0", "", "")),
+        }
+    }
+
     fn lookup(&mut self, _: Proof) -> Result<Served, Error> {
         let Answer::Served(served) = self.next("look up".to_owned())? else { panic!("discovery was asked") };
         Ok(served)
@@ -158,6 +173,10 @@ impl WatchLines for Reads<'_> {
 
 impl Stage {
     fn new(gvr: &str, answers: Vec<Answer>, limits: Limits) -> Self {
+        Self::of_versions(gvr, answers, limits, &[])
+    }
+
+    fn of_versions(gvr: &str, answers: Vec<Answer>, limits: Limits, versions: &[Result<&'static str, u16>]) -> Self {
         let (watch, stop, outbox) = (testing::watch(gvr), Stop::new(), Outbox::default());
         let asked = Arc::default();
         let context = Context { limits, ..testing::context(&watch, &stop) };
@@ -169,6 +188,7 @@ impl Stage {
             stop: stop.clone(),
             hold: false,
             renewed: 0,
+            versions: versions.iter().copied().collect(),
         };
         let informer = Informer::new(watch, Box::new(script), Box::new(outbox.clone()), context);
         Self { informer, outbox, asked, stop, status }
@@ -264,13 +284,110 @@ fn a_streaming_list_that_does_not_end_goes_on_by_pages() {
 }
 
 #[test]
-fn a_streaming_list_whose_end_was_swallowed_goes_on_by_pages_though_changes_come() {
-    let lines = [line("ADDED", "a@7"), line("ADDED", "b@8"), line("MODIFIED", "a@9"), line("MODIFIED", "a@10")];
-    let limits = Limits { initial_events_end: Duration::ZERO, ..testing::hasty() };
-    let answers = vec![Answer::Watch(lines.map(Read::Line).into()), listed(&["a@9", "b@8"], "10")];
-    let (asked, told) = Stage::new("v1/configmaps", answers, limits).run();
-    assert_eq!(asked, ["stream", "page 500", "watch 10"]);
-    assert_eq!(told, ["ADDED(initial) a@7", "ADDED(initial) b@8", "UPDATED a@9"]);
+fn a_streaming_list_that_does_not_end_goes_on_by_pages_whatever_keeps_coming() {
+    let changes =
+        ["a@9", "a@10"].map(|object| [Read::Quiet(ticks(Duration::from_secs(30))), Read::Line(line("MODIFIED", object))]);
+    let initial = ["a@7", "b@8"].map(|object| Read::Line(line("ADDED", object)));
+    let answers =
+        vec![Answer::Watch(initial.into_iter().chain(changes.into_iter().flatten()).collect()), listed(&["a@9", "b@8"], "10")];
+    check(answers, &["stream", "page 500", "watch 10"], &["ADDED(initial) a@7", "ADDED(initial) b@8", "UPDATED a@9"]);
+}
+
+/// A kind, what its server answers, and which versions it says to be.
+type Run<'a> = (&'a str, Vec<Answer>, &'a [Result<&'static str, u16>]);
+
+/// Runs watches one after the other behind one gate, and gives what each asked.
+fn asked_in_turn(runs: Vec<Run<'_>>) -> Vec<Vec<String>> {
+    let gate = ListGate::new(1);
+    let run = |(gvr, answers, versions)| {
+        let mut stage = Stage::of_versions(gvr, answers, testing::hasty(), versions);
+        stage.informer.context.gate = gate.clone();
+        stage.run().0
+    };
+    runs.into_iter().map(run).collect()
+}
+
+#[test]
+fn a_streaming_list_without_end_is_remembered_for_its_group() {
+    let endless =
+        || Answer::Watch(vec![Read::Line(line("ADDED", "a@7")), Read::Quiet(ticks(Limits::default().initial_events_end))]);
+    let asked = asked_in_turn(vec![
+        ("v1/configmaps", vec![endless(), listed(&["a@7"], "10")], &[]),
+        ("v1/pods", vec![listed(&[], "10")], &[]),
+        ("apps/v1/deployments", vec![streamed(&[], "10", vec![])], &[]),
+    ]);
+    assert_eq!(asked, [vec!["stream", "page 500", "watch 10"], vec!["page 500", "watch 10"], vec!["stream"]]);
+}
+
+#[test]
+fn a_422_holds_for_all_watches_of_a_server_until_its_version_changes() {
+    let page = || listed(&[], "10");
+    let asked = asked_in_turn(vec![
+        ("v1/configmaps", vec![Answer::Status(422, ""), page()], &[Ok("v1.31.4")]),
+        ("v1/pods", vec![page()], &[Err(500)]),
+        // The server was out of reach, and comes back as another.
+        ("v1/pods", vec![Answer::Status(503, ""), page()], &[Ok("v1.32.0")]),
+        ("v1/configmaps", vec![streamed(&[], "10", vec![])], &[Err(500)]),
+    ]);
+    let by_pages = ["page 500", "watch 10"];
+    assert_eq!(asked[..2], [["stream"].iter().chain(&by_pages).copied().collect::<Vec<_>>(), by_pages.to_vec()]);
+    assert_eq!(asked[2..], [vec!["page 500", "page 500", "watch 10"], vec!["stream"]]);
+}
+
+#[test]
+fn only_a_server_that_says_to_be_1_27_or_newer_is_asked_for_a_streaming_list() {
+    let asked = |versions: &[Result<&'static str, u16>]| {
+        let answers = vec![listed(&["a@7"], "10")];
+        Stage::of_versions("v1/configmaps", answers, testing::hasty(), versions).run().0
+    };
+    for version in [Ok("v1.26.15+k3s1"), Ok("v1.20.2"), Ok("unreadable"), Err(403), Err(404), Err(400)] {
+        assert_eq!(asked(&[version]), ["page 500", "watch 10"], "{version:?}");
+    }
+    assert_eq!(asked(&[Err(500), Err(503), Err(500)]), ["page 500", "watch 10"], "a version that is withheld for ever");
+    let streams = |versions: &[Result<&'static str, u16>]| {
+        let answers = vec![streamed(&["a@7"], "10", vec![])];
+        Stage::of_versions("v1/configmaps", answers, testing::hasty(), versions).run().0
+    };
+    for versions in
+        [&[Ok("v1.27.0-eks-1a2b3c")][..], &[Ok("v2.0.0")], &[Err(500), Ok("v1.36.0")], &[Err(429), Err(429), Err(429)]]
+    {
+        assert_eq!(streams(versions), ["stream"], "{versions:?}");
+    }
+}
+
+#[test]
+fn each_ten_thousand_objects_earn_a_streaming_list_more_time() {
+    let limits = Limits::default();
+    let list = super::stream::ListSilence {
+        first_byte: limits.first_byte,
+        end: limits.initial_events_end,
+        step: limits.initial_events_step,
+    };
+    for (objects, seconds) in [(0, 60), (9_999, 60), (10_000, 70), (250_000, 310)] {
+        assert_eq!(list.end_after(objects), Duration::from_secs(seconds), "{objects}");
+    }
+}
+
+#[test]
+fn what_is_created_while_a_streaming_list_does_not_end_is_told_also_where_initial_objects_are_skipped() {
+    let initial = ["a@7", "b@8"].map(|object| Read::Line(line("ADDED", object)));
+    let live = [Read::Quiet(1), Read::Line(line("ADDED", "c@9")), Read::Quiet(ticks(Limits::default().initial_events_end))];
+    let endless = Answer::Watch(initial.into_iter().chain(live).collect());
+    let mut stage = Stage::new("v1/configmaps", vec![endless, listed(&["a@7", "c@9", "d@6"], "10")], testing::hasty());
+    stage.informer.context.skip_initial = true;
+    let outbox = stage.outbox.clone();
+    assert_eq!(stage.run().1, ["ADDED c@9"], "and b, which no list that ended has named, is not told as deleted");
+    assert_eq!(outbox.kept(), ["known a@7", "known d@6"]);
+}
+
+#[test]
+fn the_same_token_twice_ends_the_list_as_a_fault() {
+    let led = |object: &str| Answer::Body(page("ConfigMapList", &[super::testing::object(object)], "10", Some("again")));
+    check(
+        vec![Answer::Status(422, ""), led("a@7"), led("b@8"), listed(&["a@7", "c@9"], "20")],
+        &["stream", "page 500", "page 500", "page 500", "watch 20"],
+        &["ADDED(initial) a@7", "ADDED(initial) c@9"],
+    );
 }
 
 #[test]
@@ -563,7 +680,7 @@ fn a_list_that_waits_for_its_receivers_lets_others_list() {
     let (asked, stop, outbox) = (Arc::clone(&slow.asked), slow.stop.clone(), slow.outbox.clone());
     let thread = Joined::spawn("slow", move || slow.informer.run()).unwrap();
     until("the slow list has begun", || asked.lock().unwrap().len() == 2);
-    let (_, told) = stage(vec![streamed(&["b@8"], "10", vec![])]).run();
+    let (_, told) = stage(vec![listed(&["b@8"], "10")]).run();
     assert_eq!(told, ["ADDED(initial) b@8"]);
     stop.request();
     drop(thread);

@@ -8,6 +8,7 @@ mod door;
 
 pub use door::Turn;
 
+use super::streaming::Streaming;
 use crate::lifecycle::Stop;
 use door::{Door, Ticket};
 use std::sync::atomic::AtomicU64;
@@ -24,6 +25,7 @@ pub struct ListGate(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     counts: Mutex<Counts>,
+    streaming: Streaming,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,7 @@ impl ListGate {
     /// Lets `limit` list at once, one at least.
     pub fn new(limit: usize) -> Self {
         let counts = Counts { door: Door::new(limit), watches: 0 };
-        Self(Arc::new(Inner { counts: Mutex::new(counts) }))
+        Self(Arc::new(Inner { counts: Mutex::new(counts), streaming: Streaming::default() }))
     }
 
     /// Waits for the right to list. `None` when `stop` was requested.
@@ -99,6 +101,11 @@ impl Member {
     /// How many watches share the gate, this one included.
     pub(super) fn watches(&self) -> usize {
         self.0.lock().watches
+    }
+
+    /// What is known of the server's streaming lists.
+    pub(super) fn streaming(&self) -> &Streaming {
+        &self.0.streaming
     }
 }
 

@@ -80,6 +80,7 @@ impl Scene {
             ["receivers", "busy"] => self.outbox.give_credit(Some(0)),
             ["receivers", "take", n] => self.outbox.give_credit(Some(n.parse().unwrap())),
             ["receivers", "free"] => self.outbox.give_credit(None),
+            ["paused"] => self.teller.list_paused(),
             ["known", ref objects @ ..] => *self = Self::new(Some(objects)),
             _ => {
                 let input = self.parse(&words);
@@ -204,7 +205,7 @@ impl Scene {
                 self.teller.skipped();
             }
         }
-        Input::Page(Page { version: page.version, next: page.next, whole })
+        Input::Page(Page { version: page.version, next: page.next, whole, quick: words.contains(&"quick") })
     }
 }
 
@@ -230,6 +231,7 @@ fn note_words(note: Note) -> String {
         Note::Relist(reason) => format!("relist({reason:?})"),
         Note::Restart(reason) => format!("restart({reason:?})"),
         Note::Pages(detour) => format!("pages({detour:?})"),
+        Note::SmallerPages(limit) => format!("smaller pages({limit})"),
     }
 }
 

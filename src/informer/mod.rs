@@ -18,6 +18,7 @@ mod golden;
 mod handover;
 mod held;
 mod machine;
+mod page_trail;
 mod replay;
 mod report;
 mod server;
@@ -25,6 +26,7 @@ mod server;
 mod simulation;
 mod store;
 mod stream;
+mod streaming;
 mod teller;
 #[cfg(test)]
 mod testing;

@@ -107,6 +107,9 @@ impl Report {
             Note::Pages(detour @ (Detour::NoFirstByte | Detour::NoEnd | Detour::Cut)) => {
                 log::info!(cause:% = cause; "{target}: {}, listing by pages", detour_words(detour));
             }
+            Note::SmallerPages(limit) => {
+                log::info!(cause:% = cause; "{target}: a page is too long or too slow, listing by pages of {limit}");
+            }
         }
     }
 

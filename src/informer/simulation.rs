@@ -6,7 +6,7 @@
 use super::testing::{self, Outbox};
 use super::{Context, Informer};
 use crate::api::{ResourceVersion, Status};
-use crate::client::{Error, Line, ListWatch, PageRequest, Proof, Served, WatchLines, WatchStart};
+use crate::client::{Error, Line, ListWatch, PageRequest, Proof, Served, ServerVersion, WatchLines, WatchStart};
 use crate::event::{EventType, MatchedEvent};
 use crate::lifecycle::Stop;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -335,6 +335,14 @@ impl ListWatch for Model {
             }
             Some((0, _)) | None => Ok(Served::Yes),
         }
+    }
+
+    fn version(&mut self) -> Result<Option<ServerVersion>, Error> {
+        let mut server = self.lock();
+        if server.strikes(5) {
+            return Err(server.any_error());
+        }
+        Ok(ServerVersion::parse("v1.36.0", "", ""))
     }
 }
 

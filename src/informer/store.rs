@@ -79,6 +79,21 @@ impl Store {
         self.objects.remove_entry(self.key.as_str()).map(|(record, _)| record.to_object())
     }
 
+    /// Whether exactly this is known: the same uid and version under the same namespace and name.
+    pub(super) fn holds(&self, identity: &Identity) -> bool {
+        let found = self.objects.get_key_value(identity.key());
+        found.is_some_and(|(record, _)| record.uid_json() == identity.uid_json() && record.version() == identity.version())
+    }
+
+    /// Forgets exactly this. Returns whether it was known.
+    pub(super) fn forget(&mut self, identity: &Identity) -> bool {
+        let holds = self.holds(identity);
+        if holds {
+            self.objects.remove(identity.key());
+        }
+        holds
+    }
+
     /// How many known objects the list under way has not seen.
     pub(super) fn missing(&self) -> usize {
         self.objects.values().filter(|seen| **seen != self.list).count()

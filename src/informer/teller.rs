@@ -10,6 +10,8 @@ use super::replay::Replay;
 use super::store::{Standing, Store};
 use crate::api::{Anchor, DecodeError, Identity, Object, ObjectRef, ResourceVersion, Status, WatchKind, WatchLine};
 use crate::event::{EventType, Kept, MatchedEvent};
+use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +26,8 @@ pub(super) struct Teller {
     reached: Option<ResourceVersion>,
     /// The newest object of the list under way.
     newest: Option<Anchor>,
+    /// What the list under way named and nobody is told of.
+    unconfirmed: VecDeque<Identity>,
 }
 
 /// What the objects that come now are.
@@ -31,6 +35,9 @@ pub(super) struct Teller {
 pub(super) enum Phase {
     /// Those of the very first list.
     FirstList,
+    /// Those that come on the very first list after it has paused, and not said that it has ended: a server that ignores what
+    /// it was asked for has sent what was there, and sends changes now.
+    FirstListPaused,
     /// Those of another list: differences are found by comparison.
     Relist,
     /// Changes.
@@ -43,12 +50,14 @@ const METADATA_KIND: &str = "PartialObjectMetadata";
 impl Teller {
     /// `reached` is the version that an earlier run has come to.
     pub(super) fn new(out: Handover, store: Store, replay: Replay, reached: Option<ResourceVersion>) -> Self {
-        Self { out, store, dirt: Dirt::default(), replay, phase: Phase::Live, reached, newest: None }
+        let (dirt, phase, newest, unconfirmed) = (Dirt::default(), Phase::Live, None, VecDeque::new());
+        Self { out, store, dirt, replay, phase, reached, newest, unconfirmed }
     }
 
     /// Begins a list: from here on the version to resume from stands still.
     pub(super) fn begin_list(&mut self, phase: Phase) {
         self.phase = phase;
+        self.drop_unconfirmed();
         self.replay.clear();
         self.store.begin_list();
         self.newest = None;
@@ -67,6 +76,7 @@ impl Teller {
         if whole {
             self.tell_missing(patience)?;
         }
+        self.confirm(patience)?;
         self.dirt.list_ended(whole);
         self.phase = Phase::Live;
         self.out.permit = None;
@@ -78,6 +88,13 @@ impl Teller {
         }
         self.reached = Some(version.clone());
         Ok(newest)
+    }
+
+    /// Nothing came for a while, though the list under way has not ended.
+    pub(super) fn list_paused(&mut self) {
+        if self.phase == Phase::FirstList {
+            self.phase = Phase::FirstListPaused;
+        }
     }
 
     /// Tells everything known as deleted.
@@ -99,7 +116,7 @@ impl Teller {
                     return Ok(Heard::Unreadable("whole objects came where only metadata was asked for".to_owned()));
                 }
                 Ok(Heard::Line(match self.phase {
-                    Phase::FirstList | Phase::Relist => {
+                    Phase::FirstList | Phase::FirstListPaused | Phase::Relist => {
                         self.listed(kind, &object, Patience::Limited)?;
                         Line::Listed
                     }
@@ -178,7 +195,8 @@ impl Teller {
             (WatchKind::Added | WatchKind::Modified, Standing::Unknown)
                 if self.phase == Phase::FirstList && self.out.context.skip_initial =>
             {
-                self.keep(object, patience)
+                self.keep(object);
+                Ok(())
             }
             (WatchKind::Added | WatchKind::Modified, Standing::Unknown | Standing::OtherUid) => {
                 self.present(EventType::Added, kind, object, anchor, patience)
@@ -189,15 +207,35 @@ impl Teller {
         }
     }
 
-    /// Remembers an object as if it had been told.
-    fn keep(&mut self, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
-        self.out.wait_for_credit(patience)?;
+    /// Remembers an object as if it had been told, once the list that names it has ended.
+    fn keep(&mut self, object: &ObjectRef<'_>) {
         let identity = if self.is_secret() { Identity::of(&object.to_redacted_object().as_ref()) } else { Identity::of(object) };
         if self.store.keep(identity.clone()) {
             self.out.context.metrics.tracked_changed(1);
         }
-        self.out.keep(Kept::Known(identity));
+        self.unconfirmed.push_back(identity);
+    }
+
+    /// The list has ended: what it named and nobody is told of is known.
+    fn confirm(&mut self, patience: Patience) -> Result<(), Halt> {
+        while !self.unconfirmed.is_empty() {
+            self.out.wait_for_credit(patience)?;
+            let identity = self.unconfirmed.pop_front().expect("it is not empty");
+            // What was told of it since is known by that.
+            if self.store.holds(&identity) {
+                self.out.keep(Kept::Known(identity));
+            }
+        }
         Ok(())
+    }
+
+    /// The list did not end: what it named and nobody was told of counts for nothing.
+    fn drop_unconfirmed(&mut self) {
+        for identity in mem::take(&mut self.unconfirmed) {
+            if self.store.forget(&identity) {
+                self.out.context.metrics.tracked_changed(-1);
+            }
+        }
     }
 
     /// Another object has taken the name, so the one that was known is gone.
@@ -231,7 +269,7 @@ impl Teller {
         event.initial = self.phase == Phase::FirstList && event_type == EventType::Added;
         event.inferred = match self.phase {
             // A list that began again may find changes; a change that its stream tells is none.
-            Phase::FirstList => event_type == EventType::Updated && kind == WatchKind::Added,
+            Phase::FirstList | Phase::FirstListPaused => event_type == EventType::Updated && kind == WatchKind::Added,
             Phase::Relist => true,
             Phase::Live => false,
         };

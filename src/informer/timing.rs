@@ -23,8 +23,11 @@ pub struct Limits {
     pub held_together: Duration,
     /// How long a streaming list may take for its first byte before pages are used instead.
     pub first_byte: Duration,
-    /// How long after its last event a streaming list may take to say that it has ended; a proxy may swallow the word.
+    /// How long a streaming list may take to say that it has ended, whatever comes before that: a proxy may swallow the word,
+    /// and servers that ignore what they were asked for never say it.
     pub initial_events_end: Duration,
+    /// How much longer it may take for each 10,000 objects.
+    pub initial_events_step: Duration,
     /// How long an open watch waits for credit before its connection is closed. The server keeps about 75 s of history.
     pub slow: Duration,
     /// Ceiling of the first pause after a failure.
@@ -62,6 +65,7 @@ impl Default for Limits {
             held_together: Duration::from_millis(100),
             first_byte: Duration::from_secs(10),
             initial_events_end: Duration::from_secs(60),
+            initial_events_step: Duration::from_secs(10),
             slow: Duration::from_secs(5),
             // Same curve as client-go's reflector: 800 ms to 30 s, factor 2, reset after 2 min.
             backoff_first: Duration::from_millis(800),

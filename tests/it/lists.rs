@@ -130,29 +130,41 @@ fn watching_all(namespaces: &[String]) -> String {
 }
 
 #[test]
-fn lists_that_hang_do_not_stop_others() {
-    let (api, gate) = (Api::new(Release::V1_20), Gate::default());
-    let names = |kind: &str, count| (0..count).map(|n| format!("{kind}-{n}")).collect::<Vec<_>>();
-    let (hung, sound) = (names("hung", 4), names("sound", 6));
-    for name in hung.iter().chain(&sound) {
-        api.server.on(&format!("watch {}", in_namespace(name)), [refused_streaming_list()]);
+fn lists_that_hang_or_stream_without_end_do_not_stop_others() {
+    for release in [Release::V1_20, Release::V1_36] {
+        let (api, gate) = (Api::new(release), Gate::default());
+        let names = |kind: &str, count| (0..count).map(|n| format!("{kind}-{n}")).collect::<Vec<_>>();
+        let (hung, sound) = (names("hung", 4), names("sound", 6));
+        for name in &hung {
+            let answers = match release {
+                Release::V1_20 => {
+                    api.server.on(&format!("list {}", in_namespace(name)), [page(10, &[("late", 7)]).held_by(&gate)]);
+                    refused_streaming_list()
+                }
+                Release::V1_36 => watch(&[line("ADDED", "late", 7), bookmark(10, true)]).left_open().held_at("BOOKMARK", &gate),
+            };
+            api.server.on(&format!("watch {}", in_namespace(name)), [answers]);
+        }
+        for (n, name) in sound.iter().enumerate() {
+            let object = format!("o{n}");
+            let answers = match release {
+                Release::V1_20 => {
+                    api.server.on(&format!("list {}", in_namespace(name)), [page(10, &[(&object, 7)])]);
+                    refused_streaming_list()
+                }
+                Release::V1_36 => watch(&[line("ADDED", &object, 7), bookmark(10, true)]).left_open(),
+            };
+            api.server.on(&format!("watch {}", in_namespace(name)), [answers]);
+        }
+        let all: Vec<String> = hung.iter().chain(&sound).cloned().collect();
+        let mut daemon = start(&api, &watching_all(&all));
+        for n in 0..sound.len() {
+            daemon.wait_for(&format!("ADDED demo/o{n} initial"));
+        }
+        gate.open();
+        daemon.wait_until_ready();
+        assert_eq!(daemon.stop().lines.len(), all.len(), "{release:?}");
     }
-    for name in &hung {
-        api.server.on(&format!("list {}", in_namespace(name)), [page(10, &[("late", 7)]).held_by(&gate)]);
-    }
-    for (n, name) in sound.iter().enumerate() {
-        api.server.on(&format!("list {}", in_namespace(name)), [page(10, &[(&format!("o{n}"), 7)])]);
-    }
-    let all: Vec<String> = hung.iter().chain(&sound).cloned().collect();
-    let daemon = start(&api, &watching_all(&all));
-    let lines = daemon.wait_for_lines("all that can be listed", |lines| lines.len() >= sound.len());
-    let mut told = briefs(&lines);
-    told.sort();
-    let expected: Vec<String> = (0..sound.len()).map(|n| format!("ADDED demo/o{n} initial")).collect();
-    assert_eq!(told, expected);
-    gate.open();
-    daemon.wait_for_lines("the rest", |lines| lines.len() == all.len());
-    daemon.stop();
 }
 
 #[test]

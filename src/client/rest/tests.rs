@@ -129,6 +129,21 @@ fn a_list_that_breaks_off_is_a_broken_connection_and_leaves_nothing_of_unknown_k
 }
 
 #[test]
+fn a_page_that_does_not_come_in_time_is_too_slow_and_a_smaller_one_may_fit() {
+    let page = r#"{"kind":"PartialObjectMetadataList","metadata":{},"items":["#;
+    for (content, limit, front) in
+        [(Content::Object, 500, "{"), (Content::Metadata, 100, r#"{"kind":"#), (Content::Metadata, 20, page)]
+    {
+        let list = format!("/api/v1/namespaces/demo/configmaps?limit={limit}");
+        let script = Script::default().stalled_after(&list, front);
+        let request = PageRequest { limit, token: None };
+        let error = rest(&script, "v1/configmaps", content).list(&request, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.fault(), Fault::TooLong, "{error}");
+        assert_eq!(error.to_string(), "list v1/configmaps in demo: the answer did not come whole in time");
+    }
+}
+
+#[test]
 fn a_watch_that_ends_within_a_line_is_a_broken_connection() {
     let start = after("7");
     let watch = rest(&Script::default(), "v1/pods", Content::Object).address.watch(&start, SECONDS);

@@ -5,11 +5,8 @@ use super::{Close, Detour, Fault, Line, Machine, Note, Page, Pause, RelistReason
 use crate::api::Anchor;
 use crate::metrics::RestartReason;
 
-/// Objects on a page, unless they turn out too large. As client-go asks for.
-const PAGE_LIMIT: u32 = 500;
-
-/// How much smaller a page becomes when its answer was too long.
-const PAGE_SHRINK: u32 = 10;
+/// Objects on a page: as many as client-go asks for, and ever fewer while the answer is too long or too slow.
+const PAGE_LIMITS: [u32; 4] = [500, 100, 20, 1];
 
 /// A later page that the server fails to give so often is of a list that it can no longer give.
 const PAGE_FAILURES_MAX: u8 = 2;
@@ -22,7 +19,7 @@ impl Machine {
     pub(super) fn new_list(&self) -> State {
         match self.streaming {
             Streaming::Usable => streaming(0),
-            Streaming::Swallowed | Streaming::Refused => pages(),
+            Streaming::Swallowed | Streaming::Endless | Streaming::Refused => pages(),
         }
     }
 
@@ -49,8 +46,8 @@ impl Machine {
             Close::Error(fault) => self.stream_failed(list, fault),
             // Without a head it may be the server that is out of reach, which says nothing about later lists.
             Close::NoFirstByte if !list.opened => self.enter(pages()).noting(Note::Pages(Detour::NoFirstByte)),
-            Close::NoFirstByte => self.swallowed(Detour::NoFirstByte),
-            Close::NoInitialEventsEnd => self.swallowed(Detour::NoEnd),
+            Close::NoFirstByte => self.detour(Streaming::Swallowed, Detour::NoFirstByte),
+            Close::NoInitialEventsEnd => self.detour(Streaming::Endless, Detour::NoEnd),
             Close::Cut { .. } | Close::Overdue | Close::HeldHead => unasked("the end of a watch"),
             Close::Slow => {
                 // Pages hold no connection while their objects are told, so a list that is slow twice goes on by pages.
@@ -62,10 +59,7 @@ impl Machine {
 
     pub(super) fn stream_failed(&mut self, list: StreamingList, fault: Fault) -> Step {
         match fault {
-            Fault::Refused => {
-                self.streaming = Streaming::Refused;
-                self.enter(pages()).noting(Note::Pages(Detour::Refused))
-            }
+            Fault::Refused => self.detour(Streaming::Refused, Detour::Refused),
             Fault::Connection if list.opened => self.cut(list, Pause::Reconnect),
             Fault::Server if list.opened => self.cut(list, Pause::Backoff),
             Fault::Undecodable | Fault::TooLong => self.cut(list, Pause::Backoff),
@@ -80,12 +74,19 @@ impl Machine {
         }
     }
 
-    pub(super) fn page(&mut self, list: &PagedList, page: Page) -> Step {
+    pub(super) fn page(&mut self, list: PagedList, page: Page) -> Step {
         self.untold = false;
-        let (limit, whole) = (list.limit, list.whole && page.whole);
+        let whole = list.whole && page.whole;
+        // Pages belong to one version; where they disagree, what came between is in a watch from the first one's. As
+        // client-go's pager (`tools/pager/pager.go`).
+        let version = list.version.unwrap_or(page.version);
+        let limit = if page.quick { larger(list.limit) } else { list.limit };
         match page.next {
-            Some(token) => self.enter(State::Paging(PagedList { token: Some(token), limit, whole, failures: 0 })),
-            None => self.enter(State::Ending(Ending { version: page.version, whole, open: false })),
+            Some(token) => {
+                let (token, version) = (Some(token), Some(version));
+                self.enter(State::Paging(PagedList { token, version, limit, whole, failures: 0 }))
+            }
+            None => self.enter(State::Ending(Ending { version, whole, open: false })),
         }
     }
 
@@ -105,10 +106,10 @@ impl Machine {
                 self.pause(Pause::Backoff, State::Paging(PagedList { failures, ..list }))
             }
             Fault::Unauthorized | Fault::Connection => self.pause(Pause::Backoff, State::Paging(list)),
-            Fault::TooLong if list.limit > 1 => {
-                self.enter(State::Paging(PagedList { limit: (list.limit / PAGE_SHRINK).max(1), ..list }))
-            }
-            Fault::TooLong => self.pause(Pause::Backoff, State::Paging(list)),
+            Fault::TooLong => match smaller(list.limit) {
+                Some(limit) => self.enter(State::Paging(PagedList { limit, ..list })).noting(Note::SmallerPages(limit)),
+                None => self.pause(Pause::Backoff, State::Paging(list)),
+            },
             Fault::Forbidden => {
                 // A role with `watch` only may stream what it may not list.
                 if self.streaming == Streaming::Swallowed {
@@ -158,8 +159,9 @@ impl Machine {
         self.pause(pause, pages()).noting(Note::Pages(Detour::Cut))
     }
 
-    fn swallowed(&mut self, detour: Detour) -> Step {
-        self.streaming = Streaming::Swallowed;
+    /// By pages from here on.
+    fn detour(&mut self, streaming: Streaming, detour: Detour) -> Step {
+        self.streaming = streaming;
         self.enter(pages()).noting(Note::Pages(detour))
     }
 
@@ -173,9 +175,19 @@ fn streaming(cuts: u8) -> State {
 }
 
 fn pages() -> State {
-    first_page(PAGE_LIMIT)
+    first_page(PAGE_LIMITS[0])
 }
 
 fn first_page(limit: u32) -> State {
-    State::Paging(PagedList { token: None, limit, whole: true, failures: 0 })
+    State::Paging(PagedList { token: None, version: None, limit, whole: true, failures: 0 })
+}
+
+/// The limit below this one.
+fn smaller(limit: u32) -> Option<u32> {
+    PAGE_LIMITS.into_iter().find(|smaller| *smaller < limit)
+}
+
+/// The limit above this one, or the largest.
+fn larger(limit: u32) -> u32 {
+    PAGE_LIMITS.into_iter().rev().find(|larger| *larger > limit).unwrap_or(PAGE_LIMITS[0])
 }

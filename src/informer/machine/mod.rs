@@ -44,9 +44,19 @@ impl Machine {
         self.in_first_list
     }
 
-    /// Whether the server refused streaming lists, so that the right to watch is not enough.
+    /// Whether the server has no streaming lists of any use, so that the right to watch is not enough.
     pub(super) fn must_page(&self) -> bool {
-        self.streaming == Streaming::Refused
+        matches!(self.streaming, Streaming::Refused | Streaming::Endless)
+    }
+
+    /// Whether a streaming list did not end.
+    pub(super) fn streams_without_end(&self) -> bool {
+        self.streaming == Streaming::Endless
+    }
+
+    /// The server is another than it was: what it refused it may offer.
+    pub(super) fn server_changed(&mut self) {
+        self.streaming = Streaming::Usable;
     }
 
     /// Takes what happened and says what to do next.
@@ -63,7 +73,7 @@ impl Machine {
             Input::Failed(fault) => self.failed(state, fault),
             Input::Page(page) => {
                 let State::Paging(list) = state else { unasked("a page") };
-                self.page(&list, page)
+                self.page(list, page)
             }
             Input::ListEnded { newest } => {
                 let State::Ending(ending) = state else { unasked("the end of a list") };

@@ -45,6 +45,8 @@ pub(super) struct StreamingList {
 #[derive(Debug)]
 pub(super) struct PagedList {
     pub(super) token: Option<String>,
+    /// The version of the first page, once it was read.
+    pub(super) version: Option<ResourceVersion>,
     pub(super) limit: u32,
     /// Every object of the pages so far could be read.
     pub(super) whole: bool,
@@ -90,8 +92,10 @@ pub(super) struct Resume {
 pub(super) enum Streaming {
     /// Nothing speaks against it.
     Usable,
-    /// Something between here and the server swallows its beginning or its end.
+    /// Something between here and the server swallows its beginning.
     Swallowed,
+    /// It does not end, as on a server that ignores what it was asked for.
+    Endless,
     /// The server has none.
     Refused,
 }

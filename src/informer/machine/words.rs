@@ -95,6 +95,8 @@ pub(in crate::informer) struct Page {
     pub(in crate::informer) next: Option<String>,
     /// Every object of it could be read.
     pub(in crate::informer) whole: bool,
+    /// It came so quickly, and was so short, that a larger one would fit.
+    pub(in crate::informer) quick: bool,
 }
 
 /// What to do next.
@@ -162,6 +164,8 @@ pub(in crate::informer) enum Note {
     Restart(RestartReason),
     /// The list goes by pages from now on.
     Pages(Detour),
+    /// A page was too long or too slow, and is asked for again with this limit.
+    SmallerPages(u32),
 }
 
 /// Why a list does not stream.

@@ -4,7 +4,7 @@
 
 use super::told::{key, state};
 use faro::api::{Fault, ListPage, ObjectRef, ResourceVersion, WatchLine};
-use faro::client::{Error, Line, ListWatch, PageRequest, Proof, Served, WatchLines, WatchStart};
+use faro::client::{Error, Line, ListWatch, PageRequest, Proof, Served, ServerVersion, WatchLines, WatchStart};
 use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
 use faro::sim::{Fault as SimFault, Faults};
 use std::collections::HashMap;
@@ -139,6 +139,10 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
 
     fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {
         self.source.lookup(proof)
+    }
+
+    fn version(&mut self) -> Result<Option<ServerVersion>, Error> {
+        self.source.version()
     }
 
     fn received(&self) -> Arc<AtomicU64> {

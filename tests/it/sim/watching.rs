@@ -5,7 +5,8 @@ use super::told::Told;
 use super::writer::Kind;
 use faro::api::{ResourceVersion, Scope, Watch, WatchTarget};
 use faro::client::{
-    Client, Content, Error, Interrupt, ListWatch, PageRequest, Proof, RestListWatch, Served, WatchLines, WatchStart,
+    Client, Content, Error, Interrupt, ListWatch, PageRequest, Proof, RestListWatch, Served, ServerVersion, WatchLines,
+    WatchStart,
 };
 use faro::event::Outlet;
 use faro::health::Health;
@@ -148,6 +149,10 @@ impl<S: ListWatch> ListWatch for SmallPages<S> {
 
     fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {
         self.0.lookup(proof)
+    }
+
+    fn version(&mut self) -> Result<Option<ServerVersion>, Error> {
+        self.0.version()
     }
 
     fn received(&self) -> Arc<AtomicU64> {
