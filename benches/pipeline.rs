@@ -69,7 +69,7 @@ fn pipeline(folder: &Path, objects: &[String], handlers: Vec<Registered>) -> io:
     let settings = SinkSettings { folder: Some(folder.to_owned()), ..SinkSettings::default() };
     let writer = Writer::open(settings, metrics.clone(), health.clone(), Stop::new()).map_err(io::Error::other)?;
     let export = Arc::clone(&writer) as Arc<dyn Export>;
-    let dispatcher = Dispatcher::new(Settings::default(), handlers, Some(export), health);
+    let dispatcher = Dispatcher::new(&Settings::default(), handlers, Some(export), health).map_err(io::Error::other)?;
     let gvr = "v1/pods".parse().map_err(io::Error::other)?;
     let watch = Arc::new(Watch::new(WatchTarget::all(gvr), "bench", None));
     let mut outlet = dispatcher.outlet(Arc::clone(&watch), metrics.watch(&watch))?;

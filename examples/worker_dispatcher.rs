@@ -1,13 +1,13 @@
 //! By kind to its own worker: each worker says which resources are its own, gets typed objects, and may fail.
 //!
 //! `cargo run --example worker_dispatcher` takes the cluster of your kubeconfig; Ctrl-C ends it. The dispatcher is Faro: every
-//! resource has lanes of its own, so that workers neither wait for each other nor see two changes of one object at once.
+//! subscription has lanes of its own, so that workers neither wait for each other nor see two changes of one object at once.
 #![expect(clippy::print_stdout, reason = "this program's output is its purpose")]
 
 use faro::client::Client;
 use faro::config::{Config, ResourceConfig};
 use faro::controller::Controller;
-use faro::dispatch::{HandlerError, Subscription};
+use faro::dispatch::{HandlerError, Retry, Subscription};
 use faro::event::{EventType, MatchedEvent};
 use faro::lifecycle::Joined;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -19,7 +19,7 @@ use std::error::Error;
 trait Worker: Send + Sync + 'static {
     const GVR: &'static str;
 
-    /// What an error says is tried again, five times in all.
+    /// What an error says is tried again, five times in all: see [`register`].
     fn work(&self, event: &MatchedEvent) -> Result<(), HandlerError>;
 }
 
@@ -55,7 +55,7 @@ impl Worker for NamespaceWorker {
 }
 
 fn register<W: Worker>(controller: &Controller, worker: W) -> Result<(), Box<dyn Error>> {
-    let own = Subscription::new().gvrs([W::GVR.parse()?]).on_gave_up(|event, error| {
+    let own = Subscription::new().gvrs([W::GVR.parse()?]).retry(Retry::give_up_after(5)).on_gave_up(|event, error| {
         println!("[gave up] {} {}: {error}", event.gvr(), event.key());
     });
     _ = controller.subscribe(own, move |event: &MatchedEvent| worker.work(event))?;

@@ -22,6 +22,7 @@ mod watches;
 use crate::checkpoint::StateError;
 use crate::client::{self, Client};
 use crate::config::{Config, ConfigError};
+use crate::dispatch::SubscriptionError;
 use crate::http::HttpError;
 use crate::lifecycle::{Joined, Stop};
 use crate::sink::SinkError;
@@ -127,6 +128,9 @@ pub enum ControllerError {
     /// Nothing is added to what was stopped.
     #[error("this controller was stopped and watches nothing any more; make another for another run")]
     Stopped,
+    /// A subscription asks for what cannot be.
+    #[error(transparent)]
+    Subscription(#[from] SubscriptionError),
     /// The events' file cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),

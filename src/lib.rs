@@ -37,24 +37,26 @@
 //! - **Order**: the events of one object in one watch arrive in order and never at once.
 //! - **Delivery**: at least once to handlers, each event with a stable [`id`](event::MatchedEvent::id); exactly once for each watch
 //!   into the files.
-//! - **Isolation**: a watch that is forbidden, absent, slow or broken stops no other; neither does a slow handler of one gvr.
-//! - **Bounds**: every queue, line, page, retry and wait has a named limit. Full queues push back on their own watch.
+//! - **Isolation**: a watch that is forbidden, absent, slow or broken stops no other; neither does an object that is refused, or a
+//!   slow handler, stop another handler, watch or the files.
+//! - **Bounds**: every queue, line, page, retry and wait has a named limit. Full queues push back on the watches that feed them.
 //! - **Secrets stay secret**: credentials are never logged; of `v1/secrets` nothing but metadata is asked, kept or told.
 //!
 //! # Recipes
 //!
 //! ## Trying again, and giving up
 //!
-//! A handler that returns `Err`, or panics, is given the event again after a pause that doubles. The object's later events wait,
-//! other objects go on. After five attempts the event is counted, logged with its id, given to
+//! A handler that returns `Err`, or panics, is given the event again after a pause that doubles, up to half a minute, until it
+//! accepts. The object's later events wait, other objects and other handlers go on. Whoever would rather lose an event than have it
+//! for ever says so; what is given up is counted, logged with its id, given to
 //! [`on_gave_up`](dispatch::Subscription::on_gave_up), and taken as accepted:
 //!
 //! ```
-//! # use faro::{controller::Controller, dispatch::{HandlerError, Subscription}, event::MatchedEvent};
+//! # use faro::{controller::Controller, dispatch::{HandlerError, Retry, Subscription}, event::MatchedEvent};
 //! # fn post(event: &MatchedEvent) -> Result<(), HandlerError> { Err("the receiver is away".into()) }
 //! # fn keep_for_later(id: &str) {}
-//! # fn register(controller: &Controller) -> Result<(), Box<dyn std::error::Error>> {
-//! let subscription = Subscription::new().on_gave_up(|event, error| {
+//! # fn register(controller: &Controller) -> Result<(), faro::controller::ControllerError> {
+//! let subscription = Subscription::new().name("posts").retry(Retry::give_up_after(10)).on_gave_up(|event, error| {
 //!     log::error!("{} was not posted: {error}", event.key());
 //!     keep_for_later(&event.id());
 //! });
@@ -215,11 +217,13 @@
 //! assembled from those bytes straight into the writer's batch. Nothing in between builds a JSON value.
 //!
 //! **The ordered prefix.** Everything an informer hands over, an event, a bookmark, the end of a list, takes the next ticket
-//! of its watch. Whoever is last with an event completes its ticket, in any order; the tracker knows up to which version
-//! everything before is complete. An event in flight holds one of its watch's credits: without credit only that watch waits.
+//! of its watch. Each receiver has its own part in it, to complete in any order; the tracker knows up to which version
+//! everything before is complete. An event in flight holds a place in the queue of each of its receivers: without one only the
+//! watches that feed that queue wait.
 //!
-//! **Handlers have lanes.** A gvr with handlers has lanes of its own, so that a slow handler holds up its gvr alone, and an
-//! object always takes the same one. Without handlers there is nothing to wait for: an informer hands straight to the sink.
+//! **Subscriptions have lanes.** A watch hands an event to all its receivers at once: to the lanes of each subscription that wants it,
+//! where an object always takes the same one, and to the sink. Threads are subscriptions times lanes, however many watches there are.
+//! An object that a handler refuses waits by itself: *parked* with its tickets at first, *owed* without them after a while.
 //!
 //! **The checkpoint.** Once a second, and at a stop, what was accepted goes to the state in one transaction: each watch's version
 //! and inventory, and the place in the files before which every line is in it. After a crash the lines past that place are read

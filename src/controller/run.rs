@@ -71,7 +71,7 @@ impl Run {
             let mut registered = inner.registered();
             (registered.settings.clone(), std::mem::take(&mut registered.handlers))
         };
-        let dispatcher = Dispatcher::new(settings, handlers, export, health.clone());
+        let dispatcher = Dispatcher::new(&settings, handlers, export, health.clone())?;
         let run = Self {
             watches: Watches::default(),
             plan: Mutex::default(),

@@ -1,7 +1,9 @@
 //! The ring of open tickets of one watch: pure bookkeeping, without locks, clocks or waiting.
 //!
-//! A ticket holds what is true when everything up to it is complete, so that moving the prefix over it is a copy.
+//! A ticket is complete when no receiver lacks its event any more. It holds what is true when everything up to it is complete, so
+//! that moving the prefix over it is a copy.
 
+use super::receivers::Receivers;
 use super::tracker::{Accepted, Progress};
 use crate::api::{Anchor, Change, ResourceVersion};
 use crate::event::Mark;
@@ -23,9 +25,11 @@ pub(super) struct Book {
     listed: bool,
     /// The prefix has come over the end of a list since this was last asked.
     list_ended: bool,
-    /// Registered and not complete.
+    /// Tickets that are registered and not complete.
     pub(super) unfinished: u64,
-    /// Of those, dropped: they never will be.
+    /// Receivers that have yet to accept an event, over all tickets; those that dropped it no longer do.
+    open: u64,
+    /// How often a receiver dropped an event: its ticket will never be complete.
     pub(super) abandoned: u64,
     /// How many wait for the last of the rest.
     pub(super) settling: usize,
@@ -38,7 +42,13 @@ pub(super) struct Book {
 /// What is true when everything up to here is complete.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    state: TicketState,
+    /// Those that have not accepted the event yet; nobody, where there is no event.
+    lacking: Receivers,
+    is_mark: bool,
+    /// The event keeps its credit: the export has it, or it is too far ahead of the prefix, or the prefix may not move on.
+    has_credit: bool,
+    /// The export has dropped the event.
+    is_unexported: bool,
     /// The version reached; `None` where it does not change.
     version: Option<ResourceVersion>,
     /// The event that was reached; `None` where it does not change, but at the end of a list.
@@ -55,16 +65,34 @@ pub(super) struct Ticket {
     written_at: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TicketState {
-    /// An event on its way.
-    Pending,
-    /// An accepted event that keeps its credit: too far ahead of the prefix, or the prefix may not move on.
-    Ahead,
-    /// An accepted event.
-    Complete,
-    /// No event.
-    Mark,
+impl Ticket {
+    fn is_complete(&self) -> bool {
+        self.lacking.is_empty()
+    }
+
+    /// Nothing but the prefix keeps the event's credit.
+    fn waits_for_prefix(&self) -> bool {
+        self.has_credit && (self.is_unexported || !self.lacking.contains(Receivers::EXPORT))
+    }
+}
+
+/// What an event comes to.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    /// The version reached; `None` where there is nothing to resume from.
+    pub(super) version: Option<ResourceVersion>,
+    pub(super) anchor: Option<Anchor>,
+    /// What it changes in what is known of the watch; `None` where nobody stores that.
+    pub(super) change: Option<Change>,
+}
+
+/// What an acceptance brings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gain {
+    /// How many credits come back.
+    pub(super) credits: usize,
+    /// The ticket is complete now, and counts as such.
+    pub(super) is_complete: bool,
 }
 
 /// How far ahead of the oldest open event others may be complete and give back their credit. It bounds the memory of a watch
@@ -86,14 +114,22 @@ impl Book {
         version.is_some() && !listing && !self.listing && !self.tickets.iter().any(|ticket| ticket.listed)
     }
 
-    /// Adds an event that reaches `version`, where it reaches any, and changes what is known of the watch. Returns its sequence.
-    pub(super) fn register(&mut self, version: Option<ResourceVersion>, anchor: Option<Anchor>, change: Option<Change>) -> u64 {
-        let version = version.filter(|_| !self.listing);
-        let anchor = anchor.filter(|_| !self.listing);
-        let ticket = self.ticket(TicketState::Pending);
-        self.tickets.push_back(Ticket { version, anchor, change, ..ticket });
+    /// Adds an event for `receivers`. Returns its sequence, and what comes of it where nobody receives it; `room`: how many changes
+    /// the prefix may take in.
+    pub(super) fn register(&mut self, receivers: Receivers, reached: Reached, room: usize) -> (u64, Gain) {
+        let Reached { version, anchor, change } = reached;
+        let (version, anchor) = if self.listing { (None, None) } else { (version, anchor) };
+        let (sequence, is_ahead) = (self.first + self.tickets.len() as u64, self.is_ahead(self.tickets.len(), room));
+        let has_credit = receivers.contains(Receivers::EXPORT) || is_ahead;
+        let ticket = self.ticket(receivers);
+        self.tickets.push_back(Ticket { has_credit, version, anchor, change, ..ticket });
+        let credits = usize::from(!has_credit);
+        if receivers.is_empty() {
+            return (sequence, Gain { credits: credits + self.advance(room), is_complete: true });
+        }
         self.unfinished += 1;
-        self.first + (self.tickets.len() as u64 - 1)
+        self.open += u64::from(receivers.to_bits().count_ones());
+        (sequence, Gain { credits, is_complete: false })
     }
 
     /// Adds a point without an event. Returns how many credits come back; `room`: how many changes the prefix may take in.
@@ -104,9 +140,9 @@ impl Book {
             Mark::Bookmark(_) => self.listing,
         };
         // Marks in a row are one, so that they need no credit to be bounded.
-        if self.tickets.back().is_none_or(|last| last.state != TicketState::Mark) {
-            let ticket = self.ticket(TicketState::Mark);
-            self.tickets.push_back(ticket);
+        if self.tickets.back().is_none_or(|last| !last.is_mark) {
+            let ticket = self.ticket(Receivers::NONE);
+            self.tickets.push_back(Ticket { is_mark: true, ..ticket });
         }
         let listing = self.listing;
         let last = self.tickets.back_mut().expect("there is a mark");
@@ -124,51 +160,90 @@ impl Book {
     }
 
     /// One that changes nothing.
-    fn ticket(&self, state: TicketState) -> Ticket {
-        let (listing, list_end) = (self.listing, false);
+    fn ticket(&self, lacking: Receivers) -> Ticket {
+        let (listing, is_mark, has_credit, is_unexported, list_end) = (self.listing, false, false, false, false);
         let (version, anchor, history, change, written_at) = (None, None, None, None, None);
-        Ticket { state, version, anchor, list_end, history, listing, listed: listing, change, written_at }
+        Ticket {
+            lacking,
+            is_mark,
+            has_credit,
+            is_unexported,
+            version,
+            anchor,
+            list_end,
+            history,
+            listing,
+            listed: listing,
+            change,
+            written_at,
+        }
     }
 
-    /// Returns how many credits come back.
-    pub(super) fn complete(&mut self, sequence: u64, written_at: Option<u64>, room: usize) -> usize {
-        let index = usize::try_from(sequence - self.first).expect("a ticket is in memory");
+    /// What the prefix cannot take in soon would wait in ever more tickets.
+    fn is_ahead(&self, index: usize, room: usize) -> bool {
+        !self.retired && (index >= WINDOW || room == 0)
+    }
+
+    /// Of an event that one of its receivers has accepted. `written_at` is for the export.
+    pub(super) fn accept(&mut self, sequence: u64, receiver: Receivers, written_at: Option<u64>, room: usize) -> Gain {
+        let index = self.index_of(sequence);
+        let is_ahead = self.is_ahead(index, room);
         let ticket = &mut self.tickets[index];
-        assert_eq!(ticket.state, TicketState::Pending, "a completion is used once");
-        self.unfinished -= 1;
-        ticket.written_at = written_at;
-        // What the prefix cannot take in soon would wait in ever more tickets.
-        let is_ahead = !self.retired && (index >= WINDOW || room == 0);
-        ticket.state = if is_ahead { TicketState::Ahead } else { TicketState::Complete };
-        usize::from(ticket.state == TicketState::Complete) + self.advance(room)
+        assert!(ticket.lacking.contains(receiver), "a completion is used once");
+        ticket.lacking = ticket.lacking.without(receiver);
+        let mut gain = Gain { credits: 0, is_complete: ticket.is_complete() && !self.retired };
+        if receiver == Receivers::EXPORT {
+            ticket.written_at = written_at;
+            gain.credits = usize::from(!is_ahead);
+            ticket.has_credit = is_ahead;
+        }
+        self.unfinished -= u64::from(ticket.is_complete());
+        self.open -= 1;
+        gain.credits += self.advance(room);
+        gain
+    }
+
+    fn index_of(&self, sequence: u64) -> usize {
+        usize::try_from(sequence - self.first).expect("a ticket is in memory")
     }
 
     /// Takes what the prefix has come to since the last time.
     pub(super) fn progress(&mut self) -> Progress {
-        let beyond = self.tickets.iter().filter(|ticket| ticket.state != TicketState::Pending);
         Progress {
             accepted: self.accepted.clone(),
             listed: mem::take(&mut self.listed),
-            written_beyond: beyond.filter_map(|ticket| ticket.written_at).min(),
+            written_beyond: self.tickets.iter().filter_map(|ticket| ticket.written_at).min(),
             changes: mem::take(&mut self.changes),
         }
     }
 
-    /// Notes that an event was dropped. Returns how many credits come back: until the watch is removed it keeps its own.
-    pub(super) fn abandon(&mut self) -> usize {
+    /// Notes that a receiver dropped an event. Returns how many credits come back: until the watch is removed it keeps its own.
+    pub(super) fn abandon(&mut self, sequence: u64, receiver: Receivers) -> usize {
         self.abandoned += 1;
-        usize::from(self.retired)
+        self.open -= 1;
+        if receiver != Receivers::EXPORT {
+            return 0;
+        }
+        let (index, is_retired) = (self.index_of(sequence), self.retired);
+        let ticket = &mut self.tickets[index];
+        ticket.is_unexported = true;
+        usize::from(is_retired && mem::take(&mut ticket.has_credit))
     }
 
-    /// From here on no event waits for the prefix. Returns how many credits come back: those of what waited, and how many of
-    /// them are of dropped events.
-    pub(super) fn retire(&mut self) -> (usize, u64) {
-        if mem::replace(&mut self.retired, true) {
-            return (0, 0);
-        }
-        let ahead = self.tickets.iter_mut().filter(|ticket| ticket.state == TicketState::Ahead);
-        let waited = ahead.map(|ticket| ticket.state = TicketState::Complete).count();
-        (waited + usize::try_from(self.abandoned).expect("as many as there are tickets"), self.abandoned)
+    /// From here on no event waits for the prefix. Returns how many credits come back: those of what waited for it alone.
+    pub(super) fn retire(&mut self) -> usize {
+        self.retired = true;
+        let waiting = self.tickets.iter_mut().filter(|ticket| ticket.waits_for_prefix());
+        waiting.map(|ticket| ticket.has_credit = false).count()
+    }
+
+    /// Whether no receiver has yet to accept an event.
+    pub(super) fn is_settled(&self) -> bool {
+        self.open == 0
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// Takes what the prefix has come to, and the changes of what was accepted beyond it; later ones are kept for nobody.
@@ -178,9 +253,9 @@ impl Book {
     pub(super) fn last_progress(&mut self) -> Progress {
         self.advance(usize::MAX);
         let mut last = self.progress();
-        last.accepted.listing |= self.tickets.iter().any(|ticket| ticket.state != TicketState::Mark);
+        last.accepted.listing |= self.tickets.iter().any(|ticket| !ticket.is_mark);
         last.listed |= last.accepted.listing || self.tickets.iter().any(|ticket| ticket.listed);
-        let beyond = self.tickets.iter_mut().filter(|ticket| ticket.state != TicketState::Pending);
+        let beyond = self.tickets.iter_mut().filter(|ticket| ticket.is_complete());
         last.changes.extend(beyond.filter_map(|ticket| ticket.change.take()));
         // The changes of all these lines are taken.
         last.written_beyond = None;
@@ -208,16 +283,12 @@ impl Book {
     pub(super) fn advance(&mut self, room: usize) -> usize {
         let (mut credits, full) = (0, self.changes.len().saturating_add(room));
         while let Some(front) = self.tickets.front() {
-            match front.state {
-                TicketState::Pending => return credits,
-                TicketState::Ahead | TicketState::Complete if front.change.is_some() && self.changes.len() >= full => {
-                    return credits;
-                }
-                TicketState::Ahead => credits += 1,
-                TicketState::Complete | TicketState::Mark => {}
+            if !front.is_complete() || (front.change.is_some() && self.changes.len() >= full) {
+                return credits;
             }
             let ticket = self.tickets.pop_front().expect("it was looked at");
             self.first += 1;
+            credits += usize::from(ticket.has_credit);
             self.list_ended |= !ticket.listing && (ticket.listed || self.accepted.listing);
             self.accepted.listing = ticket.listing;
             self.listed |= ticket.listed;
@@ -226,8 +297,8 @@ impl Book {
             self.accepted.anchor = ticket.anchor.or(before);
             self.accepted.history = ticket.history.unwrap_or(self.accepted.history);
             self.changes.extend(ticket.change.filter(|_| !self.ended));
-            if let Some(entering) = self.tickets.get_mut(WINDOW - 1).filter(|ticket| ticket.state == TicketState::Ahead) {
-                entering.state = TicketState::Complete;
+            if let Some(entering) = self.tickets.get_mut(WINDOW - 1).filter(|ticket| ticket.waits_for_prefix()) {
+                entering.has_credit = false;
                 credits += 1;
             }
         }

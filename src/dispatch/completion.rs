@@ -1,17 +1,22 @@
-//! One event's ticket on its way: through handlers to the export, and back to its ledger as accepted or dropped.
+//! One receiver's part in one event's ticket: on its way to a handler or the export, and back to its ledger as accepted or dropped.
 
-use super::flow::{Awaited, Retired};
+use super::flow::Retired;
+use super::receivers::Receivers;
 use super::tracker::Ledger;
 use crate::metrics::WatchMetrics;
 use std::iter;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The duty to say that one event was accepted. Dropped without [`complete`](Self::complete), the event stays unacknowledged.
+/// The duty to say that one event was accepted by one of its receivers. Dropped without [`complete`](Self::complete), the event
+/// stays unacknowledged.
 #[derive(Debug)]
 pub struct Completion {
     ledger: Arc<Ledger>,
     pub(super) sequence: u64,
+    /// Whose it is: one of them.
+    pub(super) receiver: Receivers,
+    /// What the watch's gvr holds for the export.
     pub(super) bytes: usize,
     pub(super) received: SystemTime,
     pub(super) is_complete: bool,
@@ -19,8 +24,8 @@ pub struct Completion {
 }
 
 impl Completion {
-    pub(super) fn new(ledger: Arc<Ledger>, sequence: u64, bytes: usize, received: SystemTime) -> Self {
-        Self { ledger, sequence, bytes, received, is_complete: false, is_in_export: false }
+    pub(super) fn new(ledger: Arc<Ledger>, sequence: u64, receiver: Receivers, bytes: usize, received: SystemTime) -> Self {
+        Self { ledger, sequence, receiver, bytes, received, is_complete: false, is_in_export: false }
     }
 
     /// The event was accepted, without a line in a file.
@@ -46,32 +51,20 @@ impl Completion {
         self.ledger.metrics()
     }
 
+    /// Whether its watch would soon wait for it.
+    pub(super) fn presses(&self) -> bool {
+        self.ledger.is_pressed_by(self.sequence)
+    }
+
     pub(super) fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
     }
 
-    /// The event is about to be given to handlers; not where its watch was removed. Ends with [`Ledger::end_call`].
-    pub(super) fn begin_call(&self) -> Result<(), Retired> {
-        self.told(self.ledger.flow.begin_call())
-    }
-
-    /// The event, which handlers have accepted, is about to be given to the export; not where its watch was removed.
+    /// The event is about to be given to the export; not where its watch was removed. The giving ends with [`Ledger::end_call`].
     pub(super) fn begin_export(&mut self) -> Result<(), Retired> {
-        self.told(self.ledger.flow.begin_export())?;
+        self.ledger.begin_call_and_export()?;
         self.is_in_export = true;
         Ok(())
-    }
-
-    /// Both, where there are no handlers.
-    pub(super) fn begin_call_and_export(&mut self) -> Result<(), Retired> {
-        self.told(self.ledger.flow.begin_call_and_export())?;
-        self.is_in_export = true;
-        Ok(())
-    }
-
-    /// Who waits for the end of calls may have seen the one that was refused.
-    fn told(&self, begun: Result<(), Retired>) -> Result<(), Retired> {
-        begun.inspect_err(|Retired| self.ledger.tell(Awaited(true)))
     }
 }
 

@@ -1,44 +1,25 @@
-//! The threads of one gvr's lanes, and the two ways in which they end: with their lanes, or at once.
+//! The threads of one subscription's lanes, and the two ways in which they end: when their lanes are closed, or at once.
 
+use super::lane::Lanes;
 use crate::lifecycle::Joined;
-use crossbeam_channel::{Receiver, Sender, bounded};
-use std::convert::Infallible;
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// The workers of one gvr. Dropping it ends them at once; one that sits in a handler is waited for.
+/// The workers of one subscription. Dropping it ends them at once; one that sits in a handler is waited for.
 pub(super) struct Crew {
-    /// `None` once the workers must end at once.
-    switch: Option<Sender<Infallible>>,
-    halt: Halt,
+    lanes: Arc<Lanes>,
     workers: Vec<Joined>,
 }
 
-/// How a worker learns that it must end at once.
-#[derive(Clone)]
-pub(super) struct Halt {
-    halted: Arc<AtomicBool>,
-    /// Disconnected when it must.
-    pub(super) signal: Receiver<Infallible>,
-}
-
-impl Halt {
-    pub(super) fn is_halted(&self) -> bool {
-        self.halted.load(Ordering::Relaxed)
-    }
-}
-
 impl Crew {
-    pub(super) fn new() -> Self {
-        let (switch, signal) = bounded(0);
-        Self { switch: Some(switch), halt: Halt { halted: Arc::default(), signal }, workers: Vec::new() }
+    pub(super) fn new(lanes: usize) -> Self {
+        Self { lanes: Arc::new(Lanes::new(lanes)), workers: Vec::new() }
     }
 
-    pub(super) fn halt(&self) -> Halt {
-        self.halt.clone()
+    pub(super) fn lanes(&self) -> &Arc<Lanes> {
+        &self.lanes
     }
 
     pub(super) fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -46,10 +27,14 @@ impl Crew {
         Ok(())
     }
 
+    /// The workers end when they have dealt with everything.
+    pub(super) fn close(&self) {
+        self.lanes.close();
+    }
+
     /// The workers end at once; one that sits in a handler, when that returns.
-    pub(super) fn stop(&mut self) {
-        self.halt.halted.store(true, Ordering::Relaxed);
-        self.switch = None;
+    pub(super) fn stop(&self) {
+        self.lanes.halt();
     }
 
     /// Waits for the workers' ends until `deadline`. Gives the one that is the calling thread, which ends later.

@@ -1,14 +1,15 @@
-//! Owns the lanes of every gvr, their workers and the tickets of every watch; ends them in order.
+//! Owns every subscription's queue, lanes and workers, and the tickets of every watch; ends them in order.
 
 use super::backlog::Backlog;
-use super::credit::{CREDITS_PER_WATCH, Gate, WAKE_WATCH};
+use super::credit::Gate;
 use super::crew::Crew;
 use super::handler::{Export, Interest};
-use super::lane::{LaneOutlet, Lanes, Way};
-use super::parking::Parking;
+use super::outlet::{LaneOutlet, Way};
+use super::queue::Share;
 use super::settings::Settings;
 use super::slow::{self, Desk, SlowWatch};
-use super::subscription::Registered;
+use super::subscriber::Subscriber;
+use super::subscription::{Registered, SubscriptionError};
 use super::tracker::{Accepted, Ledger};
 use super::worker::Worker;
 use crate::api::{GroupVersionResource, Watch};
@@ -20,42 +21,30 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Hands events to handlers and to the export.
 pub struct Dispatcher {
-    shared: Arc<Shared>,
+    subscribers: Vec<Arc<Subscriber>>,
+    export: Option<Arc<dyn Export>>,
+    handler_warn_after: Duration,
+    health: Health,
     state: Mutex<State>,
 }
 
 /// What a drain left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Events that were handed over and not accepted. They stay unacknowledged.
+    /// Events that were handed over and not accepted by every receiver. They stay unacknowledged.
     pub unfinished: u64,
 }
 
-/// What all workers share.
-pub(super) struct Shared {
-    pub(super) settings: Settings,
-    handlers: Vec<Registered>,
-    pub(super) export: Option<Arc<dyn Export>>,
-    given_up: AtomicU64,
-    health: Health,
-}
-
-impl Shared {
-    pub(super) fn count_given_up(&self) {
-        self.given_up.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 struct State {
-    routes: HashMap<String, Route>,
-    /// The workers of each gvr with handlers.
-    crews: HashMap<String, Crew>,
+    /// What the watches of each gvr may have with the export.
+    gates: HashMap<String, Arc<Gate>>,
+    /// The workers of each subscription that wants anything of what is watched.
+    crews: Vec<Option<Crew>>,
     /// There as long as there is a crew.
     slow_watch: Option<SlowWatch>,
     /// Workers that end when the handler returns which has removed their last watch.
@@ -65,49 +54,46 @@ struct State {
     running: (Option<Sender<Infallible>>, Receiver<Infallible>),
 }
 
-/// What the watches of one gvr share.
-#[derive(Clone)]
-struct Route {
-    way: Way,
-    gate: Arc<Gate>,
-}
-
-/// Most lanes of one gvr: more threads than that only wait for each other.
-const LANES_MAX: usize = 64;
-
-/// Parked events of one gvr, over all its lanes. So few that a watch whose parked events never move still comes down to the
-/// number of events in flight at which it goes on.
-const PARKED_PER_GVR: usize = CREDITS_PER_WATCH / 2;
-const _: () = assert!(PARKED_PER_GVR < WAKE_WATCH && PARKED_PER_GVR >= LANES_MAX);
-
 /// How long halted workers that sit in no handler get to end.
 const HALT_LIMIT: Duration = Duration::from_millis(100);
 
 impl Dispatcher {
-    /// Hands every event to each of `handlers` that is registered for it, in this order, and then to `export`; without one, to
-    /// nobody else.
-    pub fn new(settings: Settings, handlers: Vec<Registered>, export: Option<Arc<dyn Export>>, health: Health) -> Self {
+    /// Hands every event to each of `handlers` that is registered for it, and to `export`, where there is one. No receiver waits
+    /// for another.
+    ///
+    /// # Errors
+    ///
+    /// When a subscription asks for what cannot be, when two have one name, or when there are too many.
+    pub fn new(
+        settings: &Settings,
+        handlers: Vec<Registered>,
+        export: Option<Arc<dyn Export>>,
+        health: Health,
+    ) -> Result<Self, SubscriptionError> {
+        Registered::check_all(&handlers, settings.lanes)?;
         let (running_sender, running) = bounded(0);
-        let shared = Shared { settings, handlers, export, given_up: AtomicU64::new(0), health };
+        let new = |(number, registered)| Arc::new(Subscriber::new(registered, number, settings));
+        let subscribers: Vec<_> = handlers.into_iter().enumerate().map(new).collect();
         let state = State {
-            routes: HashMap::new(),
-            crews: HashMap::new(),
+            gates: HashMap::new(),
+            crews: subscribers.iter().map(|_| None).collect(),
             slow_watch: None,
             leaving: Vec::new(),
             ledgers: Vec::new(),
             running: (Some(running_sender), running),
         };
-        Self { shared: Arc::new(shared), state: Mutex::new(state) }
+        let handler_warn_after = settings.handler_warn_after;
+        Ok(Self { subscribers, export, handler_warn_after, health, state: Mutex::new(state) })
     }
 
-    /// What the handlers need of the objects of `gvr`; `None` where none is called for any of them, so that it has no lanes and
-    /// the export, which needs metadata, is all there is. Of `v1/secrets` nothing but metadata is ever needed.
+    /// What the handlers need of the objects of `gvr`; `None` where none is called for any of them, so that the export, which
+    /// needs metadata, is all there is. Of `v1/secrets` nothing but metadata is ever needed.
     pub fn interest_in(&self, gvr: &GroupVersionResource) -> Option<Interest> {
-        let interest = self.shared.handlers.iter().filter_map(|handler| handler.interest_in(gvr)).max();
-        interest.map(|interest| if gvr.is_secrets() { Interest::Metadata } else { interest })
+        let interests = self.subscribers.iter().filter_map(|subscriber| subscriber.registered.interest_in(gvr));
+        interests.max().map(|interest| if gvr.is_secrets() { Interest::Metadata } else { interest })
     }
 
-    /// Makes the outlet of `watch`. The first one of a gvr starts its lanes; watches of one gvr share them.
+    /// Makes the outlet of `watch`. The first one that a subscription wants anything of starts its lanes, and all others share them.
     ///
     /// # Errors
     ///
@@ -142,76 +128,76 @@ impl Dispatcher {
         let Some(running) = state.running.0.clone() else {
             return Err(io::Error::other(format!("cannot watch {}: faro is stopping", watch.gvr)));
         };
-        let Route { way, gate } = match state.routes.get(&watch.gvr) {
-            Some(route) => route.clone(),
-            None => self.open_route(&mut state, &watch, &running)?,
+        let ways = match self.open_ways(&mut state, &watch, &running) {
+            Ok(ways) => ways,
+            Err(error) => {
+                // Of those that were started nobody else may have need.
+                let idle = self.take_idle(&mut state);
+                drop(state);
+                drop(idle);
+                return Err(error);
+            }
         };
-        let ledger = Arc::new(begin(Ledger::new(watch, metrics, gate)));
+        let gate = Arc::clone(state.gates.entry(watch.gvr.clone()).or_default());
+        let ledger = Ledger::new(watch, metrics, gate).feeding(ways.iter().map(|way| Arc::clone(&way.share)));
+        let ledger = Arc::new(begin(ledger));
         state.ledgers.retain(|ledger| !is_over(ledger));
         state.ledgers.push(Arc::clone(&ledger));
-        Ok(LaneOutlet::new(ledger, way))
+        Ok(LaneOutlet::new(ledger, self.export.clone(), ways))
     }
 
-    fn open_route(&self, state: &mut State, watch: &Watch, running: &Sender<Infallible>) -> io::Result<Route> {
-        let handlers = self.shared.handlers.iter().filter(|handler| handler.interest_in(&watch.target.gvr).is_some());
-        let handlers: Arc<[Registered]> = handlers.cloned().collect();
-        let way = if handlers.is_empty() {
-            Way::Direct(self.shared.export.clone())
-        } else {
-            Way::Lanes(self.start_lanes(state, &watch.gvr, &handlers, running)?)
-        };
-        let route = Route { way, gate: Arc::default() };
-        state.routes.insert(watch.gvr.clone(), route.clone());
-        Ok(route)
+    /// The ways to all subscriptions that want anything of `watch`.
+    fn open_ways(&self, state: &mut State, watch: &Watch, running: &Sender<Infallible>) -> io::Result<Vec<Way>> {
+        let mut ways = Vec::new();
+        for (number, subscriber) in self.subscribers.iter().enumerate() {
+            if subscriber.registered.interest_in(&watch.target.gvr).is_none() {
+                continue;
+            }
+            if state.crews[number].is_none() {
+                state.crews[number] = Some(self.start_crew(state, subscriber, number, running)?);
+            }
+            let lanes = state.crews[number].as_ref().map(|crew| Arc::clone(crew.lanes())).expect("it was just started");
+            let (receiver, registered) = (subscriber.receiver, subscriber.registered.clone());
+            ways.push(Way { receiver, registered, share: Arc::new(Share::new(&subscriber.queue)), lanes });
+        }
+        Ok(ways)
     }
 
     /// Each worker keeps a clone of `running` until it ends.
-    fn start_lanes(
+    fn start_crew(
         &self,
         state: &mut State,
-        gvr: &str,
-        handlers: &Arc<[Registered]>,
+        subscriber: &Arc<Subscriber>,
+        number: usize,
         running: &Sender<Infallible>,
-    ) -> io::Result<Arc<Lanes>> {
-        let Settings { lanes_per_gvr, handler_warn_after, .. } = self.shared.settings;
+    ) -> io::Result<Crew> {
         let slow_watch = match &mut state.slow_watch {
             Some(slow_watch) => slow_watch,
             none @ None => none.insert(self.start_slow_watch()?),
         };
-        let count = lanes_per_gvr.clamp(1, LANES_MAX);
-        let (lanes, exits) = Lanes::new(count);
-        let mut crew = Crew::new();
-        for (index, lane) in exits.into_iter().enumerate() {
-            let name = format!("lane-{gvr}-{index}");
-            let desk = Arc::new(Desk::new(gvr, handler_warn_after));
+        let mut crew = Crew::new(subscriber.lanes);
+        for lane in 0..subscriber.lanes {
+            let name = format!("lane-{number}-{lane}");
+            let desk = Arc::new(Desk::new(self.handler_warn_after));
             slow_watch.add(&desk);
-            let worker = Worker {
-                shared: Arc::clone(&self.shared),
-                halt: crew.halt(),
-                handlers: Arc::clone(handlers),
-                lane,
-                closed: false,
-                parking: Parking::new(PARKED_PER_GVR / count),
-                desk,
-                pulse: self.shared.health.add_thread(&name),
-            };
+            let pulse = self.health.add_thread(&name);
+            let worker = Worker::new(Arc::clone(subscriber), Arc::clone(crew.lanes()), lane, desk, pulse);
             let running = running.clone();
             crew.spawn(name, move || {
                 worker.run();
                 drop(running);
             })?;
         }
-        state.crews.insert(gvr.to_owned(), crew);
-        Ok(Arc::new(lanes))
+        Ok(crew)
     }
 
     fn start_slow_watch(&self) -> io::Result<SlowWatch> {
-        SlowWatch::start(self.shared.settings.handler_warn_after, self.shared.health.add_thread(slow::THREAD_NAME))
+        SlowWatch::start(self.handler_warn_after, self.health.add_thread(slow::THREAD_NAME))
     }
 
     /// Ends a watch at run time: from now on no handler is called for an event of it, nor the export; what is on its way is
-    /// dropped, unacknowledged, and no longer counted as [`unfinished`](Self::unfinished). With the last watch of a gvr its lanes
-    /// and their threads end. Returns whether every call that was under way has returned; where one has not, a warning says so,
+    /// dropped, unacknowledged, and no longer counted as [`unfinished`](Self::unfinished). With the last watch that a subscription
+    /// wants anything of its threads end. Returns whether every call that was under way has returned; where one has not, a warning says so,
     /// and what it is given next is nothing of this watch. A watch of the same that is added later is another one: it does not
     /// wait for that call.
     ///
@@ -224,12 +210,12 @@ impl Dispatcher {
     pub fn remove(&self, ledger: &Arc<Ledger>, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         ledger.retire();
-        let (crew, slow_watch) = self.forget(ledger);
+        let (crews, slow_watch) = self.forget(ledger);
         let has_returned = ledger.wait_for_calls(deadline);
         if !has_returned {
             log::warn!("{}: removed, and a handler that has an event of it does not return", ledger.watch().target);
         }
-        if let Some(mut crew) = crew {
+        for crew in crews {
             crew.stop();
             let own = crew.join_until(deadline.max(Instant::now() + HALT_LIMIT));
             let mut state = self.state();
@@ -241,20 +227,29 @@ impl Dispatcher {
     }
 
     /// Takes `ledger` out of the books, and gives the threads that nobody else needs.
-    fn forget(&self, ledger: &Arc<Ledger>) -> (Option<Crew>, Option<SlowWatch>) {
-        let gvr = &ledger.watch().gvr;
+    fn forget(&self, ledger: &Arc<Ledger>) -> (Vec<Crew>, Option<SlowWatch>) {
         let mut state = self.state();
         state.ledgers.retain(|known| !Arc::ptr_eq(known, ledger));
-        if state.ledgers.iter().any(|other| other.watch().gvr == *gvr && !is_over(other)) {
-            if let Some(route) = state.routes.get(gvr) {
-                route.way.sweep();
-            }
-            return (None, None);
+        let gvr = &ledger.watch().gvr;
+        if !state.ledgers.iter().any(|other| other.watch().gvr == *gvr && !is_over(other)) {
+            state.gates.remove(gvr);
         }
-        state.routes.remove(gvr);
-        let crew = state.crews.remove(gvr);
-        let slow_watch = if state.crews.is_empty() { state.slow_watch.take() } else { None };
-        (crew, slow_watch)
+        let (crews, slow_watch) = self.take_idle(&mut state);
+        state.crews.iter().flatten().for_each(|crew| crew.lanes().sweep());
+        (crews, slow_watch)
+    }
+
+    /// Takes the threads of subscriptions that want nothing of what is watched.
+    fn take_idle(&self, state: &mut State) -> (Vec<Crew>, Option<SlowWatch>) {
+        let mut idle = Vec::new();
+        for (number, subscriber) in self.subscribers.iter().enumerate() {
+            let wants = |ledger: &Arc<Ledger>| subscriber.registered.interest_in(&ledger.watch().target.gvr).is_some();
+            if !state.ledgers.iter().any(|ledger| wants(ledger) && !is_over(ledger)) {
+                idle.extend(state.crews[number].take());
+            }
+        }
+        let slow_watch = if state.crews.iter().all(Option::is_none) { state.slow_watch.take() } else { None };
+        (idle, slow_watch)
     }
 
     /// Grants no more credit to any watch, and wakes informers that wait for it. Call it before joining them.
@@ -275,21 +270,22 @@ impl Dispatcher {
     pub fn drain(&self, grace: Duration) -> Drained {
         let deadline = Instant::now() + grace;
         self.close();
-        let (mut crews, leaving, ledgers, running) = {
+        let (crews, leaving, ledgers, running) = {
             let mut state = self.state();
-            state.routes.clear();
-            (mem::take(&mut state.crews), mem::take(&mut state.leaving), state.ledgers.clone(), state.running.1.clone())
+            let crews: Vec<Crew> = state.crews.iter_mut().filter_map(Option::take).collect();
+            (crews, mem::take(&mut state.leaving), state.ledgers.clone(), state.running.1.clone())
         };
+        crews.iter().for_each(Crew::close);
         let ended = running.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected);
         if ended {
-            // What workers handed to the export is accepted there.
+            // The export accepts at its own pace.
             for ledger in &ledgers {
                 ledger.wait_until_settled(deadline);
             }
         }
-        crews.values_mut().for_each(Crew::stop);
+        crews.iter().for_each(Crew::stop);
         let deadline = Instant::now() + HALT_LIMIT;
-        for crew in crews.into_values() {
+        for crew in crews {
             crew.join_until(deadline);
         }
         for worker in leaving {
@@ -300,14 +296,15 @@ impl Dispatcher {
         Drained { unfinished: self.unfinished() }
     }
 
-    /// How many events were handed over and not accepted, by now.
+    /// How many events were handed over and not accepted by every receiver, by now.
     pub fn unfinished(&self) -> u64 {
-        self.state().ledgers.iter().map(|ledger| ledger.unfinished()).sum()
+        let owed: u64 = self.subscribers.iter().map(|subscriber| subscriber.unheard()).sum();
+        owed + self.state().ledgers.iter().map(|ledger| ledger.unfinished()).sum::<u64>()
     }
 
     /// How many times a handler was given up on.
     pub fn given_up(&self) -> u64 {
-        self.shared.given_up.load(Ordering::Relaxed)
+        self.subscribers.iter().map(|subscriber| subscriber.given_up()).sum()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -324,6 +321,6 @@ impl Drop for Dispatcher {
     /// Ends the workers at once; one that sits in a handler is waited for.
     fn drop(&mut self) {
         self.close();
-        self.state().crews.values_mut().for_each(Crew::stop);
+        self.state().crews.iter().flatten().for_each(Crew::stop);
     }
 }

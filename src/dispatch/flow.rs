@@ -10,7 +10,7 @@ pub(super) struct Flow(AtomicU64);
 
 const CALL: u64 = 1;
 
-/// Calls are at most as many as lanes, exports at most as many as credits: neither half overflows.
+/// Calls are at most as many as lanes of all subscriptions, exports at most as many as credits: neither half overflows.
 const EXPORT: u64 = 1 << 32;
 
 const RETIRED: u64 = 1 << 63;
@@ -34,17 +34,12 @@ impl Flow {
         self.0.fetch_or(RETIRED, Ordering::AcqRel);
     }
 
-    /// An event is about to be given to handlers, and then to the export: the call lasts until that has it.
+    /// An event is about to be given to a handler.
     pub(super) fn begin_call(&self) -> Result<(), Retired> {
         self.begin(CALL)
     }
 
-    /// Every handler has accepted the event, and it is about to be given to the export.
-    pub(super) fn begin_export(&self) -> Result<(), Retired> {
-        self.begin(EXPORT)
-    }
-
-    /// The same for an event that no handler waits for: call and export in one.
+    /// An event is about to be given to the export: the call lasts until that has it, the export until it was accepted.
     pub(super) fn begin_call_and_export(&self) -> Result<(), Retired> {
         self.begin(CALL + EXPORT)
     }
@@ -88,11 +83,12 @@ mod tests {
     #[test]
     fn what_was_under_way_ends_and_nothing_begins_once_the_watch_is_removed() {
         let flow = Flow::default();
-        assert_eq!((flow.begin_call(), flow.begin_call(), flow.begin_export()), (Ok(()), Ok(()), Ok(())));
+        assert_eq!((flow.begin_call(), flow.begin_call(), flow.begin_call_and_export()), (Ok(()), Ok(()), Ok(())));
         assert_eq!((flow.end_call(), flow.begin_call_and_export(), flow.end_call()), (Awaited(false), Ok(()), Awaited(false)));
+        assert_eq!(flow.end_call(), Awaited(false));
         assert_eq!((flow.calls(), flow.exports(), flow.is_retired()), (1, 2, false));
         flow.retire();
-        assert_eq!((flow.begin_call(), flow.begin_export()), (Err(Retired), Err(Retired)));
+        assert_eq!(flow.begin_call(), Err(Retired));
         assert_eq!(flow.begin_call_and_export(), Err(Retired));
         assert_eq!((flow.calls(), flow.exports(), flow.is_retired()), (1, 2, true));
         assert_eq!((flow.end_exports(2), flow.end_call()), (Awaited(true), Awaited(true)));

@@ -1,4 +1,4 @@
-//! Who receives events: handlers of the embedding program, and the export that comes after them.
+//! Who receives events: handlers of the embedding program, and the export, which is a receiver like any of them.
 
 use super::Completion;
 use crate::event::MatchedEvent;
@@ -10,20 +10,24 @@ use std::sync::Arc;
 /// **Order.** Events of one object arrive in order and never at once. Events of two objects may arrive on two threads, in
 /// any order. Where two watches tell the same object, each tells its own events in order.
 ///
-/// **Threads.** Called on Faro's lane threads, never on the thread that called [`Controller`](crate::controller) or that
+/// **Threads.** Called on its subscription's lane threads, never on the thread that called [`Controller`](crate::controller) or that
 /// reads from a server; the handler is shared by all of them.
 ///
 /// **Repetition.** At least once: after a crash an event may arrive again, with the same [`id`](MatchedEvent::id). An event
-/// that the handler refuses (`Err`, or a panic, which is contained) is given to it again after a pause that doubles; the
-/// object's later events wait meanwhile, other objects go on. After [`Retry::attempts_max`](super::Retry::attempts_max)
-/// attempts the event is counted as failed, logged once with its id, given to
-/// [`Subscription::on_gave_up`](super::Subscription::on_gave_up), and taken as accepted. With several handlers each gets the
-/// event in turn; one that accepted it is not asked again.
+/// that the handler refuses (`Err`, or a panic, which is contained) is given to it again after a pause that doubles, up to half
+/// a minute, until it is accepted; the object's later events wait meanwhile, other objects go on. An object that is refused for a
+/// minute, or with 64 events that wait, is *owed*: nothing else waits for it any more, and it is tried again as before. When its
+/// events take too much room, states in between are skipped, counted and logged; the latest state and the delete never are.
+/// [`Retry::give_up_after`](super::Retry::give_up_after) limits the attempts, and loses what is given up.
 ///
-/// **Panics.** Faro sets no panic hook: the program's own prints each panic, so up to `attempts_max` times an event. A hook
+/// **Several handlers** wait for nothing of each other: each has lanes, a queue and retries of its own, and so has the export. An
+/// event is accepted when each of them has accepted it.
+///
+/// **Panics.** Faro sets no panic hook: the program's own prints each panic, at every attempt. A hook
 /// that stays silent about what Faro contains asks [`is_in_handler`](super::is_in_handler).
 ///
-/// **Time.** Return quickly: a slow handler holds back its lane, and when the lane is full, the watches of that resource. A
+/// **Time.** Return quickly: a slow handler holds back its lane, and when its [queue](super::Subscription::queue) is full, the watches
+/// that feed it. A
 /// call longer than [`Settings::handler_warn_after`](super::Settings::handler_warn_after) is named in the log, while it lasts.
 /// After Faro was stopped and its grace has passed, a handler that has not returned is left alone.
 pub trait EventHandler: Send + Sync {
@@ -96,10 +100,9 @@ where
     }
 }
 
-/// Takes each event after every handler has accepted it, as the JSON sink does.
+/// Takes each event, as the JSON sink does.
 ///
-/// Events of one object arrive in order and never at once: on a lane's thread, or, where there are no handlers, on that of
-/// their watch.
+/// Events of one watch arrive in order, on the thread of that watch.
 pub trait Export: Send + Sync {
     /// Takes one event, and completes it when it is safe. Dropping `completion` leaves the event unacknowledged.
     ///

@@ -2,7 +2,7 @@
 
 use super::contain::is_in_handler;
 use super::slow::Desk;
-use super::tests::{DEADLINE, event, held, outlet, send, watch};
+use super::tests::{DEADLINE, event, held, outlet, send, started, watch};
 use super::*;
 use crate::event::{EventType, MatchedEvent};
 use crate::health::Health;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 fn settings() -> Settings {
-    let retry = Retry { attempts_max: 3, pause_first: Duration::ZERO, pause_max: Duration::ZERO };
+    let retry = Retry { attempts_max: Some(3), pause_first: Duration::ZERO, pause_max: Duration::ZERO };
     Settings { retry, ..Settings::default() }
 }
 
@@ -33,7 +33,7 @@ fn recording(subscription: Subscription) -> (Registered, Seen) {
 /// Sends an event of each type of pod `a`, and of service `b`, all in namespace `default`.
 fn check_subscription(subscription: Subscription, expected: &[&str]) {
     let (registered, seen) = recording(subscription);
-    let dispatcher = Dispatcher::new(settings(), vec![registered], None, Health::default());
+    let dispatcher = started(settings(), vec![registered]);
     for (gvr, name) in [("v1/pods", "a"), ("v1/services", "b")] {
         let watch = watch(gvr);
         let mut outlet = outlet(&dispatcher, &watch);
@@ -67,7 +67,7 @@ fn a_handler_is_called_for_what_its_subscription_names_and_for_nothing_else() {
 /// `none`, `metadata` or `object` for each of pods, nodes and secrets.
 fn check_interest(handlers: Vec<Registered>, expected: [&str; 3]) {
     let health = Health::default();
-    let dispatcher = Dispatcher::new(settings(), handlers, None, health.clone());
+    let dispatcher = Dispatcher::new(&settings(), handlers, None, health.clone()).unwrap();
     let found = ["v1/pods", "v1/nodes", "v1/secrets"].map(|gvr| match dispatcher.interest_in(&gvr.parse().unwrap()) {
         None => "none",
         Some(Interest::Metadata) => "metadata",
@@ -113,7 +113,7 @@ fn check_gave_up(failure: fn() -> Result<(), HandlerError>, expected: &str) {
     };
     let (next, seen) = recording(Subscription::new());
     let handlers = vec![Registered::new(subscription, failing), next];
-    let dispatcher = Dispatcher::new(settings(), handlers, None, Health::default());
+    let dispatcher = started(settings(), handlers);
     let watch = watch("v1/pods");
     send(&mut outlet(&dispatcher, &watch), event(&watch, "a", 1));
     assert_eq!(dispatcher.drain(DEADLINE), Drained { unfinished: 0 });
@@ -166,7 +166,7 @@ fn a_slow_call_is_named_once_with_its_event_and_its_duration() {
     keep_logs();
     let gvr = "slow.example.com/v1/once";
     let event = event(&watch(gvr), "a", 7);
-    let desk = Desk::new(gvr, Duration::from_secs(10));
+    let desk = Desk::new(Duration::from_secs(10));
     let call = |since: Duration| desk.begin("my::handler", &event, Instant::now() - since);
     call(Duration::from_secs(9));
     desk.check();
@@ -195,7 +195,7 @@ fn a_handler_that_hangs_is_named_while_it_hangs() {
     let (held, calls, release) = held();
     let settings = Settings { handler_warn_after: Duration::from_millis(1), ..settings() };
     let health = Health::default();
-    let dispatcher = Dispatcher::new(settings, vec![held], None, health.clone());
+    let dispatcher = Dispatcher::new(&settings, vec![held], None, health.clone()).unwrap();
     let watch = watch(gvr);
     let event = event(&watch, "a", 7);
     let id = event.id();

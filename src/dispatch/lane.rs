@@ -1,176 +1,155 @@
-//! The lanes of one gvr, and the outlet by which a watch fills them.
+//! The lanes of one subscription: an object always takes the same one, and each has one worker.
 //!
-//! An object always takes the same lane. A lane has room for every credit of its gvr, so that handing over never waits.
-//! Where there are no handlers there is nothing to wait for, and no lane: events go straight to the export.
+//! A lane never refuses: what bounds it are the places in its subscription's [queue](super::queue), one for each event.
 
-use super::Completion;
-use super::credit::CREDITS_PER_GVR;
-use super::handler::Export;
-use super::tracker::Ledger;
-use super::worker::Work;
-use crate::api::ObjectRef;
-use crate::event::{Credit, Kept, Mark, MatchedEvent, Outlet};
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
-use std::time::Duration;
+use super::queue::Slot;
+use super::{Completion, worker::Work};
+use crate::event::MatchedEvent;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-/// The lanes of one gvr. Dropping the last owner closes them.
-pub(super) struct Lanes(Vec<LaneEntry>);
+/// The lanes of one subscription.
+#[derive(Debug)]
+pub(super) struct Lanes(Box<[Lane]>);
 
-/// The end of a lane that is filled.
-struct LaneEntry {
-    works: Sender<Work>,
-    sweep: Sender<()>,
+/// Events on their way to one worker.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    state: Mutex<State>,
+    filled: Condvar,
+    is_halted: AtomicBool,
 }
 
-/// The end of a lane that its worker empties.
-pub(super) struct LaneExit {
-    pub(super) works: Receiver<Work>,
-    /// Brings a message when a watch was removed: its parked events are to be dropped.
-    pub(super) sweep: Receiver<()>,
+#[derive(Debug, Default)]
+struct State {
+    works: VecDeque<Work>,
+    /// A watch was removed: its parked events are to be dropped.
+    is_swept: bool,
+    /// Nothing more comes.
+    is_closed: bool,
+    /// The worker has ended: what comes is dropped.
+    is_ended: bool,
+    worker_waits: bool,
+}
+
+/// Where an event goes: the lane of its object, and what tells the object from others there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) lane: u64,
+    /// Two objects of one hash are kept in order as if they were one.
+    pub(super) object: u64,
+}
+
+/// What a worker finds in its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) is_swept: bool,
+    pub(super) is_closed: bool,
 }
 
 impl Lanes {
-    /// `count` lanes, and the ends that workers empty.
-    pub(super) fn new(count: usize) -> (Self, Vec<LaneExit>) {
-        let (entries, exits) = (0..count).map(|_| lane()).unzip();
-        (Self(entries), exits)
+    pub(super) fn new(count: usize) -> Self {
+        Self((0..count).map(|_| Lane::default()).collect())
     }
 
-    fn sweep(&self) {
-        for lane in &self.0 {
-            // Full means that the worker has yet to look, and will find these events too.
-            _ = lane.sweep.try_send(());
-        }
+    pub(super) fn lane(&self, index: usize) -> &Lane {
+        &self.0[index]
     }
 
-    fn send(&self, event: MatchedEvent, completion: Completion) {
-        let object = object_hash(event.metadata());
-        let work = Work::new(event, completion, object);
-        let lane = usize::try_from(work.object % self.0.len() as u64).expect("a remainder of a usize");
-        match self.0[lane].works.try_send(work) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => unreachable!("a lane has room for every credit of its gvr"),
-            // The worker no longer runs: the event stays unacknowledged.
-            Err(TrySendError::Disconnected(work)) => drop(work),
-        }
-    }
-}
-
-fn lane() -> (LaneEntry, LaneExit) {
-    let ((works_in, works), (sweep_in, sweep)) = (bounded(CREDITS_PER_GVR), bounded(1));
-    (LaneEntry { works: works_in, sweep: sweep_in }, LaneExit { works, sweep })
-}
-
-/// Where the events of a gvr go.
-#[derive(Clone)]
-pub(super) enum Way {
-    /// To handlers, then to the export.
-    Lanes(Arc<Lanes>),
-    /// To the export, or to nobody.
-    Direct(Option<Arc<dyn Export>>),
-}
-
-impl Way {
-    fn send(&self, event: MatchedEvent, mut completion: Completion, ledger: &Ledger) {
-        let export = match self {
-            Self::Lanes(lanes) => return lanes.send(event, completion),
-            Self::Direct(export) => export,
-        };
-        // Of a removed watch nothing more is told.
-        if completion.begin_call_and_export().is_err() {
-            return;
-        }
-        match export {
-            Some(export) => export.export(&event, completion),
-            None => completion.complete(),
-        }
-        ledger.end_call();
+    pub(super) fn send(&self, place: Place, event: MatchedEvent, completion: Completion, slot: Slot) {
+        let lane = usize::try_from(place.lane % self.0.len() as u64).expect("a remainder of a usize");
+        self.0[lane].send(Work::new(event, completion, slot, place.object));
     }
 
     /// Drops the events of removed watches soon, also where they wait to be tried again.
     pub(super) fn sweep(&self) {
-        if let Self::Lanes(lanes) = self {
-            lanes.sweep();
+        self.0.iter().for_each(|lane| lane.change(|state| state.is_swept = true));
+    }
+
+    /// Nothing more comes: each worker ends when its lane is empty.
+    pub(super) fn close(&self) {
+        self.0.iter().for_each(|lane| lane.change(|state| state.is_closed = true));
+    }
+
+    /// Each worker ends at once; one that sits in a handler, when that returns.
+    pub(super) fn halt(&self) {
+        for lane in &self.0 {
+            lane.is_halted.store(true, Ordering::Relaxed);
+            lane.change(|state| state.is_closed = true);
+        }
+    }
+}
+
+impl Lane {
+    fn send(&self, work: Work) {
+        let mut state = self.state();
+        if state.is_ended {
+            // A completion has locks of its own, which are not taken under this one. The event stays unacknowledged.
+            drop(state);
+            return drop(work);
+        }
+        state.works.push_back(work);
+        self.wake(state);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        self.wake(state);
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let is_waiting = std::mem::take(&mut state.worker_waits);
+        // Not under the lock, which the worker takes next.
+        drop(state);
+        if is_waiting {
+            self.filled.notify_one();
         }
     }
 
-    /// Lanes gather nothing: their workers flush for themselves.
-    fn flush(&self) {
-        if let Self::Direct(Some(export)) = self {
-            export.flush();
+    pub(super) fn is_halted(&self) -> bool {
+        self.is_halted.load(Ordering::Relaxed)
+    }
+
+    /// Moves everything that has come into `taken`, which is empty, without waiting.
+    pub(super) fn take(&self, taken: &mut VecDeque<Work>) -> Found {
+        let mut state = self.state();
+        std::mem::swap(&mut state.works, taken);
+        Found { is_swept: std::mem::take(&mut state.is_swept), is_closed: state.is_closed }
+    }
+
+    /// Waits until there is something to take, or until `due`. A lane that is closed has nothing more to wait for but that.
+    pub(super) fn wait(&self, due: Option<Instant>) {
+        let mut state = self.state();
+        let was_closed = state.is_closed;
+        loop {
+            let has_news = !state.works.is_empty() || state.is_swept || state.is_closed != was_closed;
+            let limit = due.map(|due| due.saturating_duration_since(Instant::now()));
+            if has_news || self.is_halted() || limit.is_some_and(|limit| limit.is_zero()) {
+                state.worker_waits = false;
+                return;
+            }
+            state.worker_waits = true;
+            state = match limit {
+                Some(limit) => self.filled.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
-}
 
-/// Where one watch hands over its events. Dropping it ends that watch's part, not its lanes.
-pub struct LaneOutlet {
-    ledger: Arc<Ledger>,
-    way: Way,
-    /// A credit was granted and not yet used.
-    has_credit: bool,
-}
-
-impl LaneOutlet {
-    pub(super) fn new(ledger: Arc<Ledger>, way: Way) -> Self {
-        Self { ledger, way, has_credit: false }
+    /// The worker has ended: what is here, and what comes, stays unacknowledged.
+    pub(super) fn end(&self) {
+        let left = {
+            let mut state = self.state();
+            state.is_ended = true;
+            std::mem::take(&mut state.works)
+        };
+        drop(left);
     }
 
-    /// The watch's tickets: how far everything was accepted, and the way to end a wait for credit.
-    pub fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Outlet for LaneOutlet {
-    fn wait_for_credit(&mut self, limit: Duration) -> Credit {
-        if self.has_credit {
-            return if self.ledger.is_closed() { Credit::Closed } else { Credit::Granted };
-        }
-        let mut credit = self.ledger.take_credit(Duration::ZERO);
-        if credit == Credit::Exhausted {
-            // Credit comes back from what is gathered.
-            self.way.flush();
-            credit = self.ledger.take_credit(limit);
-        }
-        self.has_credit = credit == Credit::Granted;
-        credit
-    }
-
-    fn send(&mut self, event: MatchedEvent) {
-        assert!(self.has_credit, "an event is handed over with credit, one each");
-        self.has_credit = false;
-        let completion = self.ledger.register(&event);
-        self.way.send(event, completion, &self.ledger);
-    }
-
-    fn keep(&mut self, kept: Kept) {
-        assert!(self.has_credit, "what is kept is handed over with credit, too");
-        self.has_credit = false;
-        self.ledger.keep(kept);
-    }
-
-    fn mark(&mut self, mark: Mark) {
-        self.ledger.mark(mark);
-    }
-
-    fn flush(&mut self) {
-        self.way.flush();
-    }
-}
-
-impl Drop for LaneOutlet {
-    fn drop(&mut self) {
-        self.way.flush();
-        self.ledger.give_back(usize::from(self.has_credit), 0);
-        self.ledger.close();
-    }
-}
-
-/// Tells objects of one gvr apart: by namespace and name, so that all incarnations of an object share a lane.
-fn object_hash(object: ObjectRef<'_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (object.namespace_json(), object.name_json()).hash(&mut hasher);
-    hasher.finish()
 }

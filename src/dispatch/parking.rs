@@ -1,116 +1,287 @@
 //! Where events wait while an earlier one of their object is tried again.
 //!
-//! Each parked object has a row: first the event that failed, then those that came later. The number of events is bounded
-//! by the room given; the worker takes nothing new while the parking list is full.
+//! Each object that waits has a row: first the event that was refused, then those that came later. A row begins *parked*: its
+//! events keep their tickets and their places in the queue. It becomes *owed* when it lasts too long or takes too much: then its
+//! events count as dealt with for everybody else, and only its own worker still knows of them.
 
+use super::Completion;
+use super::owed::{Owed, OwedBytes};
+use super::settings::PARKED_EVENTS_MAX;
+use super::tracker::Ledger;
 use super::worker::Work;
-use std::collections::{HashMap, VecDeque};
+use crate::event::MatchedEvent;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
-/// The parked events of one lane.
+/// The waiting objects of one lane.
+#[derive(Default)]
 pub(super) struct Parking {
     rows: HashMap<u64, Row>,
-    events: usize,
-    room: usize,
+    /// When each row has something to do next, with its object.
+    due: BTreeSet<(Instant, u64)>,
+    /// How many rows are parked, and not owed.
+    parked: usize,
 }
 
-struct Row {
-    /// When the first is tried again.
-    due: Instant,
-    works: VecDeque<Work>,
+/// One object that waits.
+pub(super) struct Row {
+    object: u64,
+    ledger: Arc<Ledger>,
+    stage: Stage,
+    /// How often the first event was refused.
+    pub(super) failures: u32,
+    /// When the object began to wait.
+    pub(super) since: Instant,
+    /// When the first event is tried again.
+    pub(super) next_try: Instant,
+    /// When the row becomes owed at the latest.
+    owed_at: Instant,
+    /// The object's key, once the log has named it.
+    pub(super) named: Option<String>,
+    /// The log has said that states of it are skipped.
+    pub(super) is_skip_named: bool,
+}
+
+enum Stage {
+    /// With tickets and places in the queue. Never empty but while its worker has the row.
+    Parked(VecDeque<Work>),
+    Owed(Owed),
+}
+
+/// What became of an event that was put behind others.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    /// The row should become owed now.
+    pub(super) is_too_much: bool,
+    /// The event itself is owed, and accepted for everybody else.
+    pub(super) completion: Option<Completion>,
+    /// States in between were skipped for it.
+    pub(super) skipped: usize,
 }
 
 impl Parking {
-    pub(super) fn new(room: usize) -> Self {
-        Self { rows: HashMap::new(), events: 0, room }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.events >= self.room
-    }
-
     pub(super) fn is_empty(&self) -> bool {
-        self.events == 0
+        self.rows.is_empty()
     }
 
-    /// Whether events of `object` wait here, so that a new one must wait behind them.
-    pub(super) fn holds(&self, object: u64) -> bool {
-        !self.rows.is_empty() && self.rows.contains_key(&object)
+    /// Whether any row is parked, and not owed.
+    pub(super) fn has_parked(&self) -> bool {
+        self.parked > 0
     }
 
-    /// Parks the first of an object's events until `due`, ahead of those that wait already.
-    pub(super) fn park(&mut self, work: Work, due: Instant) {
-        let row = self.rows.entry(work.object).or_insert_with(|| Row { due, works: VecDeque::new() });
-        row.due = due;
-        row.works.push_front(work);
-        self.events += 1;
+    /// Begins a row with an event that was refused. Returns whether it should become owed now.
+    pub(super) fn begin(mut work: Work, now: Instant, next_try: Instant, owed_at: Instant) -> (Row, bool) {
+        let object = work.object;
+        let has_room = work.slot.park();
+        let ledger = Arc::clone(work.completion.ledger());
+        ledger.metrics().parked_changed(1);
+        let stage = Stage::Parked(VecDeque::from([work]));
+        let (named, is_skip_named) = (None, false);
+        (Row { object, ledger, stage, failures: 1, since: now, next_try, owed_at, named, is_skip_named }, !has_room)
     }
 
-    /// Parks an event behind the earlier ones of its object.
-    pub(super) fn park_behind(&mut self, work: Work) {
-        let row = self.rows.get_mut(&work.object).expect("the caller saw that the object is held");
-        row.works.push_back(work);
-        self.events += 1;
+    /// Puts a row in its place, until it has something to do.
+    pub(super) fn put(&mut self, row: Row) {
+        self.due.insert((row.due(), row.object));
+        self.parked += usize::from(row.is_parked());
+        let before = self.rows.insert(row.object, row);
+        assert!(before.is_none(), "a row is taken out before it is put back");
     }
 
-    /// Keeps only the events of which `keep` is true.
-    pub(super) fn retain(&mut self, keep: impl Fn(&Work) -> bool) {
-        self.rows.values_mut().for_each(|row| row.works.retain(&keep));
-        self.rows.retain(|_, row| !row.works.is_empty());
-        self.events = self.rows.values().map(|row| row.works.len()).sum();
-    }
-
-    /// When something is to be tried again, at the earliest.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.rows.values().map(|row| row.due).min()
-    }
-
-    /// An object whose first event is due.
-    pub(super) fn due(&self, now: Instant) -> Option<u64> {
-        self.rows.iter().find(|(_, row)| row.due <= now).map(|(object, _)| *object)
-    }
-
-    /// Takes the first event of `object`; without any, the object is no longer held.
-    pub(super) fn pop(&mut self, object: u64) -> Option<Work> {
-        let work = self.rows.get_mut(&object)?.works.pop_front();
-        match work {
-            Some(_) => self.events -= 1,
-            None => drop(self.rows.remove(&object)),
+    /// Takes a row out.
+    pub(super) fn take(&mut self, object: u64) -> Option<Row> {
+        if self.rows.is_empty() {
+            return None;
         }
-        work
+        let row = self.rows.remove(&object)?;
+        self.due.remove(&(row.due(), object));
+        self.parked -= usize::from(row.is_parked());
+        Some(row)
+    }
+
+    /// When something is to be done, at the earliest.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// The object that has been due for longest.
+    pub(super) fn due(&self, now: Instant) -> Option<u64> {
+        self.due.first().filter(|(due, _)| *due <= now).map(|(_, object)| *object)
+    }
+
+    /// The objects of which `is_so` is true.
+    pub(super) fn objects(&self, is_so: impl Fn(&Row) -> bool) -> Vec<u64> {
+        self.rows.values().filter(|row| is_so(row)).map(|row| row.object).collect()
+    }
+
+    /// How many events are owed, of watches that were not removed.
+    pub(super) fn owed(&self) -> usize {
+        self.rows.values().filter(|row| !row.ledger.is_retired()).map(Row::owed).sum()
+    }
+}
+
+impl Row {
+    /// When there is something to do: to try again, or to become owed.
+    fn due(&self) -> Instant {
+        if self.is_parked() { self.next_try.min(self.owed_at) } else { self.next_try }
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        matches!(self.stage, Stage::Parked(_))
+    }
+
+    /// Whether it has been parked for as long as it may.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.is_parked() && self.owed_at <= now
+    }
+
+    /// Whether its watch would soon wait for its first event.
+    pub(super) fn presses(&self) -> bool {
+        match &self.stage {
+            Stage::Parked(works) => works.front().is_some_and(|work| work.completion.presses()),
+            Stage::Owed(_) => false,
+        }
+    }
+
+    /// Whose events these are.
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// The event whose turn it is.
+    pub(super) fn front(&self) -> Option<&MatchedEvent> {
+        match &self.stage {
+            Stage::Parked(works) => works.front().map(|work| &work.event),
+            Stage::Owed(owed) => owed.front(),
+        }
+    }
+
+    /// The first event is dealt with. Gives what says so, where anybody waits for that.
+    pub(super) fn pop(&mut self) -> Option<Completion> {
+        self.failures = 0;
+        match &mut self.stage {
+            Stage::Parked(works) => works.pop_front().map(|work| {
+                work.completion.metrics().parked_changed(-1);
+                work.completion
+            }),
+            Stage::Owed(owed) => {
+                owed.pop();
+                None
+            }
+        }
+    }
+
+    /// Puts an event behind the earlier ones.
+    pub(super) fn push(&mut self, mut work: Work) -> Behind {
+        match &mut self.stage {
+            Stage::Parked(works) => {
+                let has_room = work.slot.park();
+                work.completion.metrics().parked_changed(1);
+                works.push_back(work);
+                Behind { is_too_much: !has_room || works.len() >= PARKED_EVENTS_MAX, ..Behind::default() }
+            }
+            Stage::Owed(owed) => {
+                let Work { event, completion, .. } = work;
+                let skipped = owed.push(event);
+                Behind { is_too_much: false, completion: Some(completion), skipped }
+            }
+        }
+    }
+
+    /// Its events are owed from here on. Gives what says that they are dealt with for everybody else.
+    pub(super) fn owe(&mut self, bytes: &Arc<OwedBytes>) -> Vec<Completion> {
+        let owed = Owed::new(Arc::clone(&self.ledger), Arc::clone(bytes));
+        match std::mem::replace(&mut self.stage, Stage::Owed(owed)) {
+            Stage::Parked(works) => {
+                let parked = works.into_iter().map(|work| {
+                    work.completion.metrics().parked_changed(-1);
+                    self.push(work).completion
+                });
+                parked.flatten().collect()
+            }
+            owed @ Stage::Owed(_) => {
+                self.stage = owed;
+                Vec::new()
+            }
+        }
+    }
+
+    fn owed(&self) -> usize {
+        match &self.stage {
+            Stage::Parked(_) => 0,
+            Stage::Owed(owed) => owed.len(),
+        }
+    }
+}
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        if let Stage::Parked(works) = &self.stage {
+            works.iter().for_each(|work| work.completion.metrics().parked_changed(-1));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::{Queue, Share};
+    use super::super::receivers::Receivers;
     use super::*;
     use crate::dispatch::tests::{event, ledger, watch};
+    use crate::event::Credit;
     use std::time::Duration;
 
-    #[test]
-    fn rows_keep_their_order_and_all_together_fill_the_room() {
-        let (watch, ledger, now) = (watch("v1/pods"), ledger(), Instant::now());
-        let work = |version, object| {
-            let event = event(&watch, "any", version);
-            let completion = ledger.register(&event);
-            Work::new(event, completion, object)
-        };
-        let mut parking = Parking::new(4);
-        parking.park(work(1, 7), now + Duration::from_secs(2));
-        parking.park_behind(work(2, 7));
-        parking.park(work(3, 8), now + Duration::from_secs(1));
-        assert!(!parking.is_full() && parking.holds(7) && parking.holds(8) && !parking.holds(9));
-        parking.park_behind(work(4, 7));
-        assert!(parking.is_full());
-        assert_eq!((parking.next_due(), parking.due(now)), (Some(now + Duration::from_secs(1)), None));
+    fn work(ledger: &Arc<Ledger>, share: &Arc<Share>, version: u64, object: u64) -> Work {
+        let event = event(&watch("v1/pods"), "any", version);
+        assert!(share.take() && ledger.take_credit(Duration::ZERO) == Credit::Granted);
+        let sequence = ledger.register(&event, Receivers::of(0));
+        let completion = ledger.completion(sequence, Receivers::of(0), 0, event.received);
+        Work::new(event, completion, share.slot(1), object)
+    }
 
-        let first = parking.pop(7).unwrap();
-        assert!(!parking.is_full());
-        parking.park(first, now + Duration::from_secs(4));
-        let row: Vec<String> = std::iter::from_fn(|| parking.pop(7)).map(|work| work.event.id()).collect();
-        assert_eq!(row, [1, 2, 4].map(|version| format!("{}/u/{version}/UPDATED", watch.id)));
-        assert!(!parking.holds(7) && parking.holds(8) && !parking.is_empty());
-        assert_eq!(parking.pop(8).map(|work| work.object), Some(8));
-        assert!(parking.pop(8).is_none() && parking.is_empty());
+    #[test]
+    fn a_row_keeps_its_order_while_parked_and_when_it_is_owed_nobody_waits_for_it() {
+        let (ledger, now) = (ledger(), Instant::now());
+        let share = Arc::new(Share::new(&Arc::new(Queue::new(1000, 1 << 20))));
+        let mut parking = Parking::default();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let (row, _) = Parking::begin(work(&ledger, &share, 1, 7), now, after(2), after(60));
+        parking.put(row);
+        let (row, _) = Parking::begin(work(&ledger, &share, 2, 8), now, after(1), after(60));
+        parking.put(row);
+        assert_eq!((parking.next_due(), parking.due(now), parking.due(after(3))), (Some(after(1)), None, Some(8)));
+        let mut row = parking.take(7).unwrap();
+        for version in 3..=5 {
+            assert!(!row.push(work(&ledger, &share, version, 7)).is_too_much);
+        }
+        assert_eq!(ledger.unfinished(), 5);
+        row.pop().unwrap().complete();
+        Completion::complete_all(row.owe(&Arc::new(OwedBytes::new(1 << 20))), None);
+        assert_eq!((ledger.unfinished(), row.is_parked()), (1, false));
+        Completion::complete_all(row.push(work(&ledger, &share, 6, 7)).completion, None);
+        parking.put(row);
+        assert_eq!((ledger.unfinished(), parking.owed(), parking.has_parked()), (1, 4, true));
+        let mut row = parking.take(7).unwrap();
+        let left = std::iter::from_fn(|| {
+            let version = row.front()?.resource_version().to_string();
+            assert!(row.pop().is_none());
+            Some(version)
+        });
+        assert_eq!(left.collect::<Vec<_>>(), ["3", "4", "5", "6"]);
+        drop(parking.take(8));
+        assert!(parking.is_empty() && parking.next_due().is_none());
+    }
+
+    #[test]
+    fn an_object_with_too_many_events_or_too_long_a_wait_becomes_owed() {
+        let (ledger, now) = (ledger(), Instant::now());
+        let share = Arc::new(Share::new(&Arc::new(Queue::new(1000, 1 << 20))));
+        let later = now + Duration::from_secs(60);
+        let (mut row, is_too_much) = Parking::begin(work(&ledger, &share, 0, 7), now, later, later);
+        assert!(!is_too_much && !row.is_overdue(now) && row.is_overdue(later));
+        let pushed =
+            (1..=PARKED_EVENTS_MAX as u64).take_while(|version| !row.push(work(&ledger, &share, *version, 7)).is_too_much);
+        assert_eq!(pushed.count(), PARKED_EVENTS_MAX - 2);
     }
 }

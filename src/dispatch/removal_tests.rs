@@ -1,6 +1,6 @@
 //! Watches that are removed at run time: nothing more of them is told, nothing is left of them, and others go on.
 
-use super::tests::{DEADLINE, event, handler, held, name_and_version, outlet, send, watch};
+use super::tests::{DEADLINE, event, handler, held, outlet, retry, send, watch};
 use super::*;
 use crate::api::{Watch, WatchTarget};
 use crate::event::{Credit, MatchedEvent, Outlet};
@@ -13,15 +13,15 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[expect(clippy::needless_pass_by_value, reason = "tests make their settings where they start")]
 fn dispatcher(settings: Settings, handlers: Vec<Registered>) -> (Dispatcher, Health) {
     let health = Health::default();
-    (Dispatcher::new(settings, handlers, None, health.clone()), health)
+    (Dispatcher::new(&settings, handlers, None, health.clone()).unwrap(), health)
 }
 
 /// Refused events wait for longer than any test.
 fn patient() -> Settings {
-    let retry = Retry { pause_first: DEADLINE * 60, pause_max: DEADLINE * 60, ..Retry::default() };
-    Settings { lanes_per_gvr: 1, retry, ..Settings::default() }
+    Settings { lanes: 1, retry: retry(DEADLINE * 60), ..Settings::default() }
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
@@ -98,11 +98,10 @@ fn add_and_remove(dispatcher: &Dispatcher, witness: &Witness, slot: u64, rounds:
 }
 
 fn check_removal(handlers: Vec<Registered>, witness: &Arc<Witness>, rounds: u64) {
-    let retry = Retry { pause_first: Duration::ZERO, pause_max: Duration::ZERO, ..Retry::default() };
-    let settings = Settings { retry, ..Settings::default() };
+    let settings = Settings { retry: retry(Duration::ZERO), ..Settings::default() };
     let health = Health::default();
     let export = Arc::clone(witness) as Arc<dyn Export>;
-    let dispatcher = Dispatcher::new(settings, handlers, Some(export), health.clone());
+    let dispatcher = Dispatcher::new(&settings, handlers, Some(export), health.clone()).unwrap();
     thread::scope(|scope| {
         for slot in 0..6 {
             let dispatcher = &dispatcher;
@@ -178,7 +177,7 @@ fn a_handler_may_remove_the_watch_whose_event_it_has() {
         Ok(())
     });
     let second = handler(|event| panic!("{} is told to another handler", event.id()));
-    let (dispatcher, health) = dispatcher(Settings { lanes_per_gvr: 4, ..patient() }, vec![removing, second]);
+    let (dispatcher, health) = dispatcher(Settings { lanes: 4, ..patient() }, vec![removing, second]);
     let dispatcher = Arc::new(dispatcher);
     let watch = watch("v1/pods");
     let mut outlet = outlet(&dispatcher, &watch);
@@ -192,24 +191,30 @@ fn a_handler_may_remove_the_watch_whose_event_it_has() {
 }
 
 #[test]
-fn the_watches_that_stay_get_the_credits_of_the_one_that_is_removed() {
-    let failing = handler(|event| if name_and_version(event).0 == "bad" { Err("refused".into()) } else { Ok(()) });
-    let (dispatcher, _) = dispatcher(patient(), vec![failing]);
+fn the_watches_that_stay_get_the_places_of_the_one_that_is_removed() {
+    let (held, calls, release) = held();
+    let (dispatcher, _) = dispatcher(patient(), vec![held]);
     let watch = watch("v1/pods");
-    let [mut leaving, mut first, mut second] = [(); 3].map(|()| outlet(&dispatcher, &watch));
-    for version in 0..CREDITS_PER_WATCH as u64 {
-        send(&mut leaving, event(&watch, "bad", version));
-    }
-    assert!(dispatcher.remove(leaving.ledger(), DEADLINE));
-    for version in 0..1000 {
-        send(&mut first, event(&watch, "good", version));
-    }
-    // All credits of the gvr at once, so that none can be missing.
-    for version in 0..CREDITS_PER_WATCH as u64 {
-        send(&mut first, event(&watch, "bad", version));
-        send(&mut second, event(&watch, "bad", version));
-    }
-    assert_eq!(dispatcher.unfinished(), CREDITS_PER_GVR as u64);
+    let mut outlets = [(); 5].map(|()| outlet(&dispatcher, &watch));
+    let fill = |outlet: &mut LaneOutlet| {
+        let mut sent = 0;
+        while outlet.wait_for_credit(Duration::ZERO) == Credit::Granted {
+            sent += 1;
+            outlet.send(event(&watch, "web-0", sent));
+        }
+        sent
+    };
+    let sent: Vec<u64> = outlets.iter_mut().map(fill).collect();
+    let share = QUEUE_EVENTS as u64 / 4;
+    assert_eq!(sent, [share, share, share, share, 0]);
+    calls.recv_timeout(DEADLINE).unwrap();
+    let [first, .., last] = &mut outlets;
+    assert!(!dispatcher.remove(first.ledger(), Duration::ZERO), "a handler has one of its events");
+    release.send(()).unwrap();
+    (0..share).for_each(|version| send(last, event(&watch, "web-0", version)));
+    assert_eq!(last.wait_for_credit(Duration::ZERO), Credit::Exhausted);
+    assert_eq!(dispatcher.unfinished(), QUEUE_EVENTS as u64);
+    drop(release);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Each lane's worker notes at its [`Desk`] which event it has given to which handler; one thread, [`SlowWatch`], goes round
 //! the desks. A call costs one lock that nobody else wants, and no allocation.
 
-use crate::api::{ResourceVersion, WatchId};
+use crate::api::{ResourceVersion, Watch};
 use crate::event::{EventType, MatchedEvent};
 use crate::health::Pulse;
 use crate::lifecycle::Joined;
@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 /// What one lane's worker is at.
 #[derive(Debug)]
 pub(super) struct Desk {
-    gvr: String,
     warn_after: Duration,
     call: Mutex<Call>,
 }
@@ -28,20 +27,20 @@ struct Call {
     since: Option<Instant>,
     is_named: bool,
     handler: &'static str,
-    event: Option<(WatchId, ResourceVersion, EventType)>,
+    event: Option<(Arc<Watch>, ResourceVersion, EventType)>,
     uid: String,
 }
 
 impl Desk {
-    pub(super) fn new(gvr: &str, warn_after: Duration) -> Self {
-        Self { gvr: gvr.to_owned(), warn_after, call: Mutex::default() }
+    pub(super) fn new(warn_after: Duration) -> Self {
+        Self { warn_after, call: Mutex::default() }
     }
 
     /// The worker gives `event` to the handler of this name.
     pub(super) fn begin(&self, handler: &'static str, event: &MatchedEvent, now: Instant) {
         let mut call = self.call();
         (call.since, call.is_named, call.handler) = (Some(now), false, handler);
-        call.event = Some((event.watch.id, event.resource_version(), event.event_type));
+        call.event = Some((Arc::clone(&event.watch), event.resource_version(), event.event_type));
         call.uid.clear();
         call.uid.push_str(&event.uid());
     }
@@ -53,12 +52,12 @@ impl Desk {
         if took < self.warn_after {
             return;
         }
-        let (is_named, handler, id) = (call.is_named, call.handler, call.id());
+        let (is_named, handler, (gvr, id)) = (call.is_named, call.handler, call.gvr_and_id());
         drop(call);
         if is_named {
-            log::info!("{}: handler {handler} has returned after {took:.1?}, with event {id}", self.gvr);
+            log::info!("{gvr}: handler {handler} has returned after {took:.1?}, with event {id}");
         } else {
-            log::warn!("{}: handler {handler} took {took:.1?} for event {id}", self.gvr);
+            log::warn!("{gvr}: handler {handler} took {took:.1?} for event {id}");
         }
     }
 
@@ -70,9 +69,9 @@ impl Desk {
             return;
         }
         call.is_named = true;
-        let (handler, id) = (call.handler, call.id());
+        let (handler, (gvr, id)) = (call.handler, call.gvr_and_id());
         drop(call);
-        log::warn!("{}: handler {handler} has not returned for {lasting:.1?}, with event {id}", self.gvr);
+        log::warn!("{gvr}: handler {handler} has not returned for {lasting:.1?}, with event {id}");
     }
 
     fn call(&self) -> MutexGuard<'_, Call> {
@@ -81,10 +80,10 @@ impl Desk {
 }
 
 impl Call {
-    /// As [`MatchedEvent::id`] has it.
-    fn id(&self) -> String {
+    /// As [`MatchedEvent::gvr`] and [`MatchedEvent::id`] have them.
+    fn gvr_and_id(&self) -> (String, String) {
         let (watch, version, event_type) = self.event.as_ref().expect("a call is begun with its event");
-        format!("{watch}/{}/{version}/{event_type}", self.uid)
+        (watch.gvr.clone(), format!("{}/{}/{version}/{event_type}", watch.id, self.uid))
     }
 }
 

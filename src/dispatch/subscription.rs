@@ -1,6 +1,9 @@
-//! What a handler is registered for: which events, and what happens with those that it refuses to the end.
+//! What a handler is registered for: which events, how they are handed to it, and what happens with those that it refuses.
 
 use super::handler::{EventHandler, HandlerError, Interest};
+use super::queue::{QUEUE_BYTES, QUEUE_EVENTS};
+use super::receivers::SUBSCRIPTIONS_MAX;
+use super::settings::{LANES_MAX, Retry};
 use crate::api::GroupVersionResource;
 use crate::event::{EventType, MatchedEvent};
 use std::any::type_name;
@@ -9,8 +12,10 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// Which events a handler is called for. Defaults to all of them; each limit narrows that, and a limit that names nothing
-/// lets nothing through.
+/// Which events a handler is called for, and how they are handed to it. Defaults to all of them; each limit narrows that, and a
+/// limit that names nothing lets nothing through.
+///
+/// Each subscription has threads, a queue and retries of its own: whatever its handler does holds back no other one.
 ///
 /// ```
 /// use faro::dispatch::Subscription;
@@ -21,7 +26,8 @@ use std::sync::Arc;
 ///     .gvrs(["v1/pods".parse()?, "apps/v1/deployments".parse()?])
 ///     .namespaces(["shop", "billing"])
 ///     .event_types([EventType::Deleted])
-///     .on_gave_up(|event, error| eprintln!("{} was not dealt with: {error}", event.id()));
+///     .name("audit")
+///     .lanes(2);
 /// # Ok(())
 /// # }
 /// ```
@@ -31,6 +37,48 @@ pub struct Subscription {
     namespaces: Option<BTreeSet<String>>,
     event_types: Option<[bool; EventType::ALL.len()]>,
     on_gave_up: Option<Arc<OnGaveUp>>,
+    name: Option<String>,
+    lanes: Option<usize>,
+    retry: Option<Retry>,
+    queue: Option<(usize, usize)>,
+}
+
+/// Why subscriptions cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscriptionError {
+    /// No thread, or more than any program needs.
+    #[error("subscription {name}: {lanes} lanes; it needs 1 to {LANES_MAX}")]
+    Lanes {
+        /// Its name.
+        name: String,
+        /// What it asks for.
+        lanes: usize,
+    },
+    /// A queue that nothing fits in.
+    #[error("subscription {name}: a queue of {events} events and {bytes} bytes has no room; it needs 1 of each at least")]
+    Queue {
+        /// Its name.
+        name: String,
+        /// How many events it asks for.
+        events: usize,
+        /// How many bytes it asks for.
+        bytes: usize,
+    },
+    /// What they have accepted could not be told apart after a restart.
+    #[error("two subscriptions are named {name:?}; give each a name of its own")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// More than there are bits.
+    #[error(
+        "{count} subscriptions are more than the {SUBSCRIPTIONS_MAX} that one controller takes; let a handler serve several purposes"
+    )]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
 }
 
 /// Told of an event, and of the last error, when a handler has refused it at every attempt.
@@ -72,8 +120,37 @@ impl Subscription {
         Self { event_types: Some(wanted), ..self }
     }
 
-    /// Is told of each event that the handler refused at every attempt, with the last error; the event is taken as accepted
-    /// after that. A panic of the handler comes as an error of its own. Called on the lane's thread, like the handler; a panic
+    /// What this subscription is known by after a restart: to it belongs what it has accepted, and what it is owed. Give one to
+    /// each, so that another order of registration, or another type of handler, is not another receiver. Defaults to the
+    /// number of the registration and the handler's type.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// How many threads call the handler, 1 to [`LANES_MAX`], whatever the number of watches: an object always comes on the same
+    /// one. Defaults to [`Settings::lanes`](super::Settings::lanes).
+    #[must_use]
+    pub fn lanes(self, lanes: usize) -> Self {
+        Self { lanes: Some(lanes), ..self }
+    }
+
+    /// How often and when the handler is asked again. Defaults to [`Settings::retry`](super::Settings::retry).
+    #[must_use]
+    pub fn retry(self, retry: Retry) -> Self {
+        Self { retry: Some(retry), ..self }
+    }
+
+    /// Most events that are on their way to the handler, and most bytes of them, parked ones included. One watch takes at most
+    /// a quarter. Until it is full nobody waits; then the watches that feed it do. Defaults to [`QUEUE_EVENTS`] and
+    /// [`QUEUE_BYTES`].
+    #[must_use]
+    pub fn queue(self, events: usize, bytes: usize) -> Self {
+        Self { queue: Some((events, bytes)), ..self }
+    }
+
+    /// Is told of each event that the handler refused as often as [`Retry::give_up_after`] allows, with the last error; the event
+    /// is taken as accepted after that. A panic of the handler comes as an error of its own. Called on the lane's thread, like the handler; a panic
     /// in here is contained and logged.
     #[must_use]
     pub fn on_gave_up(
@@ -101,12 +178,27 @@ impl Subscription {
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { gvrs, namespaces, event_types, on_gave_up } = self;
+        let Self { gvrs, namespaces, event_types, on_gave_up, name, lanes, retry, queue } = self;
         f.debug_struct("Subscription")
             .field("gvrs", gvrs)
             .field("namespaces", namespaces)
             .field("event_types", event_types)
             .field("on_gave_up", &on_gave_up.is_some())
+            .field("name", name)
+            .field("lanes", lanes)
+            .field("retry", retry)
+            .field("queue", queue)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, interest, subscription, .. } = self;
+        f.debug_struct("Registered")
+            .field("handler", name)
+            .field("interest", interest)
+            .field("subscription", subscription)
             .finish()
     }
 }
@@ -130,8 +222,48 @@ impl Registered {
             && namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(&*event.namespace()))
     }
 
+    /// The name of the handler's type.
     pub(super) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// What it is known by, as the one of this number.
+    pub(super) fn name_at(&self, number: usize) -> String {
+        self.subscription.name.clone().unwrap_or_else(|| format!("{number}-{}", self.name))
+    }
+
+    pub(super) fn lanes(&self) -> Option<usize> {
+        self.subscription.lanes
+    }
+
+    pub(super) fn retry(&self) -> Option<&Retry> {
+        self.subscription.retry.as_ref()
+    }
+
+    pub(super) fn queue(&self) -> (usize, usize) {
+        self.subscription.queue.unwrap_or((QUEUE_EVENTS, QUEUE_BYTES))
+    }
+
+    /// Finds what cannot be taken, with the number of lanes where nothing else is said.
+    pub(super) fn check_all(all: &[Self], lanes: usize) -> Result<(), SubscriptionError> {
+        if all.len() > SUBSCRIPTIONS_MAX {
+            return Err(SubscriptionError::TooMany { count: all.len() });
+        }
+        let mut names = BTreeSet::new();
+        for (number, registered) in all.iter().enumerate() {
+            let name = registered.name_at(number);
+            let (lanes, (events, bytes)) = (registered.lanes().unwrap_or(lanes), registered.queue());
+            if !(1..=LANES_MAX).contains(&lanes) {
+                return Err(SubscriptionError::Lanes { name, lanes });
+            }
+            if events == 0 || bytes == 0 {
+                return Err(SubscriptionError::Queue { name, events, bytes });
+            }
+            if !names.insert(name.clone()) {
+                return Err(SubscriptionError::SameName { name });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn call(&self, event: &MatchedEvent) -> Result<(), HandlerError> {

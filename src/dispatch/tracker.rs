@@ -4,14 +4,17 @@
 //! version up to which everything before is complete: what a checkpoint may store. In the steady state nothing is allocated.
 
 use super::backlog::Backlog;
-use super::book::Book;
+use super::book::{Book, Gain, Reached, WINDOW};
 use super::completion::Completion;
 use super::contain::is_in_handler_of;
 use super::credit::{Account, Gate};
-use super::flow::{Awaited, Flow};
+use super::flow::{Awaited, Flow, Retired};
+use super::queue::Share;
+use super::receivers::Receivers;
 use crate::api::{Anchor, Change, HISTORY_FIRST, Identity, ResourceVersion, Watch};
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent};
 use crate::metrics::WatchMetrics;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,7 +25,11 @@ pub struct Ledger {
     metrics: WatchMetrics,
     gate: Arc<Gate>,
     account: Account,
+    /// What of each subscription's queue this watch feeds.
+    shares: Box<[Arc<Share>]>,
     book: Mutex<Book>,
+    /// The sequence of the next ticket, to be read without the book.
+    next: AtomicU64,
     pub(super) flow: Flow,
     /// Where changes are counted until a checkpoint takes them; `None` where nobody stores them.
     backlog: Option<Arc<Backlog>>,
@@ -64,8 +71,13 @@ pub struct Progress {
 
 impl Ledger {
     pub(super) fn new(watch: Arc<Watch>, metrics: WatchMetrics, gate: Arc<Gate>) -> Self {
-        let (account, book, flow) = (Account::default(), Mutex::default(), Flow::default());
-        Self { watch, metrics, gate, account, book, flow, backlog: None, ended: Condvar::new() }
+        let (account, shares, book, next, flow) = Default::default();
+        Self { watch, metrics, gate, account, shares, book, next, flow, backlog: None, ended: Condvar::new() }
+    }
+
+    /// Feeds these parts of queues.
+    pub(super) fn feeding(self, shares: impl Iterator<Item = Arc<Share>>) -> Self {
+        Self { shares: shares.collect(), ..self }
     }
 
     /// Goes on from what an earlier run has stored, and keeps what changes for the next checkpoint.
@@ -124,11 +136,13 @@ impl Ledger {
         self.flow.retire();
         self.close();
         let mut book = self.book();
-        let (credits, abandoned) = book.retire();
+        // Nobody waits for what is on its way.
+        let leaving = if book.is_retired() { 0 } else { book.unfinished };
+        let credits = book.retire();
         self.ended.notify_all();
         drop(book);
         self.give_back(credits, 0);
-        self.metrics.in_flight_changed(-abandoned.cast_signed());
+        self.metrics.in_flight_changed(-leaving.cast_signed());
     }
 
     /// Whether the watch was removed.
@@ -144,7 +158,7 @@ impl Ledger {
 
     /// What a removed watch has left is accepted only where the export has it.
     fn is_settled_in(&self, book: &Book) -> bool {
-        if self.flow.is_retired() { self.flow.exports() == 0 } else { book.unfinished == book.abandoned }
+        if self.flow.is_retired() { self.flow.exports() == 0 } else { book.is_settled() }
     }
 
     /// How many events are registered and not accepted.
@@ -152,7 +166,7 @@ impl Ledger {
         self.book().unfinished
     }
 
-    /// How many events were dropped before they were accepted. They stay unacknowledged for ever, and hold the prefix.
+    /// How often a receiver dropped an event before it was accepted. Such events stay unacknowledged for ever, and hold the prefix.
     pub fn abandoned(&self) -> u64 {
         self.book().abandoned
     }
@@ -160,6 +174,7 @@ impl Ledger {
     /// Grants no more credit, and wakes the informer that waits for it: its watch ends.
     pub fn close(&self) {
         self.gate.close(&self.account);
+        self.shares.iter().for_each(|share| share.wake());
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -180,8 +195,8 @@ impl Ledger {
         }
     }
 
-    /// Registers `event`, for which a credit was taken.
-    pub(super) fn register(self: &Arc<Self>, event: &MatchedEvent) -> Completion {
+    /// Registers `event` for `receivers`, with a credit that was taken. Returns its sequence.
+    pub(super) fn register(&self, event: &MatchedEvent, receivers: Receivers) -> u64 {
         let object = event.metadata();
         // What was found by comparison carries the version at which the object was last seen: nothing to resume from.
         let version = (!event.inferred).then(|| object.resource_version());
@@ -189,31 +204,52 @@ impl Ledger {
             EventType::Added | EventType::Updated => Change::Known(Identity::of(&object)),
             EventType::Deleted => Change::Gone(Identity::key_of(&object)),
         });
-        self.register_version(version, event.anchor.clone(), change, event.raw().len(), event.received)
+        let reached = Reached { version, anchor: event.anchor.clone(), change };
+        self.register_reached(receivers, reached, event.raw().len())
     }
 
-    /// Registers what nobody is told, for which a credit was taken; it is accepted at once.
-    pub(super) fn keep(self: &Arc<Self>, kept: Kept) {
+    /// Registers what nobody receives, with a credit that was taken; it is accepted at once.
+    pub(super) fn keep(&self, kept: Kept) {
         let (version, anchor, change) = match kept {
             Kept::Known(identity) => (None, None, Change::Known(identity)),
             Kept::Replayed(id, anchor) => (Some(anchor.version().clone()), Some(anchor), Change::Replayed(id)),
         };
         let change = Some(change).filter(|_| self.backlog.is_some());
-        self.register_version(version, anchor, change, 0, SystemTime::now()).complete();
+        self.register_reached(Receivers::NONE, Reached { version, anchor, change }, 0);
     }
 
-    pub(super) fn register_version(
+    pub(super) fn register_reached(&self, receivers: Receivers, reached: Reached, bytes: usize) -> u64 {
+        if receivers.contains(Receivers::EXPORT) {
+            self.gate.hold(bytes);
+        }
+        if !receivers.is_empty() {
+            self.metrics.in_flight_changed(1);
+        }
+        let mut sequence = 0;
+        let credits = self.moved(self.book(), |book, room| {
+            let gain;
+            (sequence, gain) = book.register(receivers, reached, room);
+            self.next.store(sequence + 1, Ordering::Relaxed);
+            gain.credits
+        });
+        self.give_back(credits, 0);
+        sequence
+    }
+
+    /// The duty of one receiver of the event that was registered as `sequence`.
+    pub(super) fn completion(
         self: &Arc<Self>,
-        version: Option<ResourceVersion>,
-        anchor: Option<Anchor>,
-        change: Option<Change>,
+        sequence: u64,
+        receiver: Receivers,
         bytes: usize,
         received: SystemTime,
     ) -> Completion {
-        let sequence = self.book().register(version, anchor, change);
-        self.gate.hold(bytes);
-        self.metrics.in_flight_changed(1);
-        Completion::new(Arc::clone(self), sequence, bytes, received)
+        Completion::new(Arc::clone(self), sequence, receiver, bytes, received)
+    }
+
+    /// Whether so much was registered since that the watch would soon wait for the event of this ticket.
+    pub(super) fn is_pressed_by(&self, sequence: u64) -> bool {
+        self.next.load(Ordering::Relaxed).saturating_sub(sequence) > WINDOW as u64 / 2
     }
 
     /// Registers a point in the stream that carries no event.
@@ -264,6 +300,22 @@ impl Ledger {
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
+    /// An event of this watch is about to be given to a handler; not where the watch was removed. Ends with
+    /// [`end_call`](Self::end_call).
+    pub(super) fn begin_call(&self) -> Result<(), Retired> {
+        self.begun(self.flow.begin_call())
+    }
+
+    /// As [`begin_call`](Self::begin_call), for the export, which says when it has accepted.
+    pub(super) fn begin_call_and_export(&self) -> Result<(), Retired> {
+        self.begun(self.flow.begin_call_and_export())
+    }
+
+    /// Who waits for the end of calls may have seen the one that was refused.
+    fn begun(&self, begun: Result<(), Retired>) -> Result<(), Retired> {
+        begun.inspect_err(|Retired| self.tell(Awaited(true)))
+    }
+
     /// The event that a call began with is with the export, or waits to be given again, or was dropped.
     pub(super) fn end_call(&self) {
         self.tell(self.flow.end_call());
@@ -278,7 +330,7 @@ impl Ledger {
         }
     }
 
-    /// Completes tickets of this ledger, all under one lock.
+    /// Completes parts of tickets of this ledger, all under one lock.
     pub(super) fn complete(&self, completions: impl Iterator<Item = Completion>, written_at: Option<u64>, now: SystemTime) {
         let (mut bytes, mut events, mut exports) = (0, 0, 0);
         let credits = self.moved(self.book(), |book, mut room| {
@@ -287,12 +339,15 @@ impl Ledger {
                 // First, so that a broken promise of the book does not end in a wait for the lock held here.
                 completion.is_complete = true;
                 let before = book.changes();
-                credits += book.complete(completion.sequence, written_at, room);
+                let Gain { credits: back, is_complete } = book.accept(completion.sequence, completion.receiver, written_at, room);
+                credits += back;
                 room -= book.changes() - before;
                 bytes += completion.bytes;
                 exports += u64::from(completion.is_in_export);
-                self.metrics.accepted(now.duration_since(completion.received).unwrap_or_default());
-                events += 1;
+                if is_complete {
+                    self.metrics.accepted(now.duration_since(completion.received).unwrap_or_default());
+                    events += 1;
+                }
             }
             self.tell_settled(book);
             credits
@@ -307,18 +362,17 @@ impl Ledger {
 
     pub(super) fn abandon(&self, completion: &Completion) {
         let mut book = self.book();
-        let credits = book.abandon();
+        let credits = book.abandon(completion.sequence, completion.receiver);
         self.tell_settled(&book);
         drop(book);
         self.give_back(credits, completion.bytes);
-        self.metrics.in_flight_changed(-credits.cast_signed() as i64);
         if completion.is_in_export {
             self.tell(self.flow.end_exports(1));
         }
     }
 
     fn tell_settled(&self, book: &Book) {
-        if book.settling > 0 && book.unfinished == book.abandoned {
+        if book.settling > 0 && book.is_settled() {
             self.ended.notify_all();
         }
     }

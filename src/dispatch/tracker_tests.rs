@@ -1,6 +1,6 @@
 //! A watch's tickets: the ordered prefix, its bounds, and what a checkpoint is told of it.
 
-use super::book::{TICKETS_KEPT, WINDOW};
+use super::book::{Reached, TICKETS_KEPT, WINDOW};
 use super::tests::{event as dispatch_event, ledger, watch};
 use super::*;
 use crate::api::{Anchor, Change, Identity, ResourceVersion};
@@ -14,7 +14,17 @@ fn version(number: u64) -> ResourceVersion {
 
 fn event(ledger: &Arc<Ledger>, number: u64) -> Completion {
     assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Granted);
-    ledger.register_version(Some(version(number)), None, None, 0, SystemTime::now())
+    register(ledger, Some(version(number)), None)
+}
+
+/// A ticket that the export has to accept.
+fn register(ledger: &Arc<Ledger>, version: Option<ResourceVersion>, change: Option<Change>) -> Completion {
+    reach(ledger, Reached { version, anchor: None, change })
+}
+
+fn reach(ledger: &Arc<Ledger>, reached: Reached) -> Completion {
+    let sequence = ledger.register_reached(Receivers::EXPORT, reached, 0);
+    ledger.completion(sequence, Receivers::EXPORT, 0, SystemTime::now())
 }
 
 fn told(ledger: &Ledger) -> String {
@@ -55,7 +65,7 @@ fn the_newest_event_follows_what_was_accepted_and_bookmarks_leave_it() {
     let ledger = ledger();
     let event = |number| {
         assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Granted);
-        ledger.register_version(Some(version(number)), anchor(number), None, 0, SystemTime::now())
+        reach(&ledger, Reached { version: Some(version(number)), anchor: anchor(number), change: None })
     };
     let accepted = || (ledger.accepted().anchor, ledger.accepted().history);
     ledger.mark(Mark::Listing);
@@ -110,7 +120,7 @@ fn one_open_event_lets_others_go_on_for_a_bounded_while() {
     let mut number = 0;
     while ledger.take_credit(Duration::ZERO) == Credit::Granted {
         number += 1;
-        ledger.register_version(Some(version(number)), None, None, 0, SystemTime::now()).complete();
+        register(&ledger, Some(version(number)), None).complete();
     }
     assert_eq!(number as usize, WINDOW - 1 + CREDITS_PER_WATCH - 1);
     open.complete();
@@ -214,10 +224,7 @@ fn a_checkpoint_gets_what_the_prefix_changed_and_the_lines_beyond_it() {
                 1..5 if ledger.take_credit(Duration::ZERO) == Credit::Granted => {
                     let change = known("web", number);
                     lines.push(Line(None, false, name(&change)));
-                    open.push((
-                        lines.len() - 1,
-                        ledger.register_version(Some(version(number)), None, Some(change), 0, SystemTime::now()),
-                    ));
+                    open.push((lines.len() - 1, register(&ledger, Some(version(number)), Some(change))));
                 }
                 1.. if open.is_empty() => {}
                 1.. => {
@@ -240,7 +247,7 @@ fn changes_that_no_checkpoint_takes_use_up_the_credits() {
     while ledger.take_credit(Duration::ZERO) == Credit::Granted {
         accepted += 1;
         let change = Some(known("web", accepted));
-        ledger.register_version(Some(version(accepted)), None, change, 0, SystemTime::now()).complete();
+        register(&ledger, Some(version(accepted)), change).complete();
     }
     assert_eq!((accepted as usize, backlog.waiting()), (10 + CREDITS_PER_WATCH, 10));
     assert_eq!(told(&ledger), "10");

@@ -1,249 +1,297 @@
-//! Empties one lane: each event to each handler in turn, then to the export; what fails is tried again later.
+//! Empties one lane of one subscription: gives each event to its handler; what is refused is tried again later.
 //!
 //! Takes [`Work`] from its lane. A handler that fails or panics holds back its object, not its lane. Ends when the lane is
-//! closed and nothing is parked, or at once when Faro stops waiting for it; what is left then is dropped, unacknowledged.
+//! closed and nothing waits, or at once when Faro stops waiting for it; what is left then is dropped, unacknowledged.
 
 use super::Completion;
 use super::contain::contained;
-use super::crew::Halt;
-use super::dispatcher::Shared;
-use super::lane::LaneExit;
-use super::parking::Parking;
+use super::lane::{Lane, Lanes};
+use super::parking::{Parking, Row};
+use super::queue::Slot;
 use super::slow::Desk;
-use super::subscription::Registered;
+use super::subscriber::Subscriber;
+use super::tracker::Ledger;
 use crate::chain::chain;
 use crate::event::MatchedEvent;
 use crate::health::Pulse;
-use crossbeam_channel::{TryRecvError, at, never, select};
+use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One event on its way through a lane.
+#[derive(Debug)]
 pub(super) struct Work {
     pub(super) event: MatchedEvent,
     pub(super) completion: Completion,
-    /// The hash of the object's namespace and name. Two objects of one hash are kept in order as if they were one.
+    /// Its place in the queue, given back when it is dealt with.
+    pub(super) slot: Slot,
     pub(super) object: u64,
-    /// The handler whose turn it is.
-    handler: usize,
-    /// How often that handler failed.
-    failures: u32,
 }
 
 impl Work {
-    pub(super) fn new(event: MatchedEvent, completion: Completion, object: u64) -> Self {
-        Self { event, completion, object, handler: 0, failures: 0 }
+    pub(super) fn new(event: MatchedEvent, completion: Completion, slot: Slot, object: u64) -> Self {
+        Self { event, completion, slot, object }
     }
 }
 
 pub(super) struct Worker {
-    pub(super) shared: Arc<Shared>,
-    pub(super) halt: Halt,
-    /// Those that are registered for the gvr of this lane.
-    pub(super) handlers: Arc<[Registered]>,
-    pub(super) lane: LaneExit,
-    /// The lane was closed and is empty.
-    pub(super) closed: bool,
-    pub(super) parking: Parking,
-    pub(super) desk: Arc<Desk>,
+    subscriber: Arc<Subscriber>,
+    lanes: Arc<Lanes>,
+    lane: usize,
+    /// What was taken from the lane, and is dealt with one by one.
+    taken: VecDeque<Work>,
+    parking: Parking,
+    /// Nothing more comes.
+    is_closed: bool,
+    /// How many events came since the parked ones were last looked at.
+    unlooked: usize,
+    desk: Arc<Desk>,
     /// Waiting while a user's handler has the event.
-    pub(super) pulse: Pulse,
+    pulse: Pulse,
 }
 
+/// So many waiting events of one object are given to its handler in a row; then others have their turn.
+const TURN_EVENTS: usize = 16;
+
+/// After so many events, and after so long without any, the worker looks whether parked ones hold back their watches.
+const LOOK_EVENTS: usize = 64;
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why an attempt failed.
+type Failure = Box<dyn Error + Send + Sync>;
+
 impl Worker {
+    pub(super) fn new(subscriber: Arc<Subscriber>, lanes: Arc<Lanes>, lane: usize, desk: Arc<Desk>, pulse: Pulse) -> Self {
+        let (taken, parking, is_closed, unlooked) = Default::default();
+        Self { subscriber, lanes, lane, taken, parking, is_closed, unlooked, desk, pulse }
+    }
+
     /// Works until the end.
     pub(super) fn run(mut self) {
         self.pulse.working();
-        while !self.halt.is_halted() && !self.is_through() {
-            self.retry_due();
-            match self.take() {
-                Some(work) => self.accept(work),
-                None => self.wait(),
+        while !self.lane().is_halted() {
+            let has_tried = self.try_due();
+            match self.taken.pop_front() {
+                Some(work) => self.receive(work),
+                None if has_tried => self.refill(),
+                None => {
+                    self.refill();
+                    if self.taken.is_empty() && self.is_through() {
+                        break;
+                    }
+                    self.wait();
+                }
             }
         }
-        self.pulse.ended();
+        let unheard = self.parking.owed();
+        self.subscriber.count_unheard(unheard);
+        self.lane().end();
+        let Self { taken, parking, pulse, .. } = self;
+        drop((taken, parking));
+        pulse.ended();
+    }
+
+    fn lane(&self) -> &Lane {
+        self.lanes.lane(self.lane)
     }
 
     fn is_through(&self) -> bool {
-        self.closed && self.parking.is_empty()
+        self.is_closed && self.parking.is_empty()
     }
 
-    /// The next event of the lane, if there is one and room to park it.
-    fn take(&mut self) -> Option<Work> {
-        if self.closed || self.parking.is_full() {
-            return None;
-        }
-        match self.lane.works.try_recv() {
-            Ok(work) => Some(work),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => {
-                self.closed = true;
-                None
-            }
+    /// Takes what has come, once nothing of what was taken is left.
+    fn refill(&mut self) {
+        let found = self.lanes.lane(self.lane).take(&mut self.taken);
+        self.is_closed = found.is_closed;
+        if found.is_swept {
+            self.sweep();
         }
     }
 
-    /// Waits until there may be something to do.
+    /// Waits until there is something to do.
     fn wait(&mut self) {
-        if self.is_through() {
+        if !self.taken.is_empty() {
             return;
         }
-        let (nothing, no_timer) = (never(), never());
-        let lane = if self.closed || self.parking.is_full() { &nothing } else { &self.lane.works };
-        let timer = self.parking.next_due().map_or(no_timer, at);
+        let look = self.parking.has_parked().then(|| Instant::now() + LOOK_PAUSE);
+        let due = [self.parking.next_due(), look].into_iter().flatten().min();
         self.pulse.waiting();
-        select! {
-            recv(lane) -> work => match work {
-                Ok(work) => {
-                    self.pulse.working();
-                    self.accept(work);
-                }
-                Err(_) => self.closed = true,
-            },
-            recv(timer) -> _ => {}
-            recv(self.lane.sweep) -> swept => match swept {
-                Ok(()) => self.sweep(),
-                // Closed with the lane, and not to be heard again.
-                Err(_) => self.lane.sweep = never(),
-            },
-            recv(self.halt.signal) -> _ => {}
-        }
+        self.lane().wait(due);
         self.pulse.working();
+        self.relieve();
     }
 
     /// Deals with an event that just left the lane.
-    fn accept(&mut self, work: Work) {
-        if !self.parking.holds(work.object) {
-            self.attempt(work);
-        } else if !work.completion.ledger().is_retired() {
-            self.parking.park_behind(work);
+    fn receive(&mut self, work: Work) {
+        self.unlooked += 1;
+        if self.unlooked >= LOOK_EVENTS {
+            self.relieve();
         }
-    }
-
-    /// Drops the parked events of removed watches.
-    fn sweep(&mut self) {
-        self.parking.retain(|work| !work.completion.ledger().is_retired());
-    }
-
-    /// Tries the parked objects whose time has come; each goes on until it is through or fails again.
-    fn retry_due(&mut self) {
-        if self.parking.is_empty() {
+        if work.completion.ledger().is_retired() {
             return;
         }
-        if self.lane.sweep.try_recv().is_ok() {
-            self.sweep();
+        match self.parking.take(work.object).filter(|row| !row.ledger().is_retired()) {
+            Some(row) => self.put_behind(row, work),
+            None => self.try_first(work),
+        }
+    }
+
+    fn put_behind(&mut self, mut row: Row, work: Work) {
+        let behind = row.push(work);
+        Completion::complete_all(behind.completion, None);
+        if behind.skipped > 0 {
+            self.subscriber.name_skipped(&mut row);
+        }
+        if behind.is_too_much {
+            self.owe(&mut row);
+        }
+        self.parking.put(row);
+    }
+
+    /// Nothing else waits for the events of this row from here on.
+    fn owe(&self, row: &mut Row) {
+        Completion::complete_all(row.owe(&self.subscriber.owed_bytes), None);
+    }
+
+    /// Drops what waits of removed watches.
+    fn sweep(&mut self) {
+        for object in self.parking.objects(|row| row.ledger().is_retired()) {
+            drop(self.parking.take(object));
+        }
+    }
+
+    /// Parked events that would soon hold back their watch become owed.
+    fn relieve(&mut self) {
+        self.unlooked = 0;
+        if !self.parking.has_parked() {
+            return;
+        }
+        for object in self.parking.objects(Row::presses) {
+            if let Some(mut row) = self.parking.take(object) {
+                self.owe(&mut row);
+                self.parking.put(row);
+            }
+        }
+    }
+
+    /// Tries an object whose time has come. One at a time, so that others have their turn; returns whether there was one.
+    fn try_due(&mut self) -> bool {
+        if self.parking.is_empty() {
+            return false;
         }
         let now = Instant::now();
-        while let Some(object) = self.parking.due(now) {
-            while !self.halt.is_halted()
-                && let Some(work) = self.parking.pop(object)
-            {
-                if self.attempt(work) == Outcome::Parked {
-                    break;
-                }
-            }
-            if self.halt.is_halted() {
-                return;
-            }
+        let Some(mut row) = self.parking.due(now).and_then(|object| self.parking.take(object)) else { return false };
+        if row.is_overdue(now) {
+            self.owe(&mut row);
         }
+        if row.next_try > now {
+            self.parking.put(row);
+        } else {
+            self.try_again(row);
+        }
+        true
     }
 
-    /// Gives `work` to the handlers that have not accepted it, then to the export. That of a removed watch is dropped.
-    fn attempt(&mut self, mut work: Work) -> Outcome {
-        if work.completion.begin_call().is_err() {
-            return Outcome::Done;
-        }
+    /// Gives an event to the handler that none of its object waits before.
+    fn try_first(&mut self, work: Work) {
         let ledger = Arc::clone(work.completion.ledger());
-        let outcome = match self.ask_handlers(&mut work) {
-            Some(pause) => {
-                self.parking.park(work, Instant::now() + pause);
-                Outcome::Parked
-            }
-            None => {
-                self.export(work);
-                Outcome::Done
-            }
-        };
-        ledger.end_call();
-        outcome
-    }
-
-    fn export(&self, mut work: Work) {
-        if work.completion.begin_export().is_err() {
+        if ledger.begin_call().is_err() {
             return;
         }
-        match &self.shared.export {
-            Some(export) => {
-                export.export(&work.event, work.completion);
-                // The next handler may take its time.
-                export.flush();
-            }
-            None => work.completion.complete(),
+        match self.offer(&work.event, &ledger, 1) {
+            // Of a watch that was removed meanwhile nothing is accepted.
+            Ok(()) if ledger.is_retired() => drop(work),
+            Ok(()) => work.completion.complete(),
+            Err(cause) => self.park(work, &cause),
         }
+        ledger.end_call();
     }
 
-    /// Asks each handler that has not accepted `work`. Returns the pause after which to go on, when one refused.
-    fn ask_handlers(&self, work: &mut Work) -> Option<Duration> {
-        let retry = &self.shared.settings.retry;
-        while let Some(handler) = self.handlers.get(work.handler)
-            && !work.completion.ledger().is_retired()
-        {
-            if handler.wants(&work.event)
-                && let Err(error) = self.call(handler, work)
-            {
-                work.failures += 1;
-                let (gvr, id, cause) = (work.event.gvr(), work.event.id(), chain(error.as_ref()));
-                if work.failures < retry.attempts_max {
-                    log::debug!(cause = cause.as_str(); "{gvr}: handler {} failed, trying {id} again", handler.name());
-                    return Some(retry.pause_after(work.failures));
+    fn park(&mut self, work: Work, cause: &str) {
+        let now = Instant::now();
+        let (pause, owed_after) = (self.subscriber.retry.pause_after(1), self.subscriber.owed_after);
+        let (mut row, is_too_much) = Parking::begin(work, now, now + pause, now + owed_after);
+        self.subscriber.name_waiting(&mut row, cause);
+        if is_too_much {
+            self.owe(&mut row);
+        }
+        self.parking.put(row);
+    }
+
+    /// Goes on with an object that waits, until it is through or refused again, or others have their turn.
+    fn try_again(&mut self, mut row: Row) {
+        for _ in 0..TURN_EVENTS {
+            let Some(event) = row.front().cloned() else { return self.subscriber.name_end(&row) };
+            let ledger = Arc::clone(row.ledger());
+            if self.lane().is_halted() {
+                break;
+            }
+            if ledger.begin_call().is_err() {
+                return;
+            }
+            let offered = self.offer(&event, &ledger, row.failures + 1);
+            match offered {
+                Ok(()) if ledger.is_retired() => drop(row.pop()),
+                Ok(()) => Completion::complete_all(row.pop(), None),
+                Err(_) => {
+                    row.failures += 1;
+                    row.next_try = Instant::now() + self.subscriber.retry.pause_after(row.failures);
                 }
-                log::error!(
-                    cause = cause.as_str();
-                    "{gvr}: handler {} failed {} times, giving up on event {id}", handler.name(), work.failures
-                );
-                self.give_up(handler, work, error.as_ref());
             }
-            (work.handler, work.failures) = (work.handler + 1, 0);
+            ledger.end_call();
+            if row.failures > 0 {
+                break;
+            }
         }
-        None
+        if row.front().is_none() {
+            return self.subscriber.name_end(&row);
+        }
+        self.parking.put(row);
     }
 
-    /// Calls one handler; a panic is a failure like any other.
-    fn call(&self, handler: &Registered, work: &Work) -> Result<(), Failure> {
-        let begin = Instant::now();
-        self.desk.begin(handler.name(), &work.event, begin);
+    /// Gives one event to the handler. When it is refused, and not given up, returns the reason.
+    fn offer(&self, event: &MatchedEvent, ledger: &Ledger, attempt: u32) -> Result<(), String> {
+        let Err(error) = self.call(event, ledger) else { return Ok(()) };
+        let cause = contained(ledger, || chain(error.as_ref())).unwrap_or_else(|panicked| format!("its text: {panicked}"));
+        let (gvr, id, handler) = (event.gvr(), event.id(), self.subscriber.registered.name());
+        let is_over = self.subscriber.retry.is_over(attempt);
+        if is_over {
+            log::error!("{gvr}: handler {handler} failed {attempt} times, giving up on event {id}: {cause}");
+            self.give_up(event, ledger, error.as_ref());
+        } else {
+            log::debug!("{gvr}: handler {handler} failed, trying {id} again: {cause}");
+        }
+        // The error is the program's own, to its end.
+        if contained(ledger, || drop(error)).is_err() {
+            log::error!("{gvr}: handler {handler}: its error panics when it is dropped");
+        }
+        if is_over { Ok(()) } else { Err(cause) }
+    }
+
+    /// Calls the handler; a panic is a failure like any other.
+    fn call(&self, event: &MatchedEvent, ledger: &Ledger) -> Result<(), Failure> {
+        let (begin, handler) = (Instant::now(), &self.subscriber.registered);
+        self.desk.begin(handler.name(), event, begin);
         self.pulse.waiting();
-        let handled = contained(work.completion.ledger(), || handler.call(&work.event));
+        let handled = contained(ledger, || handler.call(event));
         self.pulse.working();
         let took = begin.elapsed();
         self.desk.end(took);
         let handled = handled.unwrap_or_else(|panicked| Err(panicked.into()));
-        work.completion.ledger().metrics().handled(took, handled.is_err());
+        ledger.metrics().handled(took, handled.is_err());
         handled
     }
 
-    fn give_up(&self, handler: &Registered, work: &Work, error: &(dyn Error + Send + Sync + 'static)) {
-        self.shared.count_given_up();
-        work.completion.ledger().metrics().handler_given_up();
-        let Some(on_gave_up) = handler.on_gave_up() else { return };
+    fn give_up(&self, event: &MatchedEvent, ledger: &Ledger, error: &(dyn Error + Send + Sync + 'static)) {
+        self.subscriber.count_given_up();
+        ledger.metrics().handler_given_up();
+        let Some(on_gave_up) = self.subscriber.registered.on_gave_up() else { return };
         self.pulse.waiting();
-        let told = contained(work.completion.ledger(), || on_gave_up(&work.event, error));
+        let called = contained(ledger, || on_gave_up(event, error));
         self.pulse.working();
-        if let Err(panicked) = told {
-            let cause = panicked.to_string();
-            log::error!(cause = cause.as_str(); "{}: on_gave_up failed for event {}", work.event.gvr(), work.event.id());
+        if let Err(panicked) = called {
+            log::error!("{}: on_gave_up failed for event {}: {panicked}", event.gvr(), event.id());
         }
     }
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// Every handler has accepted it or was given up on.
-    Done,
-    /// It waits to be tried again.
-    Parked,
-}
-
-/// Why an attempt failed.
-type Failure = Box<dyn Error + Send + Sync>;

@@ -79,6 +79,15 @@ impl WatchMetrics {
     /// A handler refused an event at every attempt.
     pub fn handler_given_up(&self) {}
 
+    /// So many events more (or fewer) are parked.
+    pub fn parked_changed(&self, _delta: i64) {}
+
+    /// So many events more (or fewer) are owed.
+    pub fn owed_changed(&self, _delta: i64) {}
+
+    /// States in between will not be delivered.
+    pub fn skipped(&self, _events: u64) {}
+
     /// A JSON middleware panicked.
     pub fn middleware_panicked(&self) {}
 

@@ -25,8 +25,11 @@ pub(super) struct Families {
     pub(super) last_event_timestamp: GaugeVec,
     pub(super) lines_written: IntCounter,
     pub(super) middleware_panics: IntCounterVec,
+    pub(super) owed_events: IntGaugeVec,
+    pub(super) parked_events: IntGaugeVec,
     pub(super) records_dropped: IntCounterVec,
     pub(super) relists: IntCounterVec,
+    pub(super) skipped_events: IntCounterVec,
     pub(super) sync_seconds: HistogramVec,
     pub(super) tracked_resources: IntGaugeVec,
     pub(super) watch_lag_seconds: HistogramVec,
@@ -81,12 +84,25 @@ impl Families {
                 "Calls of JSON middleware that panicked; their records were written without them.",
                 &["gvr"],
             ),
+            owed_events: new.int_gauges(
+                "faro_owed_events",
+                "Events that a handler has yet to accept, and that nothing else waits for any more.",
+            ),
+            parked_events: new.int_gauges(
+                "faro_parked_events",
+                "Events that wait because a handler has refused one of their object; others go on.",
+            ),
             records_dropped: new.counters(
                 "faro_records_dropped_total",
                 "Events of which JSON middleware dropped the line.",
                 &["gvr"],
             ),
             relists: new.counters("faro_relists_total", "Times everything was listed again, by reason.", &["gvr", "reason"]),
+            skipped_events: new.counters(
+                "faro_skipped_events_total",
+                "States in between that a handler will not see, as too many of their object were owed to it; the latest never is.",
+                &["gvr"],
+            ),
             sync_seconds: new.histograms(
                 "faro_informer_sync_duration_seconds",
                 "Time from the start of a watch to the end of its first list.",

@@ -28,8 +28,11 @@ struct Children {
     inferred_events: [IntCounter; EventType::ALL.len()],
     last_event_timestamp: Gauge,
     middleware_panics: IntCounter,
+    owed_events: IntGauge,
+    parked_events: IntGauge,
     records_dropped: IntCounter,
     relists: [IntCounter; RelistReason::ALL.len()],
+    skipped_events: IntCounter,
     sync_seconds: Histogram,
     tracked_resources: IntGauge,
     watch_lag_seconds: Histogram,
@@ -58,8 +61,11 @@ impl WatchMetrics {
             inferred_events: EventType::ALL.map(|kind| families.inferred_events.with_label_values(&[gvr, kind.as_str()])),
             last_event_timestamp: families.last_event_timestamp.with_label_values(of_gvr),
             middleware_panics: families.middleware_panics.with_label_values(of_gvr),
+            owed_events: families.owed_events.with_label_values(of_gvr),
+            parked_events: families.parked_events.with_label_values(of_gvr),
             records_dropped: families.records_dropped.with_label_values(of_gvr),
             relists: RelistReason::ALL.map(|reason| families.relists.with_label_values(&[gvr, reason.as_str()])),
+            skipped_events: families.skipped_events.with_label_values(of_gvr),
             sync_seconds: families.sync_seconds.with_label_values(of_gvr),
             tracked_resources: families.tracked_resources.with_label_values(of_gvr),
             watch_lag_seconds: families.watch_lag_seconds.with_label_values(of_gvr),
@@ -137,6 +143,21 @@ impl WatchMetrics {
     /// A handler refused an event at every attempt.
     pub fn handler_given_up(&self) {
         self.0.handler_given_up.inc();
+    }
+
+    /// So many events more (or fewer) are parked.
+    pub fn parked_changed(&self, delta: i64) {
+        self.0.parked_events.add(delta);
+    }
+
+    /// So many events more (or fewer) are owed.
+    pub fn owed_changed(&self, delta: i64) {
+        self.0.owed_events.add(delta);
+    }
+
+    /// States in between will not be delivered.
+    pub fn skipped(&self, events: u64) {
+        self.0.skipped_events.inc_by(events);
     }
 
     /// A JSON middleware panicked.

@@ -3,8 +3,7 @@
 use crate::support::wait::{eventually, eventually_some};
 use faro::api::{Scope, Watch, WatchTarget};
 use faro::client::{Content, RestListWatch};
-use faro::dispatch::{Completion, Dispatcher, Export, HandlerError, Registered, Settings, Subscription};
-use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
+use faro::event::{Credit, Mark, MatchedEvent, Outlet};
 use faro::health::Health;
 use faro::http::{HttpServer, HttpSettings};
 use faro::informer::{Context, Informer, Limits, ListGate, Server};
@@ -129,33 +128,4 @@ fn informer_that_panics_is_named_at_once() {
     let body = endpoints.wait_for_trouble();
     assert!(body.contains("inf-v1/configmaps") && body.contains("dead"), "{body}");
     drop(thread);
-}
-
-/// An export that panics: Faro's own code in a lane, and no handler, whose panics are caught.
-struct PanickingExport;
-
-impl Export for PanickingExport {
-    fn export(&self, _: &MatchedEvent, _: Completion) {
-        panic!("injected");
-    }
-
-    fn flush(&self) {}
-}
-
-#[test]
-fn lane_that_panics_is_named_at_once() {
-    let endpoints = Endpoints::start();
-    let export = Arc::new(PanickingExport) as Arc<dyn Export>;
-    let handler = |_: &MatchedEvent| -> Result<(), HandlerError> { Ok(()) };
-    let handlers = vec![Registered::new(Subscription::new(), handler)];
-    let dispatcher = Dispatcher::new(Settings::default(), handlers, Some(export), endpoints.health.clone());
-    let watch = config_maps();
-    let mut outlet = dispatcher.outlet(Arc::clone(&watch), Metrics::default().watch(&watch)).unwrap();
-    assert_eq!(outlet.wait_for_credit(PATIENCE), Credit::Granted);
-    let object = br#"{"metadata":{"name":"a","namespace":"default","uid":"u","resourceVersion":"1"}}"#;
-    let object = faro::api::ObjectRef::scan(object).unwrap().to_object();
-    outlet.send(MatchedEvent::new(EventType::Added, watch, object));
-    outlet.flush();
-    let body = endpoints.wait_for_trouble();
-    assert!(body.contains("lane-") && body.contains("dead"), "{body}");
 }

@@ -61,7 +61,7 @@ fn a_stop_right_behind_the_last_line_commits_the_place_behind_it() {
     let settings = SinkSettings { folder: Some(output.path().to_owned()), hold_until_committed: true, ..Default::default() };
     let writer = Writer::open(settings, Metrics::default(), health.clone(), Stop::new()).unwrap();
     let export = Some(Arc::clone(&writer) as Arc<dyn Export>);
-    let dispatcher = Dispatcher::new(Settings::default(), Vec::new(), export, health.clone());
+    let dispatcher = Dispatcher::new(&Settings::default(), Vec::new(), export, health.clone()).unwrap();
     let surroundings = Surroundings { writer: Some(Arc::clone(&writer)), ..surroundings(&health) };
     let keeper = Keeper::start(StateStore::open(state.path()).unwrap(), surroundings).unwrap();
     let [pods, other] = ["v1/pods", "v1/services"].map(watch);

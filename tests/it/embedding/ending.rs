@@ -233,7 +233,7 @@ fn a_handler_that_gives_up_is_told_so_once_and_the_object_goes_on() {
     let controller = stage.controller(&["v1/configmaps"]);
     let (attempts, given_up, heard) = (Arc::<AtomicU64>::default(), Heard::default(), Heard::default());
     let (counted, noting, giving) = (Arc::clone(&attempts), heard.clone(), given_up.clone());
-    let subscription = Subscription::new().on_gave_up(move |event, error| {
+    let subscription = Subscription::new().retry(Retry::give_up_after(5)).on_gave_up(move |event, error| {
         giving.0.lock().unwrap().push(format!("{}: {error}", brief(event)));
     });
     _ = controller
@@ -253,7 +253,7 @@ fn a_handler_that_gives_up_is_told_so_once_and_the_object_goes_on() {
     stage.create_map("b");
     heard.wait_for("ADDED v1/configmaps default/b");
     heard.wait_for("UPDATED v1/configmaps default/a");
-    assert_eq!(attempts.load(Ordering::SeqCst), 5, "of five attempts, which is the default");
+    assert_eq!(attempts.load(Ordering::SeqCst), 5, "of five attempts, which it asks for");
     assert_eq!(given_up.all(), ["ADDED v1/configmaps default/a: not this one"]);
     assert_eq!(stop(running).unfinished, 0, "it is acknowledged");
     let mut lines = stage.briefs_of("v1/configmaps");
@@ -268,7 +268,7 @@ fn how_often_a_handler_is_asked_is_for_the_program_to_say() {
     let controller = stage.controller(&["v1/configmaps"]);
     let (attempts, given_up) = (Arc::<AtomicU64>::default(), Heard::default());
     let (counted, giving) = (Arc::clone(&attempts), given_up.clone());
-    let retry = Retry { attempts_max: 2, pause_first: Duration::ZERO, ..Retry::default() };
+    let retry = Retry { pause_first: Duration::ZERO, ..Retry::give_up_after(2) };
     controller.set_handler_settings(Settings { retry, ..Settings::default() }).unwrap();
     let subscription = Subscription::new().on_gave_up(move |event, _| giving.note(event));
     _ = controller
