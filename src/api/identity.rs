@@ -2,6 +2,7 @@
 //!
 //! Made from an [`ObjectRef`] when its event is told, or read back from the text that a checkpoint kept; one allocation.
 
+use super::json_text::unescape;
 use super::{Object, ObjectRef, ResourceVersion, StringMap};
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
@@ -84,9 +85,19 @@ impl Identity {
 
     /// What [`key`](Self::key) of `object` would be.
     pub fn key_of(object: &ObjectRef<'_>) -> Box<str> {
-        let mut key = String::with_capacity(object.namespace_json().len() + END.len_utf8() + object.name_json().len());
-        Self::write_key(&mut key, object);
-        key.into()
+        Self::key_from(object.namespace_json(), object.name_json())
+    }
+
+    /// What [`key`](Self::key) of the object of this namespace and name would be; both are JSON text without quotes.
+    pub(super) fn key_from(namespace_json: &str, name_json: &str) -> Box<str> {
+        [namespace_json, name_json].join("\0").into()
+    }
+
+    /// What `key` names, for people: `shop/web-0`, or `node-1` where there is no namespace.
+    pub fn words_of_key(key: &str) -> String {
+        let (namespace, name) = key.split_once(END).unwrap_or(("", key));
+        let (namespace, name) = (unescape(namespace), unescape(name));
+        if namespace.is_empty() { name.into_owned() } else { format!("{namespace}/{name}") }
     }
 
     /// Writes into `key` what [`key`](Self::key) of `object` would be.

@@ -21,6 +21,32 @@ pub(super) fn check_text(raw: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Where in JSON a `\u` escape is one half of a surrogate pair without the other.
+pub(super) fn lone_surrogates(json: &[u8]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(next) = memchr::memchr(b'\\', &json[at..]) {
+        at += next;
+        let escape = &json[at..];
+        let is_surrogate = escape.get(1) == Some(&b'u')
+            && escape.get(2..6).and_then(read_hex).is_some_and(|unit| (0xD800..0xE000).contains(&unit));
+        at += match read_escape(escape) {
+            Some((_, length)) => length,
+            None if is_surrogate => {
+                found.push(at);
+                UNICODE_ESCAPE_BYTES
+            }
+            // No JSON; the backslash and what it stands before.
+            None => 2,
+        };
+        at = at.min(json.len());
+    }
+    found
+}
+
+/// `\u` and four digits.
+const UNICODE_ESCAPE_BYTES: usize = 6;
+
 /// What a checked text means; borrowed where nothing is escaped.
 pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('\\') {

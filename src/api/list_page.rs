@@ -4,11 +4,13 @@
 //! Promises that one object that cannot be read does not hide the others. What no one asks for is followed to its end and not
 //! checked, as in a line of a watch.
 
+use super::mend::mended;
 use super::scan::{Scanner, compact};
 use super::{DecodeError, ObjectRef, ResourceVersion};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::ops::Range;
 
 /// A page of a list, borrowed from its body.
@@ -20,7 +22,15 @@ pub struct ListPage<'a> {
     pub next: Option<String>,
     /// `kind` of the list, as in `PodList` or `PartialObjectMetadataList`.
     pub kind: String,
-    items: Vec<Cow<'a, [u8]>>,
+    items: Vec<Item<'a>>,
+}
+
+/// An object of a page.
+#[derive(Debug)]
+struct Item<'a> {
+    bytes: Cow<'a, [u8]>,
+    /// Made when it is needed, and once.
+    mended: OnceCell<Vec<u8>>,
 }
 
 /// `metadata` of a list, which is a few hundred bytes long.
@@ -61,13 +71,13 @@ impl<'a> ListPage<'a> {
             version: version.ok_or_else(|| DecodeError::new("the list has no metadata.resourceVersion", 0))?,
             next: metadata.next.filter(|token| !token.is_empty()),
             kind,
-            items: items.into_iter().map(|item| on_one_line(&body[item])).collect(),
+            items: items.into_iter().map(|item| Item::new(&body[item])).collect(),
         })
     }
 
-    /// Each object, or why it cannot be read.
+    /// Each object, or why it cannot be read. Read as Go reads them are `null` labels and annotations, and lone surrogates.
     pub fn objects(&self) -> impl Iterator<Item = Result<ObjectRef<'_>, DecodeError>> + '_ {
-        self.items.iter().map(|item| ObjectRef::scan(item))
+        self.items.iter().map(Item::scan)
     }
 
     /// How many objects the page holds.
@@ -87,6 +97,17 @@ fn read<T: DeserializeOwned>(body: &[u8], place: Range<usize>) -> Result<T, Deco
     serde_json::from_slice(&body[place]).map_err(|error| DecodeError::new(format!("the body is no list: {error}"), start))
 }
 
-fn on_one_line(item: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr2(b'\n', b'\r', item).is_none() { Cow::Borrowed(item) } else { Cow::Owned(compact(item)) }
+impl<'a> Item<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let is_one_line = memchr::memchr2(b'\n', b'\r', bytes).is_none();
+        let bytes = if is_one_line { Cow::Borrowed(bytes) } else { Cow::Owned(compact(bytes)) };
+        Self { bytes, mended: OnceCell::new() }
+    }
+
+    fn scan(&self) -> Result<ObjectRef<'_>, DecodeError> {
+        ObjectRef::scan(&self.bytes).or_else(|error| match mended(&self.bytes) {
+            Some(copy) => ObjectRef::scan(self.mended.get_or_init(|| copy)),
+            None => Err(error),
+        })
+    }
 }

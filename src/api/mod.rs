@@ -12,6 +12,7 @@ mod identity;
 mod json_text;
 mod label_selector;
 mod list_page;
+mod mend;
 mod object;
 mod scan;
 mod status;

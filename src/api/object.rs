@@ -4,8 +4,9 @@
 //! bytes. Promises that what the accessors give was checked, and that the object itself is the server's, byte for byte.
 
 use super::json_text::{escape, unescape};
-use super::scan::{Span, Spans, find_metadata};
-use super::{ResourceVersion, StringMap};
+use super::mend::find_name;
+use super::scan::{Scanner, Span, Spans, find_metadata};
+use super::{Identity, ResourceVersion, StringMap};
 use bytes::Bytes;
 use std::borrow::Cow;
 
@@ -23,13 +24,18 @@ pub struct Object {
     spans: Spans,
 }
 
-/// Why bytes are no object of the Kubernetes API, with the place.
+/// Why bytes are no object of the Kubernetes API, with the place, and of which object where its name can be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset}")]
 pub struct DecodeError {
     what: Cow<'static, str>,
     offset: usize,
+    /// As [`Identity::key`](super::Identity::key) has it.
+    key: Option<Box<str>>,
 }
+
+/// How a server begins an object of which metadata was asked for.
+const METADATA_FRONT: &[u8] = br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#;
 
 /// Where `kubectl apply` keeps a copy of the whole object, a secret's values included.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -46,7 +52,7 @@ impl<'a> ObjectRef<'a> {
     /// When what must be read is no JSON, no UTF-8, or lacks `metadata.name` or `metadata.resourceVersion`; when labels or
     /// annotations hold anything but strings, or line breaks between them.
     pub fn scan(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let object = Self::scan_any(bytes)?;
+        let object = Self::scan_any(bytes).map_err(|error| error.about(bytes))?;
         if object.spans.name.is_empty() {
             return Err(DecodeError::new("the object has no metadata.name", 0));
         }
@@ -145,6 +151,25 @@ impl<'a> ObjectRef<'a> {
         Object { bytes: Bytes::copy_from_slice(self.bytes), spans: self.spans }
     }
 
+    /// Copies the metadata alone, as a server gives it where only metadata is asked for. For a whole object that came instead.
+    ///
+    /// # Errors
+    ///
+    /// When what follows the part that was scanned is no JSON.
+    pub fn to_metadata_object(&self) -> Result<Object, DecodeError> {
+        let mut scanner = Scanner::new(self.bytes);
+        scanner.open_object()?;
+        let mut first = true;
+        while let Some(key) = scanner.next_key(&mut first)? {
+            let value = scanner.value()?;
+            if &*key == b"metadata" && self.bytes[value.start] == b'{' {
+                let json = [METADATA_FRONT, &self.bytes[value], b"}"].concat();
+                return Ok(ObjectRef::scan(&json)?.to_object());
+            }
+        }
+        Err(DecodeError::new("the object has no metadata", 0))
+    }
+
     /// Copies identity, labels and annotations alone, without the annotation that `kubectl apply` keeps the whole object in.
     ///
     /// For `v1/secrets`: what is left holds no value of the object.
@@ -203,7 +228,19 @@ impl Object {
 
 impl DecodeError {
     pub(crate) fn new(what: impl Into<Cow<'static, str>>, offset: usize) -> Self {
-        Self { what: what.into(), offset }
+        Self { what: what.into(), offset, key: None }
+    }
+
+    /// Namespace and name of the object that cannot be read, as [`Identity::key`](super::Identity::key) of it would be;
+    /// `None` where they cannot be read either.
+    pub fn object_key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The same error of the object that `bytes` hold.
+    fn about(self, bytes: &[u8]) -> Self {
+        let key = find_name(bytes).map(|(namespace, name)| Identity::key_from(namespace, name));
+        Self { key, ..self }
     }
 
     /// The same error in bytes that begin `by` earlier.

@@ -164,6 +164,11 @@ impl<'a> Scanner<'a> {
         Ok(start..self.at)
     }
 
+    /// Whether a `null` stands at this place, as [`value`](Self::value) gave it.
+    pub(super) fn is_null(&self, place: &Range<usize>) -> bool {
+        &self.bytes[place.clone()] == b"null"
+    }
+
     /// The places of an array's elements; `null` has none.
     pub(super) fn elements_or_null(&mut self) -> Result<Vec<Range<usize>>, DecodeError> {
         let mut elements = Vec::new();
@@ -271,7 +276,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn take_null(&mut self) -> bool {
+    /// Past a `null`, when one comes next.
+    pub(super) fn take_null(&mut self) -> bool {
         let is_null = self.peek() == Some(b'n') && self.bytes[self.at..].starts_with(b"null");
         if is_null {
             self.at += 4;
