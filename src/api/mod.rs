@@ -33,6 +33,7 @@ pub use identity::Identity;
 pub(crate) use json_text::{escape, unescape};
 pub use label_selector::{LabelSelector, LabelSelectorError};
 pub use list_page::ListPage;
+pub(crate) use mend::mended;
 pub use object::{DecodeError, Object, ObjectRef};
 pub(crate) use scan::Scanner;
 pub use status::{Fault, Status};

@@ -1,8 +1,7 @@
 //! Lists, watches and probes one target over HTTP.
 //!
 //! Takes a [`WatchTarget`] and a [`Transport`] of its own; gives pages as bytes and watches as lines. Promises that
-//! where metadata was asked for, nothing else is kept or handed on, and that of `v1/secrets` nothing but metadata is
-//! ever asked.
+//! of `v1/secrets` nothing but metadata is ever asked, kept or handed on.
 
 use super::address::Address;
 use super::http::{ACCEPT_JSON, ACCEPT_METADATA, ACCEPT_METADATA_LIST, BodyLimit, Http, read_error, read_to_limit, undecodable};
@@ -106,7 +105,8 @@ impl ListWatch for RestListWatch {
             .get(&get)
             .map_err(|error| if error.is_unanswered() { Error::TooSlow { request: request.clone() } } else { error })?;
         let mut response = self.counted(response);
-        if self.content == Content::Metadata
+        // Of secrets nothing but metadata is read; of other kinds the metadata in whole objects is what was asked for.
+        if self.target.gvr.is_secrets()
             && let Err(error) = self.read_metadata_front(&request, &mut response, body)
         {
             body.clear();

@@ -10,7 +10,7 @@ mod watch_status;
 
 pub use pulse::{Pulse, STUCK_AFTER};
 pub use report::{FailingThread, Liveness, Readiness, ThreadFailure, WatchReport};
-pub use watch_status::{CONDITIONS, Condition, SILENT_AFTER, Standing, WatchStatus};
+pub use watch_status::{CONDITIONS, Condition, SILENT_AFTER, Standing, Unreadable, WatchStatus};
 
 use crate::api::Watch;
 use pulse::ThreadState;
@@ -317,6 +317,23 @@ pub(crate) mod tests {
         assert_eq!((readiness.ready, readiness.state_failure.as_deref()), (false, Some("no space left on device")));
         assert!(health.liveness().alive);
         health.state_ok();
+        assert!(health.readiness().strictly_ready());
+    }
+
+    #[test]
+    fn objects_that_cannot_be_read_are_named_and_keep_a_watch_from_being_strictly_ready() {
+        let health = health();
+        let status = health.add_watch(watch("v1/pods"));
+        status.set(Condition::Synced, "");
+        status.set_unreadable(2, vec!["shop/web-0".to_owned()]);
+        let readiness = health.readiness();
+        assert!(readiness.ready && !readiness.strictly_ready());
+        let named = &readiness.not_synced[0];
+        assert_eq!(
+            (named.condition, named.unreadable_objects, &named.unreadable[..]),
+            ("synced", 2, &["shop/web-0".to_owned()][..])
+        );
+        status.set_unreadable(0, Vec::new());
         assert!(health.readiness().strictly_ready());
     }
 

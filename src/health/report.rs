@@ -1,7 +1,7 @@
 //! What probes are told: alive or not, ready or not, and the reasons.
 
 use super::pulse::ThreadState;
-use super::{Standing, WatchStatus};
+use super::{Standing, Unreadable, WatchStatus};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ pub struct Readiness {
     /// Why the state cannot be written; absent while it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_failure: Option<String>,
-    /// The watches that are not synced, or that fell silent.
+    /// The watches that are not synced, that fell silent, or of which an object cannot be read.
     pub not_synced: Vec<WatchReport>,
 }
 
@@ -80,6 +80,12 @@ pub struct WatchReport {
     pub heard_seconds_ago: f64,
     /// Whether its first list was read and accepted by all it is for, or refused; while not, nothing is ready.
     pub first_list_ended: bool,
+    /// How many of its objects are on the server and cannot be read. Absent where there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unreadable_objects: usize,
+    /// Some of these, each as `namespace/name`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 impl Liveness {
@@ -112,7 +118,7 @@ impl Readiness {
         self.stopping || self.waiting > 0 || self.sink_failure.is_some() || self.state_failure.is_some()
     }
 
-    /// Ready, and every watch is synced and heard.
+    /// Ready, every watch is synced and heard, and each of its objects can be read.
     pub fn strictly_ready(&self) -> bool {
         self.ready && self.not_synced.is_empty()
     }
@@ -121,6 +127,7 @@ impl Readiness {
 impl WatchReport {
     pub(super) fn of(status: &WatchStatus, now: Instant) -> Self {
         let (condition, reason) = status.told(now);
+        let Unreadable { count, names } = status.unreadable();
         Self {
             watch: status.watch().id.to_string(),
             target: status.watch().target.to_string(),
@@ -129,12 +136,15 @@ impl WatchReport {
             for_seconds: seconds(now.saturating_duration_since(status.since())),
             heard_seconds_ago: seconds(now.saturating_duration_since(status.last_heard())),
             first_list_ended: status.first_list_ended(),
+            unreadable_objects: count,
+            unreadable: names,
         }
     }
 
-    /// `None` of a watch that is synced and heard, of which nothing is copied.
+    /// `None` of a watch that is synced, heard and read whole, of which nothing is copied.
     fn of_unsynced(status: &WatchStatus, now: Instant) -> Option<Self> {
-        let is_good = status.standing(now) == Standing::Healthy && status.is_synced() && status.first_list_ended();
+        let is_heard = status.standing(now) == Standing::Healthy && status.is_synced();
+        let is_good = is_heard && status.first_list_ended() && status.unreadable().count == 0;
         (!is_good).then(|| Self::of(status, now))
     }
 }

@@ -23,6 +23,16 @@ pub struct WatchStatus {
     heard_millis: AtomicU64,
     /// Its stream was given up because nothing came, and nothing has come since.
     silent: AtomicBool,
+    unreadable: Mutex<Unreadable>,
+}
+
+/// The objects that are on the server and cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many there are.
+    pub count: usize,
+    /// Some of them, each as `namespace/name`.
+    pub names: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -77,7 +87,18 @@ impl WatchStatus {
             is_held,
             heard_millis: AtomicU64::new(clock.millis()),
             silent: AtomicBool::new(false),
+            unreadable: Mutex::default(),
         }
+    }
+
+    /// Notes how many objects cannot be read now, and the names of some.
+    pub fn set_unreadable(&self, count: usize, names: Vec<String>) {
+        *lock(&self.unreadable) = Unreadable { count, names };
+    }
+
+    /// The objects that cannot be read now.
+    pub fn unreadable(&self) -> Unreadable {
+        lock(&self.unreadable).clone()
     }
 
     /// The watch it is about.

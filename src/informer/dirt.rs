@@ -1,12 +1,15 @@
 //! When to list again because events could not be read: soon, in one go for a burst, and rarely where it does not help.
 
 use super::timing::Limits;
+use std::mem;
 use std::time::Instant;
 
 /// What is known to be missing, as a date for the next list.
 #[derive(Debug, Default)]
 pub(super) struct Dirt {
     due: Option<Instant>,
+    /// Something is missing of which nothing is known, so that no version may be resumed from.
+    is_doubtful: bool,
     /// When the last list because of dirt began.
     last: Option<Instant>,
     /// How many lists in a row had objects that could not be read.
@@ -19,17 +22,23 @@ const DOUBLINGS_MAX: u32 = 4;
 impl Dirt {
     /// Something could not be read at `now`. Returns whether that is news.
     pub(super) fn found(&mut self, now: Instant, limits: &Limits) -> bool {
+        self.look_again(now, limits);
+        !mem::replace(&mut self.is_doubtful, true)
+    }
+
+    /// Something that is known by its name could not be read at `now`: a later list may give it.
+    pub(super) fn look_again(&mut self, now: Instant, limits: &Limits) {
         if self.due.is_some() {
-            return false;
+            return;
         }
         let interval = limits.dirty_interval * (1 << self.unread_lists.min(DOUBLINGS_MAX));
         let soon = now + limits.dirty_delay;
         self.due = Some(self.last.map_or(soon, |last| soon.max(last + interval)));
-        true
     }
 
     /// A list has begun, which will find what was missed.
     pub(super) fn list_began(&mut self, now: Instant) {
+        self.is_doubtful = false;
         if self.due.take().is_some() {
             self.last = Some(now);
         }
@@ -40,9 +49,9 @@ impl Dirt {
         self.unread_lists = if whole { 0 } else { self.unread_lists + 1 };
     }
 
-    /// Whether something is missing.
-    pub(super) fn is_any(&self) -> bool {
-        self.due.is_some()
+    /// Whether something is missing of which nothing is known.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.is_doubtful
     }
 
     /// Whether it is time to list again.

@@ -354,7 +354,8 @@ impl Driver {
             Ok(page) => page,
             Err(error) => return self.unreadable_page(&error.to_string()),
         };
-        if context.content_is_metadata && page.kind != METADATA_LIST_KIND {
+        let is_whole = context.content_is_metadata && page.kind != METADATA_LIST_KIND;
+        if self.teller.refuses(is_whole) {
             return self.unreadable_page("whole objects came where only metadata was asked for");
         }
         if let Err(why) = self.trail.follow(&page) {
@@ -364,10 +365,14 @@ impl Driver {
         for object in page.objects() {
             match self.teller.page_object(&object) {
                 Ok(None) => {}
-                Ok(Some(why)) => {
-                    whole = false;
-                    self.report.unreadable(&why);
-                    self.teller.skipped();
+                Ok(Some(unread)) => {
+                    self.report.unreadable(&unread.why);
+                    if unread.is_named {
+                        self.teller.spared();
+                    } else {
+                        whole = false;
+                        self.teller.skipped();
+                    }
                 }
                 Err(Halt::Slow | Halt::Stop) => return Input::Stop,
             }
@@ -385,7 +390,7 @@ impl Driver {
         match self.teller.end_list(version, whole, Patience::Unlimited) {
             Ok(newest) => {
                 self.end_of_list_work();
-                self.report.listed(self.teller.store.len(), version.as_str());
+                self.report.listed(self.teller.store.len(), version.as_str(), whole);
                 Input::ListEnded { newest }
             }
             Err(Halt::Slow | Halt::Stop) => Input::Stop,

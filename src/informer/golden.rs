@@ -188,6 +188,10 @@ impl Scene {
                 self.teller.skipped();
                 Input::Line(Line::Skipped)
             }
+            Ok(Heard::Spared(_)) => {
+                self.teller.spared();
+                Input::Line(Line::Spared)
+            }
             Err(Halt::Slow) => Input::Close(Close::Slow),
             Err(Halt::Stop) => Input::Stop,
         }
@@ -195,14 +199,19 @@ impl Scene {
 
     fn page(&mut self, words: &[&str]) -> Input {
         let value = |key: &str| words.iter().find_map(|word| word.strip_prefix(key));
-        let objects: Vec<String> = words.iter().filter(|w| w.contains('@') || **w == "?").map(|w| testing::object(w)).collect();
+        let objects: Vec<String> =
+            words.iter().filter(|w| w.contains('@') || w.contains('?')).map(|w| testing::object(w)).collect();
         let body = testing::page("ConfigMapList", &objects, value("version=").expect("a version"), value("next="));
         let page = ListPage::parse(&body).unwrap();
         let mut whole = true;
         for object in page.objects() {
-            if self.teller.page_object(&object).unwrap().is_some() {
-                whole = false;
-                self.teller.skipped();
+            match self.teller.page_object(&object).unwrap() {
+                Some(unread) if unread.is_named => self.teller.spared(),
+                Some(_) => {
+                    whole = false;
+                    self.teller.skipped();
+                }
+                None => {}
             }
         }
         Input::Page(Page { version: page.version, next: page.next, whole, quick: words.contains(&"quick") })

@@ -31,6 +31,7 @@ mod teller;
 #[cfg(test)]
 mod testing;
 mod timing;
+mod unreadable;
 
 pub use gate::{Entrant, ListGate, MAX_CONCURRENT_LISTS, Permit, Turn};
 pub use server::Server;
@@ -62,7 +63,7 @@ pub struct Context {
     pub pulse: Pulse,
     /// How long to wait for what.
     pub limits: Limits,
-    /// The source asks for metadata only: whole objects are dropped unread.
+    /// The source asks for metadata only. Of whole objects that come all the same only the metadata is read, and of secrets nothing.
     pub content_is_metadata: bool,
     /// The objects that are there when the watch lists for the very first time are remembered, not told.
     pub skip_initial: bool,

@@ -25,6 +25,8 @@ pub(super) struct Report {
     is_said: bool,
     unreadable: Seldom,
     slow: Seldom,
+    /// The last list held objects of which not even the names could be read: it counts as none.
+    is_partial: bool,
     begun: Instant,
     synced: bool,
     /// A list has ended, or a watch that goes on from an earlier run has brought something.
@@ -42,6 +44,7 @@ impl Report {
             is_said: false,
             unreadable: Seldom::default(),
             slow: Seldom::default(),
+            is_partial: false,
             begun: Instant::now(),
             synced: false,
             caught_up: false,
@@ -141,8 +144,14 @@ impl Report {
         }
     }
 
-    /// A list has ended with so many objects.
-    pub(super) fn listed(&mut self, objects: usize, version: &str) {
+    /// A list has ended with so many objects; `whole` when each of them was read, or is at least known by its name.
+    pub(super) fn listed(&mut self, objects: usize, version: &str, whole: bool) {
+        self.is_partial = !whole;
+        if self.is_partial {
+            self.trouble = None;
+            self.well();
+            return;
+        }
         if !self.synced {
             self.metrics.synced_after(self.begun.elapsed());
         }
@@ -154,6 +163,9 @@ impl Report {
 
     /// A watch is open: everything up to where it goes on from was told, in this run or in an earlier one.
     pub(super) fn watching(&mut self) {
+        if self.is_partial {
+            return;
+        }
         if !self.synced {
             self.metrics.synced_after(self.begun.elapsed());
             self.synced = true;
@@ -180,10 +192,13 @@ impl Report {
     /// An event could not be read.
     pub(super) fn unreadable(&mut self, why: &str) {
         let Some(unlogged) = self.unreadable.may_be_said(Instant::now()) else { return };
-        log::warn!(cause = why, unlogged; "{}: an event cannot be read and is passed over, everything will be listed again", self.watch.target);
+        log::warn!(cause = why, unlogged; "{}: an object cannot be read and is passed over, everything will be listed again", self.watch.target);
     }
 
     fn well(&self) {
+        if self.is_partial {
+            return self.status.set(Condition::Retrying, PARTIAL);
+        }
         self.status.set(if self.synced { Condition::Synced } else { Condition::Listing }, "");
     }
 
@@ -244,6 +259,9 @@ impl Report {
         format!("{gvr} is no longer served; watch {} instead", served.join(" or "))
     }
 }
+
+/// Why a list that has ended counts as none.
+const PARTIAL: &str = "the list holds objects that cannot be read, not even their names; listed again before long";
 
 /// The verb that the server's message refuses.
 fn forbidden_verb(message: &str) -> &'static str {

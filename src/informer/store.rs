@@ -61,6 +61,14 @@ impl Store {
         Standing::Same
     }
 
+    /// The list under way names the object of this key, of which it says nothing else that can be read.
+    pub(super) fn spare(&mut self, key: &str) {
+        let list = self.list;
+        if let Some(seen) = self.objects.get_mut(key) {
+            *seen = list;
+        }
+    }
+
     /// Remembers `object` as told. Returns whether its key is new.
     pub(super) fn put(&mut self, object: &ObjectRef<'_>) -> bool {
         self.keep(Identity::of(object))

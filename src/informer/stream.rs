@@ -117,7 +117,7 @@ impl<'a> Stream<'a> {
                 Action::EndList { version, whole } => {
                     let ended = self.teller.end_list(&version, whole, Patience::Limited);
                     if ended.is_ok() {
-                        self.report.listed(self.teller.store.len(), version.as_str());
+                        self.report.listed(self.teller.store.len(), version.as_str(), whole);
                         // From here on it is a watch.
                         self.asked.list = None;
                     }
@@ -210,7 +210,7 @@ impl<'a> Stream<'a> {
         match heard {
             Ok(teller::Heard::Line(line)) => self.course.has_event |= matches!(line, Heard::Event(_)),
             Ok(teller::Heard::Error(_)) => {}
-            Ok(teller::Heard::Unreadable(_)) | Err(_) => return,
+            Ok(teller::Heard::Unreadable(_) | teller::Heard::Spared(_)) | Err(_) => return,
         }
         self.spoke = Some(self.course.end);
         if !mem::replace(&mut self.is_noted, true) {
@@ -291,6 +291,11 @@ fn take(heard: Result<teller::Heard, Halt>, teller: &mut Teller, report: &mut Re
             report.unreadable(&why);
             teller.skipped();
             Input::Line(Heard::Skipped)
+        }
+        Ok(teller::Heard::Spared(why)) => {
+            report.unreadable(&why);
+            teller.spared();
+            Input::Line(Heard::Spared)
         }
         Err(halt) => halted(halt),
     }

@@ -8,7 +8,8 @@ use super::handover::{Halt, Handover, Patience};
 use super::machine::Line;
 use super::replay::Replay;
 use super::store::{Standing, Store};
-use crate::api::{Anchor, DecodeError, Identity, Object, ObjectRef, ResourceVersion, Status, WatchKind, WatchLine};
+use super::unreadable::Unreadables;
+use crate::api::{Anchor, DecodeError, Identity, Object, ObjectRef, ResourceVersion, Status, WatchKind, WatchLine, mended};
 use crate::event::{EventType, Kept, MatchedEvent};
 use std::collections::VecDeque;
 use std::mem;
@@ -21,6 +22,11 @@ pub(super) struct Teller {
     pub(super) store: Store,
     pub(super) dirt: Dirt,
     replay: Replay,
+    unreadables: Unreadables,
+    /// What comes now are whole objects, though metadata was asked for.
+    is_whole: bool,
+    /// That whole objects come was logged.
+    is_whole_said: bool,
     phase: Phase,
     /// The version that came last, of an event, a bookmark or a list.
     reached: Option<ResourceVersion>,
@@ -50,8 +56,9 @@ const METADATA_KIND: &str = "PartialObjectMetadata";
 impl Teller {
     /// `reached` is the version that an earlier run has come to.
     pub(super) fn new(out: Handover, store: Store, replay: Replay, reached: Option<ResourceVersion>) -> Self {
-        let (dirt, phase, newest, unconfirmed) = (Dirt::default(), Phase::Live, None, VecDeque::new());
-        Self { out, store, dirt, replay, phase, reached, newest, unconfirmed }
+        let (dirt, unreadables, unconfirmed) = (Dirt::default(), Unreadables::default(), VecDeque::new());
+        let (is_whole, is_whole_said, phase, newest) = (false, false, Phase::Live, None);
+        Self { out, store, dirt, replay, unreadables, is_whole, is_whole_said, phase, reached, newest, unconfirmed }
     }
 
     /// Begins a list: from here on the version to resume from stands still.
@@ -59,6 +66,7 @@ impl Teller {
         self.phase = phase;
         self.drop_unconfirmed();
         self.replay.clear();
+        self.unreadables.clear();
         self.store.begin_list();
         self.newest = None;
         self.dirt.list_began(Instant::now());
@@ -77,13 +85,14 @@ impl Teller {
             self.tell_missing(patience)?;
         }
         self.confirm(patience)?;
-        self.dirt.list_ended(whole);
+        self.dirt.list_ended(whole && self.unreadables.len() == 0);
+        self.publish_unreadables();
         self.phase = Phase::Live;
         self.out.permit = None;
         // What could not be read may have changed or gone: only a list that reads everything ends that doubt.
         // A page may hold what was written after the version of the list; a watch brings that again.
         let newest = self.newest.take().filter(|newest| newest.version().number() <= version.number());
-        if !self.dirt.is_any() {
+        if !self.dirt.is_doubtful() {
             self.out.mark_listed(version, newest.clone());
         }
         self.reached = Some(version.clone());
@@ -101,18 +110,29 @@ impl Teller {
     pub(super) fn tell_all_deleted(&mut self) -> Result<(), Halt> {
         self.out.mark_listing();
         self.store.begin_list();
+        self.unreadables.clear();
+        self.publish_unreadables();
         self.tell_missing(Patience::Unlimited)
     }
 
     /// Takes a line of a watch, tells what is new in it, and gives what it means for the machine.
     pub(super) fn line(&mut self, bytes: &[u8]) -> Result<Heard, Halt> {
+        let copy;
         let line = match WatchLine::parse(bytes) {
             Ok(line) => line,
-            Err(error) => return Ok(Heard::Unreadable(error.to_string())),
+            Err(error) => {
+                copy = mended(bytes);
+                match copy.as_deref().map(WatchLine::parse) {
+                    Some(Ok(line)) => line,
+                    Some(Err(error)) => return Ok(self.unread_line(&error)),
+                    None => return Ok(self.unread_line(&error)),
+                }
+            }
         };
         match line {
             WatchLine::Object { kind, object } => {
-                if self.out.context.content_is_metadata && object.kind() != METADATA_KIND {
+                let is_whole = self.out.context.content_is_metadata && object.kind() != METADATA_KIND;
+                if self.refuses(is_whole) {
                     return Ok(Heard::Unreadable("whole objects came where only metadata was asked for".to_owned()));
                 }
                 Ok(Heard::Line(match self.phase {
@@ -139,11 +159,43 @@ impl Teller {
     }
 
     /// Tells an object of a page.
-    pub(super) fn page_object(&mut self, object: &Result<ObjectRef<'_>, DecodeError>) -> Result<Option<String>, Halt> {
+    pub(super) fn page_object(&mut self, object: &Result<ObjectRef<'_>, DecodeError>) -> Result<Option<Unread>, Halt> {
         match object {
             Ok(object) => self.listed(WatchKind::Added, object, Patience::Unlimited).map(|()| None),
-            Err(error) => Ok(Some(error.to_string())),
+            Err(error) => Ok(Some(self.unread(error))),
         }
+    }
+
+    /// What comes now are whole objects or not, though metadata was asked for. Of secrets they are not even looked at; of
+    /// others the metadata in them is what was asked for. Returns whether they are refused.
+    pub(super) fn refuses(&mut self, is_whole: bool) -> bool {
+        self.is_whole = is_whole;
+        if is_whole && !self.is_secret() && !mem::replace(&mut self.is_whole_said, true) {
+            let target = &self.out.watch.target;
+            log::info!("{target}: the server sends whole objects where only metadata was asked for; their metadata is read");
+        }
+        is_whole && self.is_secret()
+    }
+
+    /// A line that cannot be read. In a list its object may be known by its name, so that it is not missing from it.
+    fn unread_line(&mut self, error: &DecodeError) -> Heard {
+        if self.phase == Phase::Live {
+            return Heard::Unreadable(error.to_string());
+        }
+        let Unread { why, is_named } = self.unread(error);
+        if is_named { Heard::Spared(why) } else { Heard::Unreadable(why) }
+    }
+
+    /// An object of a list that cannot be read, but perhaps for its name.
+    fn unread(&mut self, error: &DecodeError) -> Unread {
+        let Some(key) = error.object_key() else { return Unread { why: error.to_string(), is_named: false } };
+        self.store.spare(key);
+        self.unreadables.found(key);
+        Unread { why: format!("{}: {error}", Identity::words_of_key(key)), is_named: true }
+    }
+
+    fn publish_unreadables(&self) {
+        self.out.context.status.set_unreadable(self.unreadables.len(), self.unreadables.names());
     }
 
     /// Something could not be read: everything will be listed again, and until then no version may be resumed from.
@@ -152,6 +204,12 @@ impl Teller {
         if self.dirt.found(Instant::now(), &self.out.context.limits) {
             self.out.mark_listing();
         }
+    }
+
+    /// An object of a list could not be read, but for its name: it is known to be there, and looked for in a later list.
+    pub(super) fn spared(&mut self) {
+        self.out.context.metrics.decode_error();
+        self.dirt.look_again(Instant::now(), &self.out.context.limits);
     }
 
     /// Whether it is time to list again because of what could not be read.
@@ -183,6 +241,9 @@ impl Teller {
             self.out.wait_for_credit(patience)?;
             self.out.keep(Kept::Replayed(self.replay.take(), anchor.clone()));
             return Ok(());
+        }
+        if self.unreadables.read(object) {
+            self.publish_unreadables();
         }
         let standing = self.store.see(object);
         if standing == Standing::OtherUid {
@@ -293,7 +354,14 @@ impl Teller {
     }
 
     fn copy(&self, object: &ObjectRef<'_>) -> Object {
-        if self.is_secret() { object.to_redacted_object() } else { object.to_object() }
+        if self.is_secret() {
+            return object.to_redacted_object();
+        }
+        if self.is_whole {
+            // What cannot be followed to its end gives what was read of it.
+            return object.to_metadata_object().unwrap_or_else(|_| object.to_redacted_object());
+        }
+        object.to_object()
     }
 
     fn is_secret(&self) -> bool {
@@ -310,4 +378,15 @@ pub(super) enum Heard {
     Error(Status),
     /// Nothing that can be read, and why.
     Unreadable(String),
+    /// An object of a list of which only the name can be read, and why.
+    Spared(String),
+}
+
+/// An object of a list that cannot be read.
+#[derive(Debug)]
+pub(super) struct Unread {
+    /// Why, with its name where that can be read.
+    pub(super) why: String,
+    /// Its name can be read, so that it is known to be there.
+    pub(super) is_named: bool,
 }

@@ -132,10 +132,13 @@ pub(super) fn words(event: &MatchedEvent) -> String {
     format!("{}{flag} {}{uid}@{}", event.event_type, metadata.name(), metadata.resource_version())
 }
 
-/// The object `name@version` or `name/uid@version`, as in a list; `?` cannot be read.
+/// The object `name@version` or `name/uid@version`, as in a list; `?` cannot be read, and `name?` but for its name.
 pub(super) fn object(text: &str) -> String {
     if text == "?" {
         return r#"{"metadata":{"broken":true}}"#.to_owned();
+    }
+    if let Some(name) = text.strip_suffix('?') {
+        return format!(r#"{{"metadata":{{"name":"{name}","namespace":"demo","labels":{{"app":7}}}}}}"#);
     }
     let (name, version) = text.split_once('@').expect("name@version");
     let (name, uid) = name.split_once('/').map_or((name, format!("u-{name}")), |(name, uid)| (name, uid.to_owned()));

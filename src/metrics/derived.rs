@@ -18,6 +18,7 @@ pub(super) fn register(registry: &Registry, health: &Health, bookmarks: &[(Strin
     add(registry, informers(&watches));
     add(registry, informer_health(&watches));
     add(registry, informers_by_gvr(&watches));
+    add(registry, unreadable_objects(&watches));
     add(registry, bookmark_age(bookmarks));
     if checkpointed > 0 {
         add(registry, checkpoint_age(checkpointed));
@@ -105,6 +106,15 @@ fn informers_by_gvr(watches: &Standings) -> GaugeVec {
         informers.with_label_values(&[status.watch().gvr.as_str(), &namespace_scoped]).inc();
     }
     informers
+}
+
+fn unreadable_objects(watches: &Standings) -> GaugeVec {
+    let help = "Objects that are on the server and cannot be read; /ready?verbose=1 names them.";
+    let objects = gauges("faro_unreadable_objects", help, &["gvr"]);
+    for (_, status) in watches {
+        objects.with_label_values(&[status.watch().gvr.as_str()]).add(status.unreadable().count as f64);
+    }
+    objects
 }
 
 fn bookmark_age(bookmarks: &[(String, u64)]) -> GaugeVec {

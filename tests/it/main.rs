@@ -36,6 +36,7 @@ mod sim;
 mod systemd;
 mod telling;
 mod tls;
+mod unreadable;
 mod usage;
 mod watches;
 

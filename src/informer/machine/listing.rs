@@ -36,7 +36,9 @@ impl Machine {
             }
             Line::OpenedLate => unasked("the late head of a watch"),
             // Before the end there is no version to resume from.
-            Line::Bookmark { initial_events_end: false, .. } | Line::RelistDue => self.read_on(State::Streaming(list)),
+            Line::Bookmark { initial_events_end: false, .. } | Line::RelistDue | Line::Spared => {
+                self.read_on(State::Streaming(list))
+            }
         }
     }
 

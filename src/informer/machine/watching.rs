@@ -26,7 +26,7 @@ impl Machine {
                 watching.resume.advance(anchor.version().clone());
                 watching.resume.anchor = Some(anchor);
             }
-            Line::Listed | Line::Skipped => watching.heard = true,
+            Line::Listed | Line::Skipped | Line::Spared => watching.heard = true,
             Line::RelistDue => {
                 let list = self.new_list();
                 return self.enter(list).noting(Note::Relist(RelistReason::Dirty));

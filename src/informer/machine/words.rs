@@ -49,6 +49,8 @@ pub(in crate::informer) enum Line {
     Bookmark { version: ResourceVersion, initial_events_end: bool },
     /// An event that could not be read.
     Skipped,
+    /// An object of a list that could not be read, but for its name.
+    Spared,
     /// It is time to list again, because of events that could not be read.
     RelistDue,
 }
