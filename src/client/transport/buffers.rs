@@ -1,5 +1,7 @@
 //! The buffers of one connection: small while a watch is idle, large while bytes flow.
 
+use super::chunks::Chunks;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use ureq::unversioned::transport::Buffers;
@@ -32,6 +34,15 @@ impl LinkBuffers {
             (self.start, self.end, self.was_filled) = (0, 0, false);
         }
         output
+    }
+
+    /// Takes in the `amount` bytes that were just read into [`input_append_buf`](Buffers::input_append_buf), but for what `chunks`
+    /// takes out of them. Gives how many are left.
+    pub(super) fn append(&mut self, amount: usize, chunks: &mut Chunks) -> io::Result<usize> {
+        let before = self.end - self.start;
+        let kept = chunks.follow(&mut self.input[self.start..self.end + amount], before)? - before;
+        self.input_appended(kept);
+        Ok(kept)
     }
 
     fn make_room(&mut self) {

@@ -1,6 +1,7 @@
 //! One connection as ureq sees it: TCP, TLS where asked, and buffers, in one layer.
 
 use super::buffers::LinkBuffers;
+use super::chunks::Chunks;
 use super::connector::Trouble;
 use super::socket::Socket;
 use crate::client::tls::explain;
@@ -18,6 +19,8 @@ pub(super) struct Link {
     below: Below,
     tls: Option<Box<ClientConnection>>,
     buffers: LinkBuffers,
+    /// The answer to the last request.
+    chunks: Chunks,
 }
 
 /// What carries the bytes.
@@ -30,7 +33,7 @@ pub(super) enum Below {
 
 impl Link {
     pub(super) fn new(below: Below, tls: Option<Box<ClientConnection>>, buffers: LinkBuffers) -> Self {
-        Self { below, tls, buffers }
+        Self { below, tls, buffers, chunks: Chunks::default() }
     }
 
     /// The wait for a head has a deadline; a read of a body has a limit of its own, which begins anew with each.
@@ -57,16 +60,27 @@ impl Link {
         (socket.deadline, socket.idle_limit) = (deadline, idle);
     }
 
+    /// Reads until there is something for ureq. Gives 0 at the end of the connection.
     fn fill(&mut self) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else {
-            let amount = self.below.read(self.buffers.input_append_buf())?;
-            self.buffers.input_appended(amount);
-            return Ok(amount);
-        };
+        let idle_limit = self.below.socket().idle_limit;
+        let began = Instant::now();
+        loop {
+            let amount = self.read()?;
+            let kept = self.buffers.append(amount, &mut self.chunks)?;
+            if amount == 0 || kept > 0 {
+                return Ok(kept);
+            }
+            // Nothing but a part of an extension, which is nothing to whoever reads.
+            if idle_limit.is_some_and(|limit| began.elapsed() >= limit) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.below.read(self.buffers.input_append_buf()) };
         wait_for_plaintext(tls, &mut self.below)?;
-        let amount = tls.reader().read(self.buffers.input_append_buf())?;
-        self.buffers.input_appended(amount);
-        Ok(amount)
+        tls.reader().read(self.buffers.input_append_buf())
     }
 
     fn send(&mut self, output: &[u8]) -> io::Result<()> {
@@ -87,6 +101,7 @@ impl Transport for Link {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.limit_writes(timeout);
         let output = self.buffers.take_output(amount);
+        self.chunks = Chunks::default();
         self.send(&output).map_err(|error| ureq_error(error, timeout.reason))
     }
 

@@ -1,8 +1,10 @@
 //! HTTP to one API server. The only module that uses ureq, whose `unversioned` part is outside its version promise.
 //!
 //! ureq speaks HTTP/1.1 and keeps connections; how a connection is made, from the name to TLS, is ours: see [`connector`].
+//! What it does not bear although servers may send it is taken out before it gets there: see [`chunks`].
 
 mod buffers;
+mod chunks;
 mod connector;
 mod link;
 mod resolve;
