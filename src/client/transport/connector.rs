@@ -73,10 +73,11 @@ impl ureq::unversioned::transport::Connector<()> for Connector {
 }
 
 impl Connector {
-    /// Connects to the first address that answers.
+    /// Connects to the first address that answers, beginning with the one that did so the last time.
     fn dial(&self, host: &str, port: u16, what: &str, details: &ConnectionDetails<'_>) -> Result<Socket, Error> {
-        let addresses =
-            self.shared.resolver.resolve(host, port, &self.ending).map_err(|problem| trouble(format!("{what}{problem}")))?;
+        let resolver = &self.shared.resolver;
+        let mut addresses = resolver.resolve(host, port, &self.ending).map_err(|problem| trouble(format!("{what}{problem}")))?;
+        resolver.prefer(&mut addresses);
         let deadline = Instant::now() + CONNECT_LIMIT;
         let register = |stream: &Arc<TcpStream>| {
             let handle = Arc::downgrade(stream) as Weak<dyn ShutdownHandle>;
@@ -86,7 +87,10 @@ impl Connector {
         for (index, address) in addresses.iter().enumerate() {
             let share = share(deadline, addresses.len() - index);
             match Socket::connect::<Error>(*address, share, register) {
-                Ok(socket) => return Ok(socket),
+                Ok(socket) => {
+                    resolver.answered(*address);
+                    return Ok(socket);
+                }
                 Err(_) if self.ending.has_come() => break,
                 Err(error) => failures.push(unreachable_address(*address, &error)),
             }

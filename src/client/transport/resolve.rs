@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Resolver {
     turn: Turn,
     known: Mutex<Option<Known>>,
+    /// Which address a connection was last made to. Of all names: who has it has few.
+    answered: Mutex<Option<SocketAddr>>,
     thread: Mutex<Option<Joined>>,
 }
 
@@ -29,7 +31,7 @@ struct Known {
 
 impl Resolver {
     pub(crate) fn new() -> Self {
-        Self { turn: Turn::new(), known: Mutex::new(None), thread: Mutex::new(None) }
+        Self { turn: Turn::new(), known: Mutex::new(None), answered: Mutex::new(None), thread: Mutex::new(None) }
     }
 
     /// At least one address of `host`, or what stands in the way.
@@ -69,6 +71,19 @@ impl Resolver {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Known { host: host.to_owned(), port, addresses: addresses.clone(), until });
         Ok(addresses)
+    }
+
+    /// Puts the address that answered last first: an address that is dead costs seconds each time it is tried.
+    pub(super) fn prefer(&self, addresses: &mut [SocketAddr]) {
+        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = answered.and_then(|answered| addresses.iter().position(|address| *address == answered)) {
+            addresses[..=at].rotate_right(1);
+        }
+    }
+
+    /// Notes that a connection to `address` was made.
+    pub(super) fn answered(&self, address: SocketAddr) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
     fn known(&self, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
