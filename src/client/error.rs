@@ -28,6 +28,19 @@ pub enum Error {
         /// What happened.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A page for people came where the API was asked: the server was not reached.
+    #[error(
+        "{request}: {server} answered with an HTML page ({code}): a proxy or a login page is between here and the API server; \
+         go through it by proxy-url or a login that it accepts, or past it"
+    )]
+    Page {
+        /// What was asked.
+        request: String,
+        /// The server's URL.
+        server: String,
+        /// The status of the answer.
+        code: u16,
+    },
     /// An answer came but could not be understood.
     #[error("{request}: cannot read the answer: {reason}")]
     Undecodable {
@@ -74,6 +87,8 @@ impl Error {
         match self {
             Self::Status { status, retry_after, .. } => status.fault(*retry_after),
             Self::Connection { .. } => Fault::Connection,
+            // Whoever answers so in its place, of the server itself it says nothing.
+            Self::Page { .. } => Fault::Server,
             Self::Undecodable { .. } => Fault::Undecodable,
             Self::TooLong { .. } | Self::TooSlow { .. } => Fault::TooLong,
             Self::Credentials { .. } => Fault::Unauthorized,
@@ -87,6 +102,7 @@ impl Error {
         match self {
             Self::Connection { source, .. } => source.is::<NoHead>(),
             Self::Status { .. }
+            | Self::Page { .. }
             | Self::Undecodable { .. }
             | Self::TooLong { .. }
             | Self::TooSlow { .. }

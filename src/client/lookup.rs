@@ -186,7 +186,7 @@ fn unless_not_found<T>(read: Result<T, Error>) -> Certain<Option<T>> {
 
 /// An answer that cannot be used leaves the question open; a server that gave no answer at all is the caller's error.
 fn doubt(error: Error) -> Doubt {
-    if !matches!(error, Error::Status { .. } | Error::Undecodable { .. } | Error::TooLong { .. }) {
+    if !matches!(error, Error::Status { .. } | Error::Page { .. } | Error::Undecodable { .. } | Error::TooLong { .. }) {
         return Doubt::Failed(error);
     }
     let mut reason = error.to_string();

@@ -45,7 +45,7 @@ fn legacy_version(http: &dyn Http, group: &str, version: &str, failures: &mut u3
         .and_then(|body| Resources::parse(group, version, &body).map_err(|error| undecodable(&request, &error)));
     match parsed {
         Ok(resources) => Ok(Version::Served(resources)),
-        Err(error @ (Error::Status { .. } | Error::Undecodable { .. } | Error::TooLong { .. })) => {
+        Err(error @ (Error::Status { .. } | Error::Page { .. } | Error::Undecodable { .. } | Error::TooLong { .. })) => {
             Ok(Version::Unavailable(error.to_string()))
         }
         Err(Error::Connection { request, server, source }) if *failures < CONNECTION_FAILURES_MAX => {

@@ -6,9 +6,11 @@ use crate::client::Error;
 use crate::client::error::NoHead;
 use crate::client::interrupt::Ending;
 use crate::client::url::Url;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
-use ureq::http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use ureq::http::header::{CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER};
 
 /// A successful answer (2xx); the body is read from it. Dropped before its end, it closes the connection.
 pub struct Response {
@@ -44,6 +46,10 @@ pub(super) fn judge(get: &Get<'_>, mut answer: Answer, server: &str, ending: &En
     let status = answer.status();
     if status.is_success() {
         let content_type = header(&answer, &CONTENT_TYPE).to_owned();
+        // No API server answers so to anything that is asked here.
+        if content_type.trim_start().get(..HTML.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(HTML)) {
+            return Err(Error::Page { request: get.request.to_owned(), server: server.to_owned(), code: status.as_u16() });
+        }
         let body = answer.into_body().into_reader();
         return Ok(Response { content_type, request: get.request.into(), body, ending: ending.clone() });
     }
@@ -52,10 +58,22 @@ pub(super) fn judge(get: &Get<'_>, mut answer: Answer, server: &str, ending: &En
         let reason = format!("{server} redirects to {location} ({}); write the API server's own URL as server", status.as_u16());
         return Err(Error::Undecodable { request: get.request.to_owned(), reason });
     }
-    let retry_after = header(&answer, &RETRY_AFTER).trim().parse().ok().map(Duration::from_secs);
+    let retry_after = retry_after(header(&answer, &RETRY_AFTER), header(&answer, &DATE), Timestamp::now());
     let body = read_error_body(&mut answer, get.head_limit);
     let status = Status::from_body(status.as_u16(), &body);
     Err(Error::Status { request: get.request.to_owned(), status, retry_after })
+}
+
+/// How long `Retry-After` asks to wait: seconds, or until a date by the server's clock, which the header `Date` tells (RFC 9110,
+/// section 10.2.3).
+fn retry_after(value: &str, date: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let parse = |text: &str| DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text.trim()).ok();
+    let until = parse(value)?;
+    let wait = until.duration_since(parse(date).unwrap_or(now));
+    Some(Duration::try_from(wait).unwrap_or_default())
 }
 
 /// As much of an error's body as is of use; a body that breaks off is used as far as it came.
@@ -120,7 +138,30 @@ fn header<'a>(answer: &'a Answer, name: &HeaderName) -> &'a str {
     answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
+/// The type of a page for people.
+const HTML: &str = "text/html";
 /// How much of an error's body is read. A `Status` takes 1 KB, a proxy's page some more.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// How much of a redirect's path goes into an error.
 const LOCATION_CHARS_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date_by_the_servers_clock() {
+        let now: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
+        for (value, date, expected) in [
+            ("7", "", Some(7)),
+            (" 7 ", "Fri, 27 Nov 2026 13:00:00 GMT", Some(7)),
+            ("Fri, 27 Nov 2026 12:00:20 GMT", "", Some(20)),
+            ("Fri, 27 Nov 2026 13:00:05 GMT", "Fri, 27 Nov 2026 13:00:00 GMT", Some(5)),
+            ("Fri, 27 Nov 2026 11:00:00 GMT", "", Some(0)),
+            ("soon", "", None),
+            ("", "", None),
+        ] {
+            assert_eq!(retry_after(value, date, now), expected.map(Duration::from_secs), "{value:?} at {date:?}");
+        }
+    }
+}

@@ -1,12 +1,13 @@
 //! Servers that are silent, slow, gone, or break off.
 
+use crate::api::Fault;
 use crate::chain::chain;
-use crate::client::testing::{Authority, PATIENCE, Server, client, endpoint, fetch, get, read_head, server_config, tls};
+use crate::client::testing::{Authority, PATIENCE, Server, answer, client, endpoint, fetch, get, read_head, server_config, tls};
 use crate::client::transport::Get;
 use crate::client::{Client, Error};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,22 @@ fn a_read_that_times_out_goes_on_without_losing_a_byte() {
             }
         }
         assert_eq!((seen.as_slice(), quiet), (&b"abcdefghi"[..], 3), "secure: {secure}");
+    }
+}
+
+#[test]
+fn a_chunk_extension_of_any_length_is_passed_over() {
+    for secure in [false, true] {
+        let parts: Vec<&[u8]> = vec![
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;ieof=a-very-long-extension\r\nabcde\r\n4;chunk-signa",
+            b"ture=ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+            b"\r\nfghi\r\n0;x\r\n\r\n",
+        ];
+        let (_server, client, go) = in_parts(secure, parts);
+        (0..3).for_each(|_| go.send(()).unwrap());
+        let mut body = String::new();
+        client.transport().get(&get("/x")).unwrap().read_to_string(&mut body).unwrap();
+        assert_eq!(body, "abcdefghi", "secure: {secure}");
     }
 }
 
@@ -120,4 +137,33 @@ fn a_second_address_is_tried_when_the_first_refuses() {
     // `localhost` is ::1 and 127.0.0.1 on most machines, and only the latter listens here.
     let server = Server::http(|_| crate::client::testing::ok("in"));
     assert_eq!(fetch(&client(endpoint(&format!("http://localhost:{}", server.address.port())))), Ok("in".to_owned()));
+}
+
+#[test]
+fn the_address_that_answered_is_tried_first_the_next_time() {
+    let server = Server::http(|_| crate::client::testing::ok("in"));
+    let port = server.address.port();
+    let transport = client(endpoint(&format!("http://localhost:{port}"))).transport();
+    transport.get(&get("/x")).unwrap();
+    let [dead, other] = [(Ipv4Addr::new(127, 0, 0, 2), port), (Ipv4Addr::new(127, 0, 0, 3), port)].map(SocketAddr::from);
+    let mut addresses = [dead, other, server.address];
+    transport.shared.resolver.prefer(&mut addresses);
+    assert_eq!(addresses, [server.address, dead, other]);
+    transport.shared.resolver.answered(([127, 0, 0, 9], port).into());
+    transport.shared.resolver.prefer(&mut addresses);
+    assert_eq!(addresses, [server.address, dead, other], "an address that the name no longer has is not asked");
+}
+
+#[test]
+fn an_html_page_is_called_what_it_is() {
+    let page = |status: &'static str| {
+        let server =
+            Server::http(move |_| answer(status, "Content-Type: Text/HTML; charset=utf-8\r\n", "<html>please log in</html>"));
+        let error = client(endpoint(&server.url())).transport().get(&get("/x")).unwrap_err();
+        (error.fault(), chain(&error))
+    };
+    let (fault, words) = page("200 OK");
+    assert_eq!(fault, Fault::Server, "of the API server it says nothing");
+    assert!(words.contains("answered with an HTML page (200): a proxy or a login page is between"), "{words}");
+    assert_eq!(page("404 Not Found").0, Fault::NotFound);
 }
