@@ -152,6 +152,10 @@ impl Driver {
 
     fn perform(&mut self, action: Action) -> Outcome {
         self.teller.out.flush();
+        if !matches!(action, Action::Watch(_) | Action::Pause(_)) {
+            // What is asked now looks at the history, or at everything.
+            self.cut = None;
+        }
         Outcome::Happened(match action {
             Action::StreamList => return self.stream_list(),
             Action::Watch(version) => return self.watch(version),

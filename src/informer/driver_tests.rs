@@ -442,6 +442,15 @@ fn a_cut_that_is_made_good_late_or_after_a_refusal_is_followed_by_a_look_at_the_
 }
 
 #[test]
+fn a_list_that_follows_an_end_is_never_too_late() {
+    let limits = Limits { unchecked: Duration::ZERO, ..testing::hasty() };
+    let at_once = || [Answer::Watch(vec![Read::End]), Answer::Body(Vec::new())];
+    let ends = [at_once(), at_once()].into_iter().flatten().chain([Answer::Watch(vec![Read::End]), listed(&["a@7"], "10")]);
+    let stage = Stage::new("v1/configmaps", listed_by_pages(&["a@7"], "10").into_iter().chain(ends).collect(), limits);
+    assert_eq!(stage.run().0[2..], ["watch 10", "probe 10", "watch 10", "probe 10", "watch 10", "page 500", "watch 10"]);
+}
+
+#[test]
 fn a_connection_that_breaks_at_once_and_brought_nothing_is_a_failure() {
     let answers = listed_by_pages(&["a@7"], "10").into_iter().chain([Answer::Watch(vec![Read::Cut])]).collect();
     check(answers, &["stream", "page 500", "watch 10", "probe 10"], &["ADDED(initial) a@7"]);
