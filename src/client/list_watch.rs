@@ -114,6 +114,8 @@ pub enum Line<'a> {
     Whole(&'a [u8]),
     /// A line over the limit was passed over; so many bytes of it.
     TooLong(u64),
+    /// So many bytes were passed over that are no event.
+    Broken(u64),
     /// Bytes came, but no whole line yet.
     Partial,
     /// No byte came for [`READ_TICK`].

@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod exec;
 mod files;
+mod framing;
 mod http;
 mod in_cluster;
 mod interrupt;

@@ -191,6 +191,11 @@ impl<'a> Stream<'a> {
                 let why = format!("a line of {length} bytes is over the limit");
                 Some(take(Ok(teller::Heard::Unreadable(why)), self.teller, self.report))
             }
+            Ok(Line::Broken(length)) => {
+                self.begun = true;
+                let why = format!("{length} bytes are no event");
+                Some(take(Ok(teller::Heard::Unreadable(why)), self.teller, self.report))
+            }
             Ok(Line::Partial) => {
                 self.begun = true;
                 None

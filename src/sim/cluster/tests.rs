@@ -30,7 +30,7 @@ fn first_line(source: &mut RestListWatch, start: &WatchStart) -> String {
         match lines.next().unwrap() {
             Line::Whole(line) => return String::from_utf8_lossy(line).into_owned(),
             Line::Partial | Line::Quiet => {}
-            Line::TooLong(_) | Line::End => panic!("the watch ended"),
+            Line::TooLong(_) | Line::Broken(_) | Line::End => panic!("the watch ended"),
         }
     }
 }
@@ -211,7 +211,7 @@ fn an_endless_list_never_says_that_it_has_ended_and_old_bookmarks_go_back() {
                 return;
             }
             Line::Whole(_) | Line::Partial | Line::Quiet => {}
-            Line::TooLong(_) | Line::End => panic!("the watch ended without its bookmark"),
+            Line::TooLong(_) | Line::Broken(_) | Line::End => panic!("the watch ended without its bookmark"),
         }
     }
 }

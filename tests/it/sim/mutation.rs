@@ -200,7 +200,7 @@ impl WatchLines for DeafToGarbage<'_> {
         let line = self.lines.next()?;
         Ok(match line {
             Line::Whole(text) if WatchLine::parse(text).is_err() => Line::Partial,
-            Line::TooLong(_) => Line::Partial,
+            Line::TooLong(_) | Line::Broken(_) => Line::Partial,
             Line::Whole(_) | Line::Partial | Line::Quiet | Line::End => line,
         })
     }
