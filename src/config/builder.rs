@@ -53,6 +53,7 @@ enum Tree {
 enum Leaf {
     Bool(bool),
     Number(u64),
+    Seconds(Duration),
     Text(String),
 }
 
@@ -116,16 +117,16 @@ impl ConfigBuilder {
         self.leaf("log_file", Leaf::Bool(is_wanted))
     }
 
-    /// Stop by itself after so long, in whole seconds. Defaults to zero: run until stopped.
+    /// Stop by itself after so long, in whole seconds; a part of one is refused. Defaults to zero: run until stopped.
     #[must_use]
     pub fn auto_shutdown(self, after: Duration) -> Self {
-        self.leaf("auto_shutdown_sec", Leaf::Number(after.as_secs()))
+        self.leaf("auto_shutdown_sec", Leaf::Seconds(after))
     }
 
     /// How long a stop waits for queues to drain, in whole seconds. Defaults to 10 s.
     #[must_use]
     pub fn shutdown_grace(self, grace: Duration) -> Self {
-        self.leaf("shutdown_grace_sec", Leaf::Number(grace.as_secs()))
+        self.leaf("shutdown_grace_sec", Leaf::Seconds(grace))
     }
 
     /// Whether events are written to files. Defaults to true, in a build without the feature `export` to false.
@@ -166,11 +167,7 @@ impl ConfigBuilder {
     /// age). Defaults to 100 MiB or a day.
     #[must_use]
     pub fn rotate(self, max_bytes: u64, max_age: Duration) -> Self {
-        self.member("rotate", "max_bytes", Leaf::Number(max_bytes)).member(
-            "rotate",
-            "max_age_sec",
-            Leaf::Number(max_age.as_secs()),
-        )
+        self.member("rotate", "max_bytes", Leaf::Number(max_bytes)).member("rotate", "max_age_sec", Leaf::Seconds(max_age))
     }
 
     /// How closed files are compressed. Defaults to [`Compression::None`].
@@ -188,11 +185,7 @@ impl ConfigBuilder {
     /// no limit. Defaults to 1 GiB and any age.
     #[must_use]
     pub fn retain(self, total_bytes: u64, max_age: Duration) -> Self {
-        self.member("retain", "total_bytes", Leaf::Number(total_bytes)).member(
-            "retain",
-            "max_age_sec",
-            Leaf::Number(max_age.as_secs()),
-        )
+        self.member("retain", "total_bytes", Leaf::Number(total_bytes)).member("retain", "max_age_sec", Leaf::Seconds(max_age))
     }
 
     /// How many watches may list at once. Defaults to 4.
@@ -277,6 +270,9 @@ fn leaf_value(leaf: Leaf) -> Value {
     match leaf {
         Leaf::Bool(value) => Value::Bool(value),
         Leaf::Number(value) => Value::Integer(value.into()),
+        Leaf::Seconds(value) if value.subsec_nanos() == 0 => Value::Integer(value.as_secs().into()),
+        // Refused: files know whole seconds alone.
+        Leaf::Seconds(value) => Value::Float(value.as_secs_f64()),
         Leaf::Text(value) => Value::Text(value),
     }
 }
@@ -335,6 +331,21 @@ mod tests {
         let text = wrong.to_string();
         assert!(text.contains("the configuration: rotate.max_bytes: "), "{text}");
         assert!(text.contains("the configuration: resources[0].gvr: expected `version/resource`"), "{text}");
+    }
+
+    #[test]
+    fn a_part_of_a_second_is_refused_and_never_rounded_to_nothing() {
+        let part = Duration::from_millis(1500);
+        for (config, key, found) in [
+            (Config::builder("out").auto_shutdown(Duration::from_millis(900)), "auto_shutdown_sec", "0.9"),
+            (Config::builder("out").shutdown_grace(part), "shutdown_grace_sec", "1.5"),
+            (Config::builder("out").retain(0, Duration::from_millis(500)), "retain.max_age_sec", "0.5"),
+            (Config::builder("out").rotate(70_000, part), "rotate.max_age_sec", "1.5"),
+        ] {
+            let text = config.build().unwrap_err().to_string();
+            let is_named = text.starts_with(&format!("the configuration: {key}: expected a whole number of seconds"));
+            assert!(is_named && text.ends_with(&format!("found {found}")), "{text}");
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").unwrap().1
 }
 
-/// Not ready, as no watch was added: but answered.
+/// Not ready, as no run has begun: but answered.
 fn assert_answers(address: SocketAddr) {
     let answer = get(address, "/ready");
     assert_eq!((status(&answer), body(&answer)), ("503", "{\"ready\":false,\"watches\":0,\"not_synced\":[]}\n"));
@@ -152,6 +152,7 @@ fn what_cannot_be_served_is_said_with_the_way_out() {
 #[test]
 fn ready_names_each_watch_that_is_not_synced_and_why() {
     let fixture = serve();
+    fixture.health.begun();
     let check = |path: &str, expected: &str, parts: &[&str]| {
         let answer = get(fixture.server.local_addr(), path);
         assert_eq!(status(&answer), expected, "{answer}");
@@ -179,6 +180,7 @@ fn ready_names_each_watch_that_is_not_synced_and_why() {
 #[test]
 fn ready_names_every_watch_when_asked_to() {
     let fixture = serve();
+    fixture.health.begun();
     fixture.health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
     fixture.health.add_watch(watch("v1/nodes")).set(Condition::Forbidden, "needs \"list\" on nodes");
     let told = |path: &str| {

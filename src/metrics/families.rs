@@ -81,7 +81,7 @@ impl Families {
             lines_written: new.counter("faro_written_lines_total", "JSON lines written."),
             middleware_panics: new.counters(
                 "faro_middleware_panics_total",
-                "Calls of JSON middleware that panicked; their records were written without them.",
+                "Calls of JSON middleware that panicked; their lines were dropped, unless it says otherwise.",
                 &["gvr"],
             ),
             owed_events: new.int_gauges(

@@ -117,6 +117,7 @@ fn the_verdicts_of_the_probes_are_told() {
     let health = Health::default();
     let told = |name: &str, value: u8| check(&Metrics::default().text(&health), &format!("{name} {value}"));
     told("faro_ready", 0);
+    health.begun();
     health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
     for name in ["faro_alive", "faro_ready", "faro_sink_writable", "faro_state_writable"] {
         told(name, 1);

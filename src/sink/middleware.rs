@@ -23,8 +23,8 @@ use std::time::Instant;
 /// **What it may change.** Labels, annotations, and fields of its own, which come after Faro's. Not what makes the event's
 /// [`id`](MatchedEvent::id), nor what it is about: [`JsonRecord`] has no such thing.
 ///
-/// **Panics** are contained: counted, logged with the event's id (once a minute for each middleware), and the record goes on
-/// as it was before that middleware.
+/// **Panics** are contained: counted, logged with the event's id (once a minute for each middleware), and the record is dropped, as
+/// the middleware may be what keeps a secret out of it. [`on_panic`](Self::on_panic) says otherwise.
 ///
 /// **Time.** It runs on the thread of the watch, or of the lane where there are handlers: what it takes holds back that. Do not
 /// wait in it for what waits for events to end, as removing a watch does: that is for handlers and other threads.
@@ -38,6 +38,12 @@ pub trait JsonMiddleware: Send + Sync {
     /// alone all the same, and so does every event of `v1/secrets`.
     fn interest(&self) -> Interest {
         Interest::Metadata
+    }
+
+    /// What becomes of a record at which it panics: with [`Verdict::Write`] it goes on as it was before this middleware, unredacted
+    /// where that redacts. Asked once, when lines begin to be written. Defaults to [`Verdict::Drop`].
+    fn on_panic(&self) -> Verdict {
+        Verdict::Drop
     }
 
     /// Looks at one event, changes its record, and says whether it is written.
@@ -67,6 +73,10 @@ where
 impl<M: JsonMiddleware + ?Sized> JsonMiddleware for Arc<M> {
     fn interest(&self) -> Interest {
         (**self).interest()
+    }
+
+    fn on_panic(&self) -> Verdict {
+        (**self).on_panic()
     }
 
     fn process(&self, event: &MatchedEvent, record: &mut JsonRecord) -> Verdict {
@@ -115,6 +125,7 @@ pub(super) struct Chain {
 #[derive(Debug)]
 struct Link {
     middleware: Arc<dyn JsonMiddleware>,
+    on_panic: Verdict,
     panics: Mutex<Seldom>,
 }
 
@@ -127,7 +138,9 @@ const RECORD_BYTES_KEPT: usize = 64 * 1024;
 impl Chain {
     pub(super) fn new(middleware: Vec<Arc<dyn JsonMiddleware>>) -> Self {
         let wants_objects = middleware.iter().any(|middleware| middleware.interest() == Interest::Object);
-        let links = middleware.into_iter().map(|middleware| Link { middleware, panics: Mutex::default() }).collect();
+        let link =
+            |middleware: Arc<dyn JsonMiddleware>| Link { on_panic: middleware.on_panic(), middleware, panics: Mutex::default() };
+        let links = middleware.into_iter().map(link).collect();
         Self { links, wants_objects, records: Mutex::default() }
     }
 
@@ -175,17 +188,18 @@ impl Link {
                 record.undo();
                 metrics.middleware_panicked();
                 self.say(event, panic_text(panic.as_ref()));
-                Verdict::Write
+                self.on_panic
             }
         }
     }
 
     fn say(&self, event: &MatchedEvent, cause: &str) {
         if let Some(unsaid) = lock(&self.panics).may_be_said(Instant::now()) {
-            log::error!(
-                cause, unsaid;
-                "{}: JSON middleware panicked, event {} is written without it", event.watch.gvr, event.id()
-            );
+            let outcome = match self.on_panic {
+                Verdict::Write => "is written without it",
+                Verdict::Drop => "is not written",
+            };
+            log::error!(unsaid; "{}: JSON middleware panicked ({cause}), event {} {outcome}", event.watch.gvr, event.id());
         }
     }
 }

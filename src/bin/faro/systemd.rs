@@ -328,6 +328,7 @@ mod tests {
         }
 
         fn sync(&self) {
+            self.health.begun();
             let target = WatchTarget::all("v1/pods".parse().unwrap());
             self.health.add_watch(Arc::new(Watch::new(target, "test", None))).set(Condition::Synced, "");
         }
