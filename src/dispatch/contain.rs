@@ -3,6 +3,7 @@
 use super::tracker::Ledger;
 use std::any::Any;
 use std::cell::Cell;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
@@ -39,8 +40,16 @@ pub(super) fn is_in_handler_of(ledger: &Ledger) -> bool {
 pub(super) fn contained<T>(ledger: &Ledger, body: impl FnOnce() -> T) -> Result<T, HandlerPanicked> {
     LEDGER.set(ptr::from_ref(ledger).addr());
     let called = catch_unwind(AssertUnwindSafe(body));
+    let called = called.map_err(|panic| {
+        let text = panic_text(panic.as_ref()).to_owned();
+        // What a panic carries is the program's, too; of what may come of dropping it no end is known, so that this is kept.
+        if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+            mem::forget(next);
+        }
+        HandlerPanicked { text }
+    });
     LEDGER.set(NOWHERE);
-    called.map_err(|panic| HandlerPanicked { text: panic_text(panic.as_ref()).to_owned() })
+    called
 }
 
 thread_local! {

@@ -129,6 +129,48 @@ fn what_a_handler_refuses_to_the_end_is_told_once_and_accepted() {
     check_gave_up(|| resume_unwind(Box::new("index out of bounds")), "default/a panic: index out of bounds true");
 }
 
+/// An error that does harm wherever it is looked at: its text, its cause, and its end.
+#[derive(Debug)]
+struct Harmful;
+
+impl std::fmt::Display for Harmful {
+    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        assert!(is_in_handler(), "its text is made outside");
+        resume_unwind(Box::new(Harmful))
+    }
+}
+
+impl std::error::Error for Harmful {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        resume_unwind(Box::new("no cause"))
+    }
+}
+
+impl Drop for Harmful {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && is_in_handler() {
+            resume_unwind(Box::new("no end"));
+        }
+    }
+}
+
+#[test]
+fn an_error_whose_text_cause_and_end_panic_costs_its_event_and_nothing_else() {
+    let (all, seen) = recording(Subscription::new());
+    let failing = |event: &MatchedEvent| if event.name() == "a" { Err(Harmful.into()) } else { Ok(()) };
+    let handlers = vec![Registered::new(Subscription::new(), failing), all];
+    let dispatcher = started(settings(), handlers);
+    let watch = watch("v1/pods");
+    let mut outlet = outlet(&dispatcher, &watch);
+    for (name, version) in [("a", 1), ("b", 2), ("c", 3), ("a", 4)] {
+        send(&mut outlet, event(&watch, name, version));
+    }
+    drop(outlet);
+    assert_eq!(dispatcher.drain(DEADLINE), Drained { unfinished: 0 });
+    assert_eq!((seen.lock().unwrap().len(), dispatcher.given_up()), (4, 2));
+    assert!(!is_in_handler());
+}
+
 /// Keeps what this station logs.
 struct Logbook(Mutex<Vec<String>>);
 

@@ -93,7 +93,8 @@ impl Builder {
         self
     }
 
-    /// Decides uids and whatever else is left to chance. Defaults to 0.
+    /// Decides uids and whatever else is left to chance, but for what makes this cluster another one than all before it: the uid of
+    /// `kube-system`, and the authority that signs its certificates. Defaults to 0.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;

@@ -74,10 +74,13 @@ const HISTORY_EVENTS_MAX: usize = 10_000;
 /// What real servers keep to (`defaultBookmarkFrequency` in `k8s.io/apiserver/pkg/storage/cacher`).
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// The namespaces that every server makes for itself.
-const DEFAULT_NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+const DEFAULT_NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", IDENTIFYING_NAMESPACE];
+/// By whose uid clients know the cluster again.
+const IDENTIFYING_NAMESPACE: &str = "kube-system";
 
 impl State {
-    /// A new cluster; the same `seed` gives the same uids and names.
+    /// A new cluster; the same `seed` gives the same uids and names, but for the uid of `kube-system`: by that clusters are told
+    /// apart, and this is one that never was before.
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         let mut inner = Inner {
             version: 0,
@@ -93,7 +96,14 @@ impl State {
         };
         inner.rebuild_catalog();
         for name in DEFAULT_NAMESPACES {
+            let seeded = inner.random.clone();
+            if name == IDENTIFYING_NAMESPACE {
+                inner.random = fastrand::Rng::new();
+            }
             inner.create_namespace(name).expect("no namespace is there yet");
+            if name == IDENTIFYING_NAMESPACE {
+                inner.random = seeded;
+            }
         }
         Arc::new(Self { inner: Mutex::new(inner) })
     }

@@ -38,6 +38,17 @@ fn demo_shows_every_change_and_loses_none() {
 }
 
 #[test]
+fn demo_in_the_folder_of_another_one_begins_its_own_and_loses_none() {
+    let setup = demo("--seconds 2 --rate 50 --plain");
+    let first = setup.clone().run_to_end();
+    check_nothing_lost(&first);
+    let second = setup.run_to_end();
+    assert_eq!((second.code, second.log.as_str()), (Some(0), ""), "{}", second.stdout);
+    let (made, told) = (number(&second, "made"), number(&second, "told"));
+    assert_eq!((number(&second, "lost"), told, second.lines.len()), (0, made, first.lines.len() + made), "{}", second.stdout);
+}
+
+#[test]
 fn demo_that_is_interrupted_sums_up_and_leaves_no_kubeconfig() {
     let mut daemon = demo("--rate 20 --objects 100 --seed 3").start();
     eventually(SOON, "a pod is deleted", || daemon.lines().iter().any(|line| line.brief().starts_with("DELETED shop/")));

@@ -263,6 +263,18 @@ fn another_cluster_at_the_same_url_is_refused() {
 }
 
 #[test]
+fn the_state_of_another_simulated_cluster_is_another_clusters() {
+    let first = Stage::new(WATCH);
+    check(&first.run(3), &[]);
+    let second = Stage { setup: first.setup.clone(), ..Stage::new(WATCH) };
+    let setup = second.setup.clone().kubeconfig(second.cluster.kubeconfig());
+    let daemon = setup.start_ready();
+    daemon.wait_for_log(&["the state is of the cluster at", first.cluster.url(), "everything is told anew"]);
+    daemon.wait_for_lines("all of both", |lines| lines.len() == 6 && lines.iter().all(|line| line.initial));
+    daemon.stop();
+}
+
+#[test]
 fn a_state_folder_that_is_removed_while_faro_runs_is_said_and_made_again_with_everything() {
     let stage = Stage::new(WATCH);
     let daemon = stage.start();

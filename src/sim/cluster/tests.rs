@@ -36,6 +36,20 @@ fn first_line(source: &mut RestListWatch, start: &WatchStart) -> String {
 }
 
 #[test]
+fn each_cluster_is_one_of_its_own_though_their_seeds_are_the_same() {
+    let uid = |cluster: &Cluster, name: &str| cluster.get("v1/namespaces", name).unwrap().as_ref().uid().into_owned();
+    let [first, second] = [(), ()].map(|()| Cluster::builder().seed(7).start().unwrap());
+    assert_eq!(uid(&first, "default"), uid(&second, "default"));
+    assert_ne!(uid(&first, "kube-system"), uid(&second, "kube-system"));
+    assert_ne!(first.authority(), second.authority());
+    let pod = |cluster: &Cluster| cluster.create(POD).unwrap().as_ref().uid().into_owned();
+    assert_eq!(pod(&first), pod(&second));
+    // A backup brings back which cluster it is of, as a real one does.
+    second.restore(&first.snapshot()).unwrap();
+    assert_eq!(uid(&first, "kube-system"), uid(&second, "kube-system"));
+}
+
+#[test]
 fn what_is_written_from_inside_is_what_a_client_gets() {
     for with_tls in [false, true] {
         let cluster = Cluster::builder().tls(with_tls).start().unwrap();

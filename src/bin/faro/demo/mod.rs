@@ -18,7 +18,7 @@ use crate::{Failure, failed, signals};
 use book::Book;
 use crossbeam_channel::{Sender, bounded};
 use faro::cli::Logger;
-use faro::config::Config;
+use faro::config::{Config, ConfigError};
 use faro::controller::{Controller, ControllerError, Summary};
 use faro::event::MatchedEvent;
 use faro::lifecycle::{Joined, Stop};
@@ -62,14 +62,13 @@ const UNSHOWN_MAX: usize = 1024;
 
 /// Runs the demo to its end.
 pub(crate) fn run(flags: &DemoFlags) -> Result<(), Failure> {
-    let config = format!("output_dir: {:?}{CONFIG}", flags.output_dir);
-    let config = Config::from_yaml(&config, "the demo's configuration").map_err(failed)?;
-    Logger::install(&config).map_err(failed)?;
     let stop = Stop::new();
     let asked = stop.clone();
     let _listening = signals::listen(move || asked.request(), signals::Hangup::Stop).map_err(failed)?;
 
     let cluster = Cluster::builder().seed(flags.seed).start().map_err(DemoError::Cluster).map_err(failed)?;
+    let config = config(&flags.output_dir, &cluster).map_err(failed)?;
+    Logger::install(&config).map_err(failed)?;
     let cluster = Arc::new(cluster);
     let book = Arc::new(Book::default());
     let mut life = Life::new(Arc::clone(&cluster), Arc::clone(&book), flags.seed);
@@ -93,6 +92,12 @@ pub(crate) fn run(flags: &DemoFlags) -> Result<(), Failure> {
     let ended = view.show(&changes, &book);
     let files: Vec<PathBuf> = event_files(&flags.output_dir).difference(&files).cloned().collect();
     finish(ended, view, &book, &files)
+}
+
+/// What Faro is asked for. Its state lies beside the cluster's kubeconfigs and goes with them: no other run sees this cluster again.
+fn config(output_dir: &Path, cluster: &Cluster) -> Result<Config, ConfigError> {
+    let state = cluster.kubeconfig().with_file_name("state");
+    Config::from_yaml(&format!("output_dir: {output_dir:?}\nstate: {{dir: {state:?}}}{CONFIG}"), "the demo's configuration")
 }
 
 /// Runs Faro on a thread of its own, whose end requests `stops`; the last word it tells is how it ended.
