@@ -112,7 +112,7 @@ impl Fault {
     ];
 
     /// Those that [`Faults::seeded`] chooses from.
-    pub const SEEDED: [Self; 19] = [
+    pub const SEEDED: [Self; 25] = [
         Self::Cut,
         Self::CutInChunk,
         Self::CutInLine,
@@ -132,6 +132,12 @@ impl Fault {
         Self::ExpiredContinue,
         Self::Garbage,
         Self::LongLine,
+        Self::Heartbeats,
+        Self::EndlessList,
+        Self::GluedEvents,
+        Self::WholeObjects,
+        Self::SamePage,
+        Self::ProxyNotFound,
     ];
 
     fn concerns(self, target: Target) -> bool {

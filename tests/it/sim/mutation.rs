@@ -148,6 +148,10 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
     fn received(&self) -> Arc<AtomicU64> {
         self.source.received()
     }
+
+    fn renew(&mut self) {
+        self.source.renew();
+    }
 }
 
 impl<S: ListWatch> Mishearing<S> {

@@ -158,6 +158,10 @@ impl<S: ListWatch> ListWatch for SmallPages<S> {
     fn received(&self) -> Arc<AtomicU64> {
         self.0.received()
     }
+
+    fn renew(&mut self) {
+        self.0.renew();
+    }
 }
 
 impl Drop for Watching {
@@ -173,6 +177,8 @@ fn hasty() -> Limits {
     Limits {
         watch_timeout_min: Duration::from_secs(1),
         watch_timeout_max: Duration::from_secs(8),
+        silence_margin: moment * 20,
+        initial_events_end: moment * 30,
         // A simulated server is restored within milliseconds, so that no reconnect is too soon for that.
         unchecked: Duration::ZERO,
         slow: moment,

@@ -54,7 +54,7 @@ impl Fate {
 }
 
 /// Many worlds are plain.
-const FATES: [Fate; 4] = [Fate::Plain, Fate::Plain, Fate::Resumed, Fate::Restored];
+const FATES: [Fate; 6] = [Fate::Plain, Fate::Plain, Fate::Plain, Fate::Resumed, Fate::Restored, Fate::Hidden];
 
 const WRITES: usize = 60;
 
