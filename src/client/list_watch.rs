@@ -1,6 +1,6 @@
 //! What an informer asks of a server: list, watch, probe, and whether a kind is served at all.
 
-use super::{Error, ServerVersion};
+use super::{Error, Interrupt, ServerVersion};
 use crate::api::ResourceVersion;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -44,10 +44,15 @@ pub trait ListWatch: Send {
     /// As the server or the connection fails.
     fn version(&mut self) -> Result<Option<ServerVersion>, Error>;
 
-    /// Counts the bytes of lists as they come, while a call blocks too. Defaults to a counter that stands still, for sources
-    /// that carry no bytes.
+    /// Counts the bytes of lists as they come, while a call blocks too, and one for each head. Defaults to a counter that stands
+    /// still, for sources that carry no bytes.
     fn received(&self) -> Arc<AtomicU64> {
         Arc::default()
+    }
+
+    /// A handle that can end a call from another thread. Defaults to none, for sources that never block.
+    fn interrupter(&self) -> Option<Interrupt> {
+        None
     }
 
     /// Makes the next request go over a new connection, which may lead to another server behind the same address. Does nothing by

@@ -68,6 +68,7 @@ impl RestListWatch {
     }
 
     fn counted(&self, response: Box<dyn Read>) -> Counted {
+        self.received.fetch_add(1, Ordering::Relaxed);
         Counted { response, received: Arc::clone(&self.received) }
     }
 
@@ -175,6 +176,10 @@ impl ListWatch for RestListWatch {
 
     fn received(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.received)
+    }
+
+    fn interrupter(&self) -> Option<Interrupt> {
+        Some(self.http.interrupt())
     }
 
     fn renew(&mut self) {

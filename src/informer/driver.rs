@@ -3,7 +3,7 @@
 //! Owns the clock: durations become inputs here and nowhere else.
 
 use super::backoff::Backoff;
-use super::gate::{Entrant, Member, Turn};
+use super::gate::{Entrant, Member, Permit, Turn};
 use super::handover::{Halt, Handover, Patience};
 use super::held::Held;
 use super::machine::{Action, Close, End, Input, Machine, Page, Pause, Step};
@@ -15,7 +15,7 @@ use super::stream::{Asked, ListSilence, Reading, Stream};
 use super::teller::{Phase, Teller};
 use super::{Informer, Resume};
 use crate::api::{Anchor, Fault, ListPage, ResourceVersion};
-use crate::client::{Error, ListWatch, PageRequest, WatchStart};
+use crate::client::{Error, Interrupt, ListWatch, PageRequest, WatchStart};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -44,6 +44,8 @@ pub(super) struct Driver {
     trail: PageTrail,
     /// Counts the bytes of lists.
     received: Arc<AtomicU64>,
+    /// Ends a request that is withdrawn.
+    interrupter: Option<Interrupt>,
     /// How the last request of a list went.
     last_list: LastList,
     /// The server's version was asked for in vain.
@@ -102,7 +104,7 @@ impl Driver {
         let teller = Teller::new(Handover::new(watch, outlet, context), store, Replay::new(told), version.clone());
         let (resume, received, body, last_list) = ((version, anchor), source.received(), Vec::new(), LastList::Sound);
         let (trail, is_version_withheld, server_changes) = (PageTrail::default(), false, member.streaming().changes());
-        let (held, cut) = (Held::default(), None);
+        let (held, cut, interrupter) = (Held::default(), None, source.interrupter());
         Self {
             source,
             machine,
@@ -118,6 +120,7 @@ impl Driver {
             body,
             trail,
             received,
+            interrupter,
             last_list,
             is_version_withheld,
             server_changes,
@@ -187,10 +190,7 @@ impl Driver {
             Ok(true) => {}
             // As the server itself would say.
             Ok(false) => return Outcome::Happened(Input::Failed(Fault::Refused)),
-            Err(fault) => {
-                self.list_failed(fault);
-                return Outcome::Happened(Input::Failed(fault));
-            }
+            Err(fault) => return Outcome::Happened(self.list_failed(fault)),
         }
         let limits = &self.teller.out.context.limits;
         let (first_byte, end, step) = (limits.first_byte, limits.initial_events_end, limits.initial_events_step);
@@ -201,9 +201,11 @@ impl Driver {
         match outcome {
             // Nothing is wrong with a server that has no streaming lists; pages are asked for in the same place.
             Outcome::Happened(Input::Failed(Fault::Refused)) => {}
-            Outcome::Happened(Input::Failed(fault)) => self.list_failed(fault),
+            Outcome::Happened(Input::Failed(fault)) => return Outcome::Happened(self.list_failed(fault)),
             // The end of a list gives the place back, and so does a list that waits for its receivers.
-            Outcome::Happened(_) | Outcome::Next(_) if self.teller.out.permit.is_some() => self.list_failed(Fault::Connection),
+            Outcome::Happened(_) | Outcome::Next(_) if self.teller.out.permit.is_some() => {
+                _ = self.list_failed(Fault::Connection);
+            }
             Outcome::Happened(_) | Outcome::Next(_) => self.last_list = LastList::Sound,
         }
         outcome
@@ -223,7 +225,11 @@ impl Driver {
             return Ok(());
         }
         match self.asking(|source| source.version()) {
-            Ok(version) => self.member.streaming().learn(version, now),
+            Ok(version) => {
+                self.answered(now);
+                self.member.streaming().learn(version, now);
+            }
+            Err(fault) if self.is_withdrawn() => return Err(fault),
             Err(fault @ (Fault::Busy { .. } | Fault::Stopped)) => return Err(fault),
             Err(fault @ (Fault::Connection | Fault::Server | Fault::Unauthorized | Fault::UnknownVersion)) => {
                 if !mem::replace(&mut self.is_version_withheld, true) {
@@ -242,11 +248,24 @@ impl Driver {
         self.teller.out.watch.target.gvr.group()
     }
 
-    /// The next list of this watch waits for others, and so does the rest of this one.
-    fn list_failed(&mut self, fault: Fault) {
+    /// The next list of this watch waits for others, and so does the rest of this one. Gives what came of the request.
+    fn list_failed(&mut self, fault: Fault) -> Input {
+        let input = if self.is_withdrawn() { Input::Withdrawn } else { Input::Failed(fault) };
         let is_busy = matches!(fault, Fault::Busy { .. });
         self.last_list = if is_busy { LastList::Busy } else { LastList::Failed };
         self.teller.out.permit = None;
+        input
+    }
+
+    /// The request of `asked` was answered.
+    fn answered(&self, asked: Instant) {
+        if let Some(permit) = &self.teller.out.permit {
+            permit.answered(asked.elapsed());
+        }
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.teller.out.permit.as_ref().is_some_and(Permit::is_withdrawn)
     }
 
     fn watch(&mut self, version: ResourceVersion) -> Outcome {
@@ -267,6 +286,9 @@ impl Driver {
         self.teller.out.context.pulse.waiting();
         let opened = self.source.watch(start, timeout);
         self.teller.out.context.pulse.working();
+        if let (Ok(_), Some(permit)) = (&opened, &self.teller.out.permit) {
+            permit.answered(at.elapsed());
+        }
         let read = opened.map(|lines| {
             self.report.answered();
             if list.is_none() {
@@ -283,6 +305,9 @@ impl Driver {
 
     /// What it means that a watch or a streaming list, asked for at `at`, did not open.
     fn not_opened(&mut self, error: &Error, list: Option<ListSilence>, at: Instant) -> Input {
+        if self.is_withdrawn() {
+            return Input::Failed(error.fault());
+        }
         if list.is_none() && error.is_unanswered() && self.held.no_head() {
             return Input::Close(Close::HeldHead);
         }
@@ -338,13 +363,11 @@ impl Driver {
         let input = match self.asking(|source| source.list(&request, &mut body)) {
             Ok(()) => {
                 self.report.answered();
+                self.answered(asked);
                 self.last_list = LastList::Sound;
                 self.tell_page(&body, asked.elapsed() < PAGE_QUICK && body.len() < PAGE_SHORT_BYTES)
             }
-            Err(fault) => {
-                self.list_failed(fault);
-                Input::Failed(fault)
-            }
+            Err(fault) => self.list_failed(fault),
         };
         self.body = body;
         input
@@ -465,7 +488,8 @@ impl Driver {
             let turn = if self.last_list == LastList::Sound { turn } else { Turn::Failed };
             // A server that is too busy gets no more requests on account of its slow answers.
             let keeps_place = self.last_list == LastList::Busy;
-            let entrant = Entrant { turn, received: Arc::clone(&self.received), keeps_place };
+            let (received, interrupt) = (Arc::clone(&self.received), self.interrupter.clone());
+            let entrant = Entrant { turn, received, keeps_place, interrupt };
             out.context.pulse.waiting();
             out.permit = out.context.gate.acquire(&out.context.stop, entrant);
             out.context.pulse.working();
@@ -489,8 +513,11 @@ impl Driver {
 
     /// Remembers why a request failed, for this watch and, where it may be the server's doing, for the others.
     fn failed(&mut self, error: &Error) -> Fault {
-        self.report.failed(error);
         let fault = error.fault();
+        if self.is_withdrawn() {
+            return fault;
+        }
+        self.report.failed(error);
         match fault {
             Fault::Connection | Fault::Server | Fault::Busy { .. } | Fault::Unauthorized => {
                 self.teller.out.context.server.has_failed(Instant::now());

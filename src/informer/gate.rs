@@ -2,15 +2,18 @@
 //!
 //! Takes who wants to list and how urgent that is; gives [`Permit`]s. Promises that never more than the limit of lists
 //! receive at once and never more than twice as many are in flight, that those of one [`Turn`] are let in as they came, and
-//! that a list whose answer does not come holds up the others for seconds only.
+//! that a list whose answer does not come holds up the others for seconds only: it gives its place up, or is withdrawn and
+//! asked for again behind the others.
 
 mod door;
 
 pub use door::Turn;
 
 use super::streaming::Streaming;
+use crate::client::Interrupt;
 use crate::lifecycle::Stop;
 use door::{Door, Ticket};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +34,8 @@ struct Inner {
 #[derive(Debug)]
 struct Counts {
     door: Door,
+    /// Of those who can be withdrawn.
+    interrupts: BTreeMap<u64, Interrupt>,
     watches: usize,
 }
 
@@ -43,6 +48,8 @@ pub struct Entrant {
     pub received: Arc<AtomicU64>,
     /// Keeps its place also while nothing comes.
     pub keeps_place: bool,
+    /// Ends its request, so that it can be withdrawn.
+    pub interrupt: Option<Interrupt>,
 }
 
 /// The right to list, given back when dropped.
@@ -59,7 +66,7 @@ pub(super) struct Member(Arc<Inner>);
 impl ListGate {
     /// Lets `limit` list at once, one at least.
     pub fn new(limit: usize) -> Self {
-        let counts = Counts { door: Door::new(limit), watches: 0 };
+        let counts = Counts { door: Door::new(limit), interrupts: BTreeMap::new(), watches: 0 };
         Self(Arc::new(Inner { counts: Mutex::new(counts), streaming: Streaming::default() }))
     }
 
@@ -70,14 +77,24 @@ impl ListGate {
     /// While as many others list as may, and while others wait whose turn comes before.
     pub fn acquire(&self, stop: &Stop, entrant: Entrant) -> Option<Permit> {
         let mut counts = self.0.lock();
-        let (ticket, called) = counts.door.queue(entrant);
+        let (ticket, called) = counts.door.queue(&entrant, entrant.interrupt.is_some());
+        counts.interrupts.extend(entrant.interrupt.map(|interrupt| (ticket.number(), interrupt)));
         loop {
-            if counts.door.admit(&ticket, Instant::now()) {
+            let now = Instant::now();
+            if counts.door.admit(&ticket, now) {
                 return Some(Permit { inner: Arc::clone(&self.0), ticket });
             }
             if stop.is_requested() {
-                counts.door.leave(&ticket);
+                counts.leave(&ticket);
                 return None;
+            }
+            if let Some(withdrawn) = counts.door.withdraw_for(&ticket, now) {
+                let interrupt = counts.interrupts.remove(&withdrawn);
+                drop(counts);
+                // Only who can be interrupted is withdrawn.
+                interrupt.iter().for_each(Interrupt::cut);
+                counts = self.0.lock();
+                continue;
             }
             let pause = if counts.door.is_next(&ticket) { NEXT_CHECK } else { STOP_CHECK };
             (counts, _) = called.wait_timeout(counts, pause).unwrap_or_else(PoisonError::into_inner);
@@ -88,6 +105,18 @@ impl ListGate {
     pub(super) fn join(&self) -> Member {
         self.0.lock().watches += 1;
         Member(Arc::clone(&self.0))
+    }
+}
+
+impl Permit {
+    /// The request was answered after this time, whatever the answer.
+    pub(super) fn answered(&self, after: Duration) {
+        self.inner.lock().door.answered(after);
+    }
+
+    /// Whether the request was ended for the sake of others. It did not fail, and is to be made again.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.inner.lock().door.is_withdrawn(&self.ticket)
     }
 }
 
@@ -109,6 +138,13 @@ impl Member {
     }
 }
 
+impl Counts {
+    fn leave(&mut self, ticket: &Ticket) {
+        self.door.leave(ticket);
+        self.interrupts.remove(&ticket.number());
+    }
+}
+
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
@@ -117,7 +153,7 @@ impl Inner {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.inner.lock().door.leave(&self.ticket);
+        self.inner.lock().leave(&self.ticket);
     }
 }
 

@@ -173,6 +173,7 @@ impl Scene {
             ["served", "no"] => Input::LookedUp(Served::Absent),
             ["served", "unknown"] => Input::LookedUp(Served::Unknown("stale".to_owned())),
             ["served", ref others @ ..] => Input::LookedUp(Served::OtherVersions(others.iter().map(|&v| v.to_owned()).collect())),
+            ["withdrawn"] => Input::Withdrawn,
             ["waited"] => Input::Waited,
             ["credit"] => Input::Credited,
             ["stop"] => Input::Stop,

@@ -168,6 +168,24 @@ fn lists_that_hang_or_stream_without_end_do_not_stop_others() {
 }
 
 #[test]
+fn a_kind_behind_forty_whose_lists_hang_is_listed_while_they_do() {
+    let (api, gate) = (Api::new(Release::V1_20), Gate::default());
+    api.server.instead("get /version", [Answer::json(200, r#"{"gitVersion":"v1.20.2"}"#)]);
+    let hung: Vec<String> = (0..40).map(|n| format!("hung-{n}")).collect();
+    for name in &hung {
+        api.server.on(&format!("list {}", in_namespace(name)), [page(10, &[("late", 7)]).held_by(&gate)]);
+    }
+    api.server.on(&format!("list {}", in_namespace("sound")), [page(10, &[("prompt", 7)])]);
+    let all: Vec<String> = hung.iter().cloned().chain(["sound".to_owned()]).collect();
+    let mut daemon = start(&api, &watching_all(&all));
+    daemon.wait_for("ADDED demo/prompt initial");
+    not_ready(&daemon, "v1/configmaps");
+    gate.open();
+    daemon.wait_until_ready();
+    assert_eq!(daemon.stop().lines.len(), all.len());
+}
+
+#[test]
 fn stream_without_its_end_word_is_no_list_yet() {
     let (api, gate) = (Api::new(Release::V1_36), Gate::default());
     let list = watch(&[line("ADDED", "a", 7), line("ADDED", "b", 8), bookmark(10, true)]).left_open();

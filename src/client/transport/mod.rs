@@ -240,6 +240,14 @@ impl fmt::Debug for Transport {
 }
 
 impl Interrupt {
+    /// Ends the request under way, if there is one, as if its connection had broken. Later ones are made over new connections.
+    pub fn cut(&self) {
+        let slot = self.state.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Slot { agent, .. }) = slot {
+            agent.shutdown();
+        }
+    }
+
     /// Ends the request under way, and every later one, with [`Error::Stopped`].
     pub fn interrupt(&self) {
         self.state.ending.come();

@@ -2,9 +2,14 @@
 //!
 //! Takes entrants and the time; says who is inside. The first in line is let in when fewer than the limit receive, and fewer
 //! than twice the limit are inside. Who is inside and waits in vain for the server does not count as receiving.
+//!
+//! Where many kinds hang, that alone would keep sound ones waiting for as long as the hung ones take to fail. So who waits for
+//! the first byte longer than is usual on this server is withdrawn, once, when others wait, and comes back behind them. A sound
+//! server pays for that with a request or two; how long is usual is learned from its answers, and where none comes at all ever
+//! fewer are withdrawn.
 
 use super::Entrant;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
@@ -33,6 +38,10 @@ pub(super) struct Ticket {
 pub(super) struct Door {
     limit: usize,
     tickets: u64,
+    /// How long the last answers took to come.
+    answers: VecDeque<Duration>,
+    /// How long somebody may wait for the first byte before others go first, whatever is usual.
+    patience: Duration,
     /// In the order in which they are let in.
     waiting: BTreeMap<(Turn, u64), Waiting>,
     inside: BTreeMap<u64, Inside>,
@@ -40,14 +49,22 @@ pub(super) struct Door {
 
 #[derive(Debug)]
 struct Waiting {
-    entrant: Entrant,
+    received: Arc<AtomicU64>,
+    keeps_place: bool,
+    can_be_withdrawn: bool,
     called: Arc<Condvar>,
 }
 
 #[derive(Debug)]
 struct Inside {
+    turn: Turn,
     received: Arc<AtomicU64>,
     keeps_place: bool,
+    can_be_withdrawn: bool,
+    /// It was, and is about to leave.
+    is_withdrawn: bool,
+    /// When it was let in, and what was received before.
+    entered: (Instant, u64),
     /// What was received at `since`.
     counted: u64,
     /// Since then, next to nothing came.
@@ -57,15 +74,22 @@ struct Inside {
 impl Door {
     /// Lets `limit` in at once, one at least.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), tickets: 0, waiting: BTreeMap::new(), inside: BTreeMap::new() }
+        let (waiting, inside, answers) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        Self { limit: limit.max(1), tickets: 0, answers, patience: PATIENCE_MIN, waiting, inside }
     }
 
     /// Joins the line. What comes back is notified when the entrant becomes its first, or when there may be room.
-    pub(super) fn queue(&mut self, entrant: Entrant) -> (Ticket, Arc<Condvar>) {
+    pub(super) fn queue(&mut self, entrant: &Entrant, can_be_withdrawn: bool) -> (Ticket, Arc<Condvar>) {
         let ticket = Ticket { turn: entrant.turn, number: self.tickets };
         self.tickets += 1;
         let called = Arc::new(Condvar::new());
-        self.waiting.insert(ticket.key(), Waiting { entrant, called: Arc::clone(&called) });
+        let waiting = Waiting {
+            received: Arc::clone(&entrant.received),
+            keeps_place: entrant.keeps_place,
+            can_be_withdrawn,
+            called: Arc::clone(&called),
+        };
+        self.waiting.insert(ticket.key(), waiting);
         (ticket, called)
     }
 
@@ -79,10 +103,12 @@ impl Door {
         if !self.is_next(ticket) || !self.has_room(now) {
             return false;
         }
-        let (_, Waiting { entrant, .. }) = self.waiting.pop_first().expect("the first in line asks");
-        let Entrant { received, keeps_place, turn: _ } = entrant;
+        let (_, waiting) = self.waiting.pop_first().expect("the first in line asks");
+        let Waiting { received, keeps_place, can_be_withdrawn, called: _ } = waiting;
         let counted = received.load(Ordering::Relaxed);
-        self.inside.insert(ticket.number, Inside { received, keeps_place, counted, since: now });
+        let (turn, is_withdrawn, entered, since) = (ticket.turn, false, (now, counted), now);
+        let inside = Inside { turn, received, keeps_place, can_be_withdrawn, is_withdrawn, entered, counted, since };
+        self.inside.insert(ticket.number, inside);
         self.call_next();
         true
     }
@@ -94,10 +120,52 @@ impl Door {
         self.call_next();
     }
 
+    /// Withdraws one who is inside, and gives its number, where that makes room for the holder of `ticket`: the first in line,
+    /// who has not failed.
+    pub(super) fn withdraw_for(&mut self, ticket: &Ticket, now: Instant) -> Option<u64> {
+        if !self.is_next(ticket) || ticket.turn == Turn::Failed {
+            return None;
+        }
+        let (patience, is_full) = (self.patience(), self.in_flight() >= self.limit * IN_FLIGHT_FACTOR);
+        let idle = self.inside.iter_mut().filter(|(_, inside)| match inside.turn {
+            Turn::Live => ticket.turn == Turn::Live && inside.waits_for(now) >= patience,
+            Turn::First => inside.waits_for(now) >= patience,
+            // Once withdrawn it has time, unless it keeps somebody out.
+            Turn::Failed => is_full && inside.waits_for(now) >= ANSWER_WAIT,
+        });
+        let (number, inside) = idle.min_by_key(|(_, inside)| inside.entered.0)?;
+        inside.is_withdrawn = true;
+        self.patience = self.patience.mul_f64(1.0 + PATIENCE_GROWTH / self.limit as f64).min(ANSWER_WAIT);
+        Some(*number)
+    }
+
+    /// Whether the holder of `ticket` was withdrawn.
+    pub(super) fn is_withdrawn(&self, ticket: &Ticket) -> bool {
+        self.inside.get(&ticket.number).is_some_and(|inside| inside.is_withdrawn)
+    }
+
+    /// Somebody's answer took so long to come.
+    pub(super) fn answered(&mut self, after: Duration) {
+        self.answers.push_back(after);
+        if self.answers.len() > ANSWERS_KEPT {
+            self.answers.pop_front();
+        }
+        self.patience = PATIENCE_MIN;
+    }
+
+    fn patience(&self) -> Duration {
+        let usual = self.answers.iter().max().copied().unwrap_or_default();
+        self.patience.max(usual * PATIENCE_FACTOR).min(ANSWER_WAIT)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.inside.values().filter(|inside| !inside.is_withdrawn).count()
+    }
+
     fn has_room(&mut self, now: Instant) -> bool {
         // All are asked, since asking is what notices that bytes came.
         let receiving = self.inside.values_mut().filter_map(|inside| inside.is_receiving(now).then_some(())).count();
-        receiving < self.limit && self.inside.len() < self.limit * IN_FLIGHT_FACTOR
+        receiving < self.limit && self.in_flight() < self.limit * IN_FLIGHT_FACTOR
     }
 
     fn call_next(&self) {
@@ -108,6 +176,10 @@ impl Door {
 }
 
 impl Ticket {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     fn key(&self) -> (Turn, u64) {
         (self.turn, self.number)
     }
@@ -120,7 +192,19 @@ impl Inside {
         if received.wrapping_sub(self.counted) >= PROGRESS_BYTES {
             (self.counted, self.since) = (received, now);
         }
-        self.keeps_place || now.saturating_duration_since(self.since) < ANSWER_WAIT
+        let is_waiting = now.saturating_duration_since(self.since) >= ANSWER_WAIT;
+        !self.is_withdrawn && (self.keeps_place || !is_waiting)
+    }
+
+    /// For how long it has waited for the first byte; for no time where it must not be withdrawn.
+    fn waits_for(&self, now: Instant) -> Duration {
+        let (entered, before) = self.entered;
+        let may = self.can_be_withdrawn && !self.is_withdrawn && !self.keeps_place;
+        if may && self.received.load(Ordering::Relaxed) == before {
+            now.saturating_duration_since(entered)
+        } else {
+            Duration::ZERO
+        }
     }
 }
 
@@ -134,6 +218,19 @@ const PROGRESS_BYTES: u64 = 64 * 1024;
 /// So many times the limit are inside at most, those included that wait in vain: a server that is too busy to answer must
 /// not be asked by ever more.
 const IN_FLIGHT_FACTOR: usize = 2;
+
+/// Who waits so little for its first byte is never withdrawn. Forty hung kinds in front of a sound one are passed, four at a time,
+/// within ten seconds; a sound server answers a list in a tenth of that.
+const PATIENCE_MIN: Duration = Duration::from_millis(500);
+
+/// Nor is who waits no longer than so many times the slowest of the last answers took.
+const PATIENCE_FACTOR: u32 = 8;
+
+/// How many answers say what is usual.
+const ANSWERS_KEPT: usize = 8;
+
+/// By this part patience grows with each round of withdrawals that no answer follows: it may be the server that is slow.
+const PATIENCE_GROWTH: f64 = 0.1;
 
 #[cfg(test)]
 mod tests;

@@ -71,6 +71,10 @@ impl Machine {
             Input::Line(line) => self.line(state, line),
             Input::Close(close) => self.close(state, close),
             Input::Failed(fault) => self.failed(state, fault),
+            Input::Withdrawn => {
+                let (State::Streaming(_) | State::Paging(_)) = state else { unasked("a list") };
+                self.enter(state)
+            }
             Input::Page(page) => {
                 let State::Paging(list) = state else { unasked("a page") };
                 self.page(list, page)

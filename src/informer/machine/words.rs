@@ -16,6 +16,8 @@ pub(in crate::informer) enum Input {
     Close(Close),
     /// A request failed, or its connection broke.
     Failed(Fault),
+    /// The request for a list was withdrawn for the sake of others: nothing came of it, and nothing failed.
+    Withdrawn,
     /// A page was told.
     Page(Page),
     /// What the list did not name was told as deleted; with its newest object, where that is known.

@@ -4,7 +4,7 @@
 
 use super::told::{key, state};
 use faro::api::{Fault, ListPage, ObjectRef, ResourceVersion, WatchLine};
-use faro::client::{Error, Line, ListWatch, PageRequest, Proof, Served, ServerVersion, WatchLines, WatchStart};
+use faro::client::{Error, Interrupt, Line, ListWatch, PageRequest, Proof, Served, ServerVersion, WatchLines, WatchStart};
 use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
 use faro::sim::{Fault as SimFault, Faults};
 use std::collections::HashMap;
@@ -151,6 +151,10 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
 
     fn renew(&mut self) {
         self.source.renew();
+    }
+
+    fn interrupter(&self) -> Option<Interrupt> {
+        self.source.interrupter()
     }
 }
 

@@ -162,6 +162,10 @@ impl<S: ListWatch> ListWatch for SmallPages<S> {
     fn renew(&mut self) {
         self.0.renew();
     }
+
+    fn interrupter(&self) -> Option<Interrupt> {
+        self.0.interrupter()
+    }
 }
 
 impl Drop for Watching {
