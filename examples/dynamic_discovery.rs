@@ -50,11 +50,11 @@ impl Definition {
     }
 }
 
-/// Watches what a definition defines. An error, as when the server is away just now, is tried again.
+/// Watches what a definition defines, as soon as the server serves it.
 fn watch_defined(controller: &Controller, event: &MatchedEvent) -> Result<(), HandlerError> {
     let gvr = event.object::<Definition>()?.gvr().ok_or("no version of it is stored")?;
     controller.add_resources(&[ResourceConfig::new(&gvr)])?;
-    println!("watching {gvr}, {} discovered so far", controller.active_informers().dynamic);
+    println!("watching {gvr}");
     Ok(())
 }
 

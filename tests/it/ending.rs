@@ -3,7 +3,7 @@
 use crate::answer::Answer;
 use crate::answer::Gate;
 use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, line, page, refused_streaming_list, watch};
-use crate::support::daemon::Setup;
+use crate::support::daemon::{Daemon, Setup};
 use crate::support::wait::{SOON, eventually};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use std::fs::File;
@@ -11,6 +11,9 @@ use std::io;
 
 /// So many lines fill a pipe that nobody reads several times.
 const OBJECTS: u64 = 2_000;
+
+/// What a pipe holds, as Linux makes it.
+const PIPE_BYTES: u64 = 64 * 1024;
 
 fn big_list() -> Answer {
     let names: Vec<String> = (0..OBJECTS).map(|number| format!("configmap-with-a-long-name-{number}")).collect();
@@ -25,6 +28,12 @@ fn api_with_many() -> Api {
     api
 }
 
+/// More is in the files than a pipe takes: what they are ahead of it waits for a reader.
+fn wait_until_stdout_is_full(daemon: &Daemon) {
+    let written = || daemon.events_files().iter().map(|file| file.metadata().unwrap().len()).sum::<u64>();
+    eventually(SOON, "more is written than a pipe takes", || written() > PIPE_BYTES);
+}
+
 fn setup(api: &Api, config: &str) -> Setup {
     Setup::with_config(&format!("{config}\n{WATCH_CONFIGMAPS}")).kubeconfig(&api.kubeconfig())
 }
@@ -34,7 +43,7 @@ fn second_signal_ends_at_once_with_1_while_a_drain_hangs() {
     for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM), (Signal::TERM, Signal::INT)] {
         let api = api_with_many();
         let mut daemon = setup(&api, "shutdown_grace_sec: 600").arguments("--stdout").stdout_held().start();
-        daemon.wait_for_lines("the first lines", |lines| !lines.is_empty());
+        wait_until_stdout_is_full(&daemon);
         daemon.signal(first);
         daemon.wait_for_log(&["stopping", "another signal ends at once"]);
         daemon.signal(second);
@@ -47,7 +56,7 @@ fn second_signal_ends_at_once_with_1_while_a_drain_hangs() {
 fn drain_that_hangs_ends_with_its_grace_and_says_what_is_left() {
     let api = api_with_many();
     let mut daemon = setup(&api, "shutdown_grace_sec: 1").arguments("--stdout").stdout_held().start();
-    daemon.wait_for_lines("the first lines", |lines| !lines.is_empty());
+    wait_until_stdout_is_full(&daemon);
     daemon.signal(Signal::TERM);
     let ended = daemon.wait_for_end(SOON);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
