@@ -293,6 +293,44 @@ fn a_state_folder_that_is_removed_while_faro_runs_is_said_and_made_again_with_ev
 }
 
 #[test]
+fn a_faro_whose_state_folder_another_took_meanwhile_ends_and_names_it() {
+    let stage = Stage::new(WATCH);
+    let mut first = stage.start();
+    first.wait_for_lines("three lines", |lines| lines.len() == 3);
+    // It notices nothing until the other has the folder.
+    first.signal(Signal::STOP);
+    fs::remove_dir_all(stage.state()).unwrap();
+    let config = format!("state: {{dir: {}}}\n{WATCH}", stage.state().display());
+    let second = Setup::with_config(&config).kubeconfig(stage.cluster.kubeconfig()).start_ready();
+    first.signal(Signal::CONT);
+    let ended = first.wait_for_end(SOON);
+    let said = ended.log.lines().last().unwrap();
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    assert!(said.contains("is in use by") && said.contains(&format!("pid {}", second.id())), "{said}");
+    stage.touch("a", "1");
+    second.wait_for("UPDATED default/a");
+    let log = second.stop().log;
+    assert!(!log.contains("error"), "{log}");
+}
+
+#[test]
+fn everything_that_is_removed_at_once_while_faro_runs_is_made_again() {
+    let stage = Stage::new(WATCH);
+    let daemon = stage.start();
+    daemon.wait_for_lines("three lines", |lines| lines.len() == 3);
+    fs::remove_dir_all(stage.setup.output()).unwrap();
+    daemon.wait_for_log(&["the state is written again"]);
+    stage.touch("a", "1");
+    daemon.wait_for("UPDATED default/a");
+    daemon.kill();
+    stage.delete("b");
+    let told = |lines: &[Line]| lines.iter().map(Line::brief).collect::<Vec<_>>();
+    let daemon = stage.start();
+    daemon.wait_for("DELETED default/b");
+    assert_eq!(told(&daemon.stop().lines), ["UPDATED default/a", "DELETED default/b"], "and nothing of it twice");
+}
+
+#[test]
 fn a_state_folder_that_cannot_be_made_again_holds_readiness_until_it_can() {
     let stage = Stage::new(WATCH);
     let daemon = stage.start();
