@@ -5,7 +5,7 @@
 
 use super::{Controller, ControllerError, Inner};
 use crate::api::GroupVersionResource;
-use crate::dispatch::{self, EventHandler, Registered, Subscription};
+use crate::dispatch::{self, EventHandler, Receivers, Registered, Subscription};
 use crate::sink::JsonMiddleware;
 use std::any::type_name;
 use std::collections::BTreeSet;
@@ -32,6 +32,8 @@ pub struct Registration {
     // The controller may be held by the handler's program no longer.
     controller: Weak<Inner>,
     subscription: Subscription,
+    /// Its bit among the receivers.
+    receiver: u64,
 }
 
 impl Controller {
@@ -51,15 +53,22 @@ impl Controller {
     /// # Errors
     ///
     /// [`ControllerError::AfterStart`] once the controller was started: the handler would never be called.
+    /// [`ControllerError::Subscription`] when it asks for what cannot be, as no threads, or for a name that another one has.
     pub fn subscribe<H: EventHandler + 'static>(
         &self,
         subscription: Subscription,
         handler: H,
     ) -> Result<Registration, ControllerError> {
         let mut registered = self.0.open_registrations("a handler was registered")?;
+        let registration = Registered::new(subscription.clone(), handler);
+        registered.handlers.push(registration);
+        if let Err(error) = Registered::check_all(&registered.handlers, registered.settings.lanes) {
+            registered.handlers.pop();
+            return Err(error.into());
+        }
         registered.subscriptions.push((type_name::<H>(), subscription.clone()));
-        registered.handlers.push(Registered::new(subscription.clone(), handler));
-        Ok(Registration { controller: Arc::downgrade(&self.0), subscription })
+        let receiver = Receivers::of(registered.handlers.len() - 1).to_bits();
+        Ok(Registration { controller: Arc::downgrade(&self.0), subscription, receiver })
     }
 
     /// How events are handed to handlers: threads, attempts, pauses, and when a slow call is told. The last ones set hold.
@@ -102,7 +111,7 @@ impl Registration {
         let Some(run) = self.controller.upgrade().and_then(|controller| controller.at_work()) else { return false };
         let mut watches = run.health().watches();
         watches.retain(|status| self.subscription.includes(&status.watch().target.gvr));
-        !watches.is_empty() && watches.iter().all(|status| status.first_list_ended())
+        !watches.is_empty() && watches.iter().all(|status| status.first_list_ended_for(self.receiver))
     }
 }
 

@@ -282,7 +282,7 @@ impl Maker<'_> {
         let outlet = outlet.map_err(refused)?;
         let ledger = Arc::clone(outlet.ledger());
         let book = Arc::clone(&ledger);
-        status.ask_accepted(move || book.has_accepted_lists());
+        status.ask_accepted(move || book.lacking_of_lists().map_or(0, |lacking| !lacking.to_bits()));
         let rest = RestListWatch::new(self.client.transport(), &watch.target, scope, self.content_of(&watch))
             .in_cluster(self.cluster_uid.map(str::to_owned));
         let interrupt = rest.interrupt();

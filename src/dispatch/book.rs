@@ -108,10 +108,12 @@ impl Book {
         Self { listing: accepted.listing, accepted, ..Self::default() }
     }
 
-    /// Whether the prefix is past the end of every list.
-    pub(super) fn has_accepted_lists(&self) -> bool {
-        let Accepted { version, listing, .. } = &self.accepted;
-        version.is_some() && !listing && !self.listing && !self.tickets.iter().any(|ticket| ticket.listed)
+    /// Who lacks anything up to the end of the last list; `None` while one is under way, and before the first.
+    pub(super) fn lacking_of_lists(&self) -> Option<Receivers> {
+        let end = self.tickets.iter().rposition(|ticket| ticket.listed || ticket.list_end);
+        let has_listed = !self.listing && (end.is_some() || self.accepted.version.is_some());
+        let listed = self.tickets.iter().take(end.map_or(0, |end| end + 1));
+        has_listed.then(|| listed.fold(Receivers::NONE, |lacking, ticket| lacking.and(ticket.lacking)))
     }
 
     /// Adds an event for `receivers`. Returns its sequence, and what comes of it where nobody receives it; `room`: how many changes

@@ -245,7 +245,7 @@ impl Registered {
     }
 
     /// Finds what cannot be taken, with the number of lanes where nothing else is said.
-    pub(super) fn check_all(all: &[Self], lanes: usize) -> Result<(), SubscriptionError> {
+    pub(crate) fn check_all(all: &[Self], lanes: usize) -> Result<(), SubscriptionError> {
         if all.len() > SUBSCRIPTIONS_MAX {
             return Err(SubscriptionError::TooMany { count: all.len() });
         }

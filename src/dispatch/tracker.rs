@@ -95,9 +95,9 @@ impl Ledger {
         self.book().accepted.clone()
     }
 
-    /// Whether a list was accepted whole, and none that came after it is still under way or being accepted.
-    pub fn has_accepted_lists(&self) -> bool {
-        self.book().has_accepted_lists()
+    /// Who has yet to accept anything up to the end of the last list; `None` while one is under way, and before the first.
+    pub fn lacking_of_lists(&self) -> Option<Receivers> {
+        self.book().lacking_of_lists()
     }
 
     /// Takes what was accepted since the last time, for a checkpoint.

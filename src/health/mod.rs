@@ -174,6 +174,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) mod tests {
     use super::*;
     use crate::api::WatchTarget;
+    use std::sync::atomic::AtomicU64;
     use std::time::Duration;
 
     /// A watch of all objects of `gvr`.
@@ -231,7 +232,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_list_that_nobody_has_accepted_yet_is_no_first_list() {
-        let (health, accepted) = (health(), Arc::<AtomicBool>::default());
+        let (health, accepted) = (health(), Arc::<AtomicU64>::default());
         let status = health.add_watch(watch("v1/pods"));
         let answer = Arc::clone(&accepted);
         status.ask_accepted(move || answer.load(Ordering::Relaxed));
@@ -240,9 +241,11 @@ pub(crate) mod tests {
         let named = &readiness.not_synced[0];
         assert_eq!((readiness.ready, named.condition, named.first_list_ended), (false, "listing", false));
         assert!(named.reason.contains("not accepted"), "{}", named.reason);
-        accepted.store(true, Ordering::Relaxed);
+        accepted.store(0b10, Ordering::Relaxed);
+        assert!(status.first_list_ended_for(0b10) && !status.first_list_ended_for(0b11) && !health.readiness().ready);
+        accepted.store(u64::MAX, Ordering::Relaxed);
         assert!(health.readiness().strictly_ready());
-        accepted.store(false, Ordering::Relaxed);
+        accepted.store(0, Ordering::Relaxed);
         assert!(health.readiness().strictly_ready(), "the first list is accepted once");
         status.unsync();
         status.set(Condition::Synced, "");

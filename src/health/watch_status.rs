@@ -14,10 +14,10 @@ pub struct WatchStatus {
     clock: Clock,
     state: Mutex<State>,
     ever_synced: AtomicBool,
-    /// Asks whether everything that was handed on up to the end of the first list was accepted; without it, nobody is to accept.
-    is_accepted: OnceLock<IsAccepted>,
-    /// It was, once.
-    ever_accepted: AtomicBool,
+    /// Asks who has accepted everything up to the end of the first list; without it, nobody is to accept.
+    accepted: OnceLock<AskAccepted>,
+    /// Who has, a bit each.
+    accepted_by: AtomicU64,
     /// An output cannot be written, shared by all watches.
     is_held: Arc<AtomicBool>,
     heard_millis: AtomicU64,
@@ -82,8 +82,8 @@ impl WatchStatus {
             clock,
             state: Mutex::new(state),
             ever_synced: AtomicBool::new(false),
-            is_accepted: OnceLock::new(),
-            ever_accepted: AtomicBool::new(false),
+            accepted: OnceLock::new(),
+            accepted_by: AtomicU64::new(0),
             is_held,
             heard_millis: AtomicU64::new(clock.millis()),
             silent: AtomicBool::new(false),
@@ -120,15 +120,15 @@ impl WatchStatus {
         state.reason = reason.into();
     }
 
-    /// Says by whom to ask whether what the first list gave was accepted. The first one holds.
-    pub fn ask_accepted(&self, is_accepted: impl Fn() -> bool + Send + Sync + 'static) {
-        self.is_accepted.get_or_init(|| IsAccepted(Box::new(is_accepted)));
+    /// Says how to ask who has accepted what the first list gave, a bit each. The first one holds.
+    pub fn ask_accepted(&self, accepted: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.accepted.get_or_init(|| AskAccepted(Box::new(accepted)));
     }
 
     /// Takes back that it was synced: what an earlier run told turns out to need a comparison.
     pub fn unsync(&self) {
         self.ever_synced.store(false, Ordering::Relaxed);
-        self.ever_accepted.store(false, Ordering::Relaxed);
+        self.accepted_by.store(0, Ordering::Relaxed);
         self.set(Condition::Listing, "");
     }
 
@@ -191,15 +191,23 @@ impl WatchStatus {
 
     /// Whether the first list was read and accepted by all it is for, or refused.
     pub fn first_list_ended(&self) -> bool {
-        (self.ever_synced() && self.is_accepted()) || lock(&self.state).condition.is_refusal()
+        self.first_list_ended_for(u64::MAX)
     }
 
-    fn is_accepted(&self) -> bool {
-        let is_accepted = || self.is_accepted.get().is_none_or(|ask| (ask.0)());
-        if !self.ever_accepted.load(Ordering::Relaxed) && self.ever_synced() && is_accepted() {
-            self.ever_accepted.store(true, Ordering::Relaxed);
+    /// The same of these receivers, a bit each.
+    pub fn first_list_ended_for(&self, receivers: u64) -> bool {
+        (self.ever_synced() && self.is_accepted_by(receivers)) || lock(&self.state).condition.is_refusal()
+    }
+
+    /// Whether these have accepted the first list. Who has, has.
+    fn is_accepted_by(&self, receivers: u64) -> bool {
+        let lacks = |accepted: u64| accepted & receivers != receivers;
+        let mut accepted = self.accepted_by.load(Ordering::Relaxed);
+        if lacks(accepted) && self.ever_synced() {
+            accepted |= self.accepted.get().map_or(u64::MAX, |ask| (ask.0)());
+            self.accepted_by.fetch_or(accepted, Ordering::Relaxed);
         }
-        self.ever_accepted.load(Ordering::Relaxed)
+        !lacks(accepted)
     }
 
     /// What the watch is worth at `now`.
@@ -214,7 +222,7 @@ impl WatchStatus {
             (Condition::Starting | Condition::Listing, false) if silent => Standing::Failed,
             (Condition::Starting | Condition::Listing, false) => Standing::Syncing,
             (Condition::Starting | Condition::Listing | Condition::Synced, _) if silent => Standing::Stale,
-            (Condition::Synced, _) if !self.is_accepted() => Standing::Syncing,
+            (Condition::Synced, _) if !self.is_accepted_by(u64::MAX) => Standing::Syncing,
             (Condition::Starting | Condition::Listing | Condition::Synced, _) => Standing::Healthy,
         }
     }
@@ -237,11 +245,11 @@ pub const CONDITIONS: [&str; 8] = [
 ];
 
 /// Asks whoever keeps the book of what was accepted.
-struct IsAccepted(Box<dyn Fn() -> bool + Send + Sync>);
+struct AskAccepted(Box<dyn Fn() -> u64 + Send + Sync>);
 
-impl fmt::Debug for IsAccepted {
+impl fmt::Debug for AskAccepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("IsAccepted(..)")
+        f.write_str("AskAccepted(..)")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Stage, resource, stop, wait_until_ready};
 use faro::controller::ControllerError;
-use faro::dispatch::Settings;
+use faro::dispatch::{Settings, Subscription};
 use faro::event::MatchedEvent;
 use faro::sink::{JsonRecord, Verdict};
 
@@ -27,6 +27,25 @@ fn what_is_registered_after_the_start_is_refused_as_it_would_never_be_called() {
     check("while it runs");
     stop(running);
     check("after its end");
+}
+
+#[test]
+fn a_subscription_that_cannot_be_is_refused_at_once_and_costs_no_other() {
+    let stage = Stage::new();
+    let controller = stage.controller(&["v1/configmaps"]);
+    let subscribe = |subscription: Subscription| controller.subscribe(subscription, |_: &MatchedEvent| Ok(()));
+    _ = subscribe(Subscription::new().name("audit")).unwrap();
+    for (wrong, part) in [
+        (Subscription::new().lanes(0), "0 lanes"),
+        (Subscription::new().queue(0, 1), "has no room"),
+        (Subscription::new().name("audit"), "two subscriptions are named"),
+    ] {
+        let error = subscribe(wrong).unwrap_err();
+        assert!(matches!(error, ControllerError::Subscription(_)) && error.to_string().contains(part), "{error}");
+    }
+    let running = controller.spawn().unwrap();
+    wait_until_ready(&controller);
+    stop(running);
 }
 
 #[test]

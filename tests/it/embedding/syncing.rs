@@ -33,6 +33,8 @@ fn ready_means_that_the_handlers_have_accepted_the_first_list() {
     let slow = slow.unwrap();
     let other = Subscription::new().gvrs(["v1/namespaces".parse().unwrap()]);
     let other = controller.subscribe(other, |_: &MatchedEvent| Ok(())).unwrap();
+    let quick = Subscription::new().gvrs(["v1/configmaps".parse().unwrap()]);
+    let quick = controller.subscribe(quick, |_: &MatchedEvent| Ok(())).unwrap();
     let none = controller.subscribe(Subscription::new().gvrs(["v1/pods".parse().unwrap()]), |_: &MatchedEvent| Ok(())).unwrap();
     let called = Arc::clone(&ready);
     controller.set_ready_callback(move || _ = called.fetch_add(1, Ordering::SeqCst)).unwrap();
@@ -42,6 +44,7 @@ fn ready_means_that_the_handlers_have_accepted_the_first_list() {
     let is_read = || waiting().iter().any(|watch| watch.reason.contains("not accepted yet"));
     eventually(SOON, "the list is read, and the handlers have not accepted it", is_read);
     eventually(SOON, "the other watch has synced", || other.has_synced());
+    eventually(SOON, "the other handler of the same list has it", || quick.has_synced());
     assert!(!controller.is_ready() && !controller.wait_until_synced(Duration::from_millis(50)));
     assert_eq!((slow.has_synced(), ready.load(Ordering::SeqCst)), (false, 0));
     release.request();
