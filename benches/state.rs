@@ -93,6 +93,7 @@ fn commit(changes: Vec<Change>) -> Commit {
         listing: false,
         anchor: None,
         history: 1,
+        sequence: 0,
         changes,
         clear_told: false,
     };

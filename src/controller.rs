@@ -10,6 +10,7 @@ mod keeper;
 mod memory;
 mod namespaces;
 mod plan;
+mod recovery;
 mod registering;
 mod reload;
 mod run;

@@ -3,7 +3,7 @@
 //! An informer makes [`MatchedEvent`]s and hands them to an [`Outlet`], without knowing who is behind it.
 
 use crate::api::{
-    Anchor, GroupVersionResource, Identity, Object, ObjectRef, ResourceVersion, StringMap, ToldId, Watch, WatchTarget,
+    Anchor, Change, GroupVersionResource, Identity, Object, ObjectRef, ResourceVersion, StringMap, ToldId, Watch, WatchTarget,
 };
 use serde::de::DeserializeOwned;
 use std::any::type_name;
@@ -210,6 +210,36 @@ impl MatchedEvent {
     }
 }
 
+/// An event that an earlier run has handed out, and that its watch's checkpoint does not hold.
+#[derive(Clone, Debug)]
+pub struct Emission {
+    /// Its number in its watch.
+    pub sequence: u64,
+    /// What happened.
+    pub event_type: EventType,
+    /// What is remembered of its object; of a deleted one without labels and annotations.
+    pub identity: Identity,
+    /// It was found by a list, so that no server sends it again.
+    pub is_listed: bool,
+    /// Those of its receivers that have not accepted it, a bit each.
+    pub lacking: u64,
+}
+
+impl Emission {
+    /// What the event is known by when a server sends it again.
+    pub fn told(&self) -> ToldId {
+        ToldId::new(self.identity.uid_json(), self.identity.version(), self.event_type == EventType::Deleted)
+    }
+
+    /// What it changes in the inventory.
+    pub fn change(&self) -> Change {
+        match self.event_type {
+            EventType::Added | EventType::Updated => Change::Known(self.identity.clone()),
+            EventType::Deleted => Change::Gone(self.identity.key().into()),
+        }
+    }
+}
+
 /// Where an informer's events go. One outlet serves one watch, from one thread.
 ///
 /// Whatever is handed over gets the next ticket of its watch; the other side completes tickets in any order and keeps
@@ -230,6 +260,16 @@ pub trait Outlet: Send {
     fn keep(&mut self, kept: Kept) {
         drop(kept);
     }
+
+    /// Hands over once more the event that an earlier run has numbered so, to those receivers alone that have not accepted it. The
+    /// caller has credit. Defaults to nothing, for outlets without state.
+    fn send_again(&mut self, event: MatchedEvent, sequence: u64) {
+        drop((event, sequence));
+    }
+
+    /// Says that every object of a list was handed over: whatever of earlier runs was not handed over again is out of date. Defaults
+    /// to nothing, for outlets without state.
+    fn supersede(&mut self) {}
 
     /// Hands over a point in the stream that carries no object.
     fn mark(&mut self, mark: Mark);

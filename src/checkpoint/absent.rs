@@ -114,7 +114,7 @@ pub struct Batch(());
 
 impl Batch {
     /// Adds nothing.
-    pub fn emitted(&mut self, _watch: WatchId, _sequence: u64, _told: &str, _change: &Change, _receivers: u64) {}
+    pub fn emitted(&mut self, _watch: WatchId, _sequence: u64, _told: &str, _change: &Change, _receivers: u64, _flags: u8) {}
 
     /// Adds nothing.
     pub fn accepted(&mut self, _watch: WatchId, _sequence: u64, _receiver: u8) {}
@@ -144,6 +144,15 @@ impl Journal {
     ///
     /// None.
     pub fn append(&self, _batch: &mut Batch) -> Result<(), StateError> {
+        match self.0 {}
+    }
+
+    /// Gives every record.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn read(&self, _visit: impl FnMut(Record)) -> Result<(), StateError> {
         match self.0 {}
     }
 

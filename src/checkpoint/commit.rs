@@ -30,6 +30,8 @@ pub struct WatchCommit {
     pub anchor: Option<Anchor>,
     /// Which history of the cluster all this is of, counted from [`HISTORY_FIRST`](crate::api::HISTORY_FIRST).
     pub history: u32,
+    /// The number of the first event of the watch that is not in here: the journal holds those from there on.
+    pub sequence: u64,
     /// What changed in the inventory, in order: of the changes of one key or id the last one counts.
     pub changes: Vec<Change>,
     /// Whether all told ids from before are forgotten first.
@@ -41,14 +43,16 @@ impl WatchCommit {
     pub fn of(watch: &Watch) -> Self {
         let target = watch.target.to_string();
         let (version, anchor, changes) = (None, None, Vec::new());
-        Self { id: watch.id, target, version, listing: false, anchor, history: HISTORY_FIRST, changes, clear_told: false }
+        let (history, sequence) = (HISTORY_FIRST, 0);
+        Self { id: watch.id, target, version, listing: false, anchor, history, sequence, changes, clear_told: false }
     }
 
     /// A watch that is where `progress` says: notes that it is in use.
     pub fn unchanged(watch: &Watch, progress: Option<&Progress>) -> Self {
         let commit = Self::of(watch);
-        let Some(Progress { version, listing, anchor, history, .. }) = progress else { return commit };
-        Self { version: version.clone(), listing: *listing, anchor: anchor.clone(), history: *history, ..commit }
+        let Some(Progress { version, listing, anchor, history, sequence, .. }) = progress else { return commit };
+        let (version, anchor) = (version.clone(), anchor.clone());
+        Self { version, listing: *listing, anchor, history: *history, sequence: *sequence, ..commit }
     }
 }
 
@@ -76,6 +80,8 @@ pub struct StoredWatch {
     pub anchor: Option<Anchor>,
     /// Which history of the cluster it is of.
     pub history: u32,
+    /// The number of the first event of the watch that is not in the state.
+    pub sequence: u64,
     /// When it was last committed, in whole seconds.
     pub seen: SystemTime,
 }
@@ -91,6 +97,8 @@ pub struct Progress {
     pub anchor: Option<Anchor>,
     /// Which history of the cluster it is of.
     pub history: u32,
+    /// The number of the first event of the watch that is not in the state.
+    pub sequence: u64,
     /// The objects that were told and not yet told as deleted, in no order.
     pub known: Vec<Identity>,
     /// The events that are in the files though they are newer than `version`, in no order.
@@ -112,6 +120,8 @@ pub enum Record {
         change: Change,
         /// Who is to receive it, a bit each.
         receivers: u64,
+        /// What else it says of itself, as its owner encodes it.
+        flags: u8,
     },
     /// A receiver has accepted an event.
     Accepted {

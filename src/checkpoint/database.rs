@@ -97,8 +97,8 @@ impl Database {
         Ok(watches
             .map(|watch| {
                 let (known, told) = inventories.remove(&watch.id).unwrap_or_default();
-                let StoredWatch { id, version, listing, anchor, history, .. } = watch;
-                (id, Progress { version, listing, anchor, history, known, told })
+                let StoredWatch { id, version, listing, anchor, history, sequence, .. } = watch;
+                (id, Progress { version, listing, anchor, history, sequence, known, told })
             })
             .collect())
     }

@@ -5,7 +5,7 @@
 //! can take what was appended in the last seconds. Records that a checkpoint holds are dropped when the file has grown.
 
 use super::frames::{FILE_HEAD_BYTES, FrameFile, FrameReader, Frames, Magic, damaged, remove_leftover, sync_folder_of};
-use super::record::{self, Records};
+use super::record::{self, Handed, Records};
 use super::{Record, StateError};
 use crate::api::{Change, WatchId};
 use std::mem;
@@ -46,13 +46,14 @@ const NO_RECORD: &str = "a record of it is none of faro's";
 
 impl Batch {
     /// Adds that an event of `watch` is handed to `receivers`, a bit each. `told` is the text of its
-    /// [`ToldId`](crate::api::ToldId); `change` is what it changes in the inventory.
+    /// [`ToldId`](crate::api::ToldId); `change` is what it changes in the inventory; `flags` is what
+    /// else the event says of itself, as its owner encodes it.
     ///
     /// # Panics
     ///
     /// When the change is neither [`Change::Known`] nor [`Change::Gone`], which no event makes.
-    pub fn emitted(&mut self, watch: WatchId, sequence: u64, told: &str, change: &Change, receivers: u64) {
-        record::write_emitted(self.0.record(), watch, sequence, told, change, receivers);
+    pub fn emitted(&mut self, watch: WatchId, sequence: u64, told: &str, change: &Change, receivers: u64, flags: u8) {
+        record::write_emitted(self.0.record(), Handed { watch, sequence, told, change, receivers, flags });
     }
 
     /// Adds that the receiver of this bit, counted from 0, has accepted an event.
@@ -111,6 +112,31 @@ impl Journal {
     pub fn append(&self, batch: &mut Batch) -> Result<(), StateError> {
         // Held while writing, as the file knows no order but that of its bytes; what is written goes to the system's memory only.
         self.written().file.append(&mut batch.0)
+    }
+
+    /// Gives every record to `visit`, in the order they were appended, up to now.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    ///
+    /// # Blocking
+    ///
+    /// Reads the whole file.
+    pub fn read(&self, mut visit: impl FnMut(Record)) -> Result<(), StateError> {
+        // Nobody may put another file in the place of this one meanwhile.
+        let _one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reader, end) = {
+            let written = self.written();
+            (written.file.reader().clone(), written.file.len())
+        };
+        reader.walk(FILE_HEAD_BYTES as u64, end, |_, payload| {
+            for record in Records(payload) {
+                visit(record.and_then(|record| record.decode()).ok_or_else(|| damaged(reader.path(), NO_RECORD))?);
+            }
+            Ok(())
+        })?;
+        Ok(())
     }
 
     /// Whether the file has grown so far that [`compact`](Self::compact) is due.

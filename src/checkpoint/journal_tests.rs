@@ -33,7 +33,7 @@ fn add(batch: &mut Batch, sequence: u64) {
         0 => Change::Known(identity("default", &format!("name-{sequence}"), 7, 40)),
         _ => Change::Gone(format!("default\0name-{sequence}").into()),
     };
-    batch.emitted(watch(), sequence, told.as_text(), &change, 1 << (sequence % 64));
+    batch.emitted(watch(), sequence, told.as_text(), &change, 1 << (sequence % 64), sequence as u8);
     batch.accepted(watch(), sequence, (sequence % 64) as u8);
 }
 
@@ -51,8 +51,8 @@ fn text(record: Record) -> String {
             assert_eq!((of, receiver), (watch(), (sequence % 64) as u8));
             format!("accepted {sequence}")
         }
-        Record::Emitted { watch: of, sequence, told, change, receivers } => {
-            assert_eq!((of, receivers), (watch(), 1 << (sequence % 64)));
+        Record::Emitted { watch: of, sequence, told, change, receivers, flags } => {
+            assert_eq!((of, receivers, flags), (watch(), 1 << (sequence % 64), sequence as u8));
             assert_eq!(told, ToldId::new("uid", &(sequence + 1).to_string(), sequence % 2 == 1));
             let key = match &change {
                 Change::Known(identity) => identity.key(),

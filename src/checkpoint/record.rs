@@ -32,7 +32,19 @@ enum Kind {
 /// Kind and length.
 const HEAD_BYTES: usize = 5;
 
-pub(super) fn write_emitted(out: &mut Vec<u8>, watch: WatchId, sequence: u64, told: &str, change: &Change, receivers: u64) {
+/// An event as it is handed out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handed<'a> {
+    pub(super) watch: WatchId,
+    pub(super) sequence: u64,
+    pub(super) told: &'a str,
+    pub(super) change: &'a Change,
+    pub(super) receivers: u64,
+    pub(super) flags: u8,
+}
+
+pub(super) fn write_emitted(out: &mut Vec<u8>, handed: Handed<'_>) {
+    let Handed { watch, sequence, told, change, receivers, flags } = handed;
     let (kind, text) = match change {
         Change::Known(identity) => (Kind::Known, identity.as_text()),
         Change::Gone(key) => (Kind::Gone, &**key),
@@ -41,6 +53,7 @@ pub(super) fn write_emitted(out: &mut Vec<u8>, watch: WatchId, sequence: u64, to
     write(out, kind, |out| {
         write_numbers(out, watch, sequence);
         out.extend_from_slice(&receivers.to_le_bytes());
+        out.push(flags);
         write_text(out, told);
         write_text(out, text);
     });
@@ -95,11 +108,11 @@ impl<'a> Encoded<'a> {
         let record = match self.kind {
             Kind::Known | Kind::Gone => {
                 let (watch, sequence) = fields.numbers()?;
-                let receivers = fields.number()?;
+                let (receivers, [flags]) = (fields.number()?, fields.array()?);
                 let (told, text) = (ToldId::from_text(fields.text()?)?, fields.text()?);
                 let is_known = self.kind == Kind::Known;
                 let change = if is_known { Change::Known(Identity::from_text(text)?) } else { Change::Gone(text.into()) };
-                Record::Emitted { watch, sequence, told, change, receivers }
+                Record::Emitted { watch, sequence, told, change, receivers, flags }
             }
             Kind::Accepted => {
                 let (watch, sequence) = fields.numbers()?;

@@ -23,8 +23,8 @@ const WATCHES_BEGIN: &str = "watch/";
 /// No cluster, file name, version or target contains it.
 const END: char = '\0';
 const END_TEXT: &str = "\0";
-/// When it was seen, whether it lists, its version, its history, its anchor, and its target.
-const WATCH_FIELDS: usize = 5 + ANCHOR_TEXTS;
+/// When it was seen, whether it lists, its version, its history, its sequence, its anchor, and its target.
+const WATCH_FIELDS: usize = 6 + ANCHOR_TEXTS;
 
 /// What the file says it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,9 +119,9 @@ fn text_of(watch: &WatchCommit, now: SystemTime) -> String {
     let version = watch.version.as_ref().map_or("", ResourceVersion::as_str);
     let listing = if watch.listing { "listing" } else { "" };
     let [anchor, hash, kind, before] = watch.anchor.as_ref().map(Anchor::to_texts).unwrap_or_default();
-    let history = watch.history;
+    let (history, sequence) = (watch.history.to_string(), watch.sequence.to_string());
     let target = &watch.target;
-    [&seen_secs.to_string(), listing, version, &history.to_string(), &anchor, &hash, &kind, &before, target].join(END_TEXT)
+    [&seen_secs.to_string(), listing, version, &history, &sequence, &anchor, &hash, &kind, &before, target].join(END_TEXT)
 }
 
 fn watch(key: &str, text: &str) -> Option<StoredWatch> {
@@ -134,6 +134,7 @@ fn watch(key: &str, text: &str) -> Option<StoredWatch> {
     };
     let version = ResourceVersion::new(fields.next()?);
     let history = fields.next()?.parse().ok()?;
+    let sequence = fields.next()?.parse().ok()?;
     let anchor: [&str; ANCHOR_TEXTS] = [fields.next()?, fields.next()?, fields.next()?, fields.next()?];
     Some(StoredWatch {
         id: WatchId::from_text(key.strip_prefix(WATCHES_BEGIN)?)?,
@@ -141,6 +142,7 @@ fn watch(key: &str, text: &str) -> Option<StoredWatch> {
         listing,
         version,
         history,
+        sequence,
         anchor: if anchor[0].is_empty() { None } else { Some(Anchor::from_texts(anchor)?) },
         target: fields.next()?.to_owned(),
     })

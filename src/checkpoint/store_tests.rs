@@ -13,7 +13,7 @@ use tempfile::TempDir;
 fn watch(id: u64, changes: Vec<Change>) -> WatchCommit {
     let version = ResourceVersion::new("7");
     let (id, target, anchor, history) = (WatchId::from_bits(id), "v1/pods".to_owned(), None, HISTORY_FIRST);
-    WatchCommit { id, target, version, listing: false, anchor, history, changes, clear_told: false }
+    WatchCommit { id, target, version, listing: false, anchor, history, sequence: 12, changes, clear_told: false }
 }
 
 fn commit(watches: Vec<WatchCommit>) -> Commit {
@@ -50,7 +50,16 @@ fn a_watch_says_what_it_was_and_when_it_was_last_committed() {
     assert!(stored.seen > before && stored.seen <= SystemTime::now());
     assert_eq!(
         stored,
-        &StoredWatch { id, target, version: None, listing: true, anchor: None, history: HISTORY_FIRST, seen: stored.seen }
+        &StoredWatch {
+            id,
+            target,
+            version: None,
+            listing: true,
+            anchor: None,
+            history: HISTORY_FIRST,
+            sequence: 12,
+            seen: stored.seen
+        }
     );
 }
 

@@ -108,6 +108,7 @@ fn random_watch(rng: &mut Rng, changes: usize) -> WatchCommit {
         listing: rng.bool(),
         anchor: rng.bool().then(|| anchor(rng)),
         history: rng.u32(1..),
+        sequence: rng.u64(..),
         changes: (0..rng.usize(0..=changes)).map(|_| random_change(rng)).collect(),
         clear_told: rng.u8(..) < 16,
     }

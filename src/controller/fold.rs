@@ -4,6 +4,7 @@
 //! Takes [`ToldLine`]s from the events files; gives the [`StateStore`] one commit, in which each watch knows what its lines
 //! say, and which of them a server may send again.
 
+use super::recovery::Recovery;
 use crate::api::{Change, FilePosition, HISTORY_FIRST, ToldId, WatchId};
 use crate::checkpoint::{Commit, StateStore, StoredWatch, WatchCommit};
 use crate::controller::ControllerError;
@@ -14,7 +15,7 @@ use std::path::Path;
 
 /// Takes in what the events files in `folder` hold beyond the state. A new state takes in nothing: what is there was told
 /// before it began.
-pub(super) fn take_in(store: &mut StateStore, folder: &Path) -> Result<(), ControllerError> {
+pub(super) fn take_in(store: &mut StateStore, folder: &Path, recovery: &mut Recovery) -> Result<(), ControllerError> {
     let since = match store.position()? {
         Some(position) => Some(position),
         None if store.is_new() => None,
@@ -22,7 +23,12 @@ pub(super) fn take_in(store: &mut StateStore, folder: &Path) -> Result<(), Contr
         None => Some(FilePosition::default()),
     };
     let mut fold = Fold::new(store.watches()?);
-    let end = sink::recover(folder, since.as_ref(), &mut |line| fold.line(&line))?;
+    let end = sink::recover(folder, since.as_ref(), &mut |line| {
+        // Of what the journal knows nothing is in the state before all have it.
+        if !recovery.line(&line) {
+            fold.line(&line);
+        }
+    })?;
     if fold.lines > 0 {
         log::info!(lines = fold.lines; "taking in what was written after the last checkpoint");
     }
@@ -76,14 +82,15 @@ impl Fold {
 }
 
 fn commit_of(watch: StoredWatch) -> WatchCommit {
-    let StoredWatch { id, target, version, listing, anchor, history, .. } = watch;
-    WatchCommit { id, target, version, listing, anchor, history, changes: Vec::new(), clear_told: false }
+    let StoredWatch { id, target, version, listing, anchor, history, sequence, .. } = watch;
+    WatchCommit { id, target, version, listing, anchor, history, sequence, changes: Vec::new(), clear_told: false }
 }
 
 /// A watch of which there are lines and no checkpoint yet.
 fn unknown(id: WatchId) -> WatchCommit {
     let (target, version, anchor, changes) = (String::new(), None, None, Vec::new());
-    WatchCommit { id, target, version, listing: true, anchor, history: HISTORY_FIRST, changes, clear_told: false }
+    let (history, sequence) = (HISTORY_FIRST, 0);
+    WatchCommit { id, target, version, listing: true, anchor, history, sequence, changes, clear_told: false }
 }
 
 #[cfg(test)]

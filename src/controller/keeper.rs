@@ -9,10 +9,12 @@
 mod tests;
 
 use super::ControllerError;
+use super::recovery::Recovery;
 use crate::api::{FilePosition, Watch, WatchId};
 use crate::chain::chain;
 use crate::checkpoint::{Commit, Progress, StateError, StateStore, WatchCommit};
-use crate::dispatch::{Accepted, Backlog, Dispatcher, LaneOutlet, Ledger};
+use crate::dispatch::{Accepted, Backlog, Dispatcher, LaneOutlet, Ledger, Recorder, Resumed};
+use crate::event::Emission;
 use crate::health::{Health, Pulse};
 use crate::lifecycle::{Joined, Stop};
 use crate::metrics::{Metrics, WatchMetrics};
@@ -39,6 +41,12 @@ pub(super) struct Surroundings {
     pub(super) health: Health,
     /// Requested when the state fails for good.
     pub(super) stop: Stop,
+    /// Where what is handed to handlers is written down.
+    pub(super) recorder: Arc<Recorder>,
+    /// The names of the subscriptions, in the order of their bits.
+    pub(super) subscriptions: Vec<String>,
+    /// What earlier runs have handed out beyond the checkpoints.
+    pub(super) emissions: HashMap<WatchId, Vec<Emission>>,
 }
 
 #[derive(Default)]
@@ -48,6 +56,8 @@ struct Shared {
     taken: Condvar,
     backlog: Arc<Backlog>,
     failure: Mutex<Option<StateError>>,
+    /// What was handed out beyond the checkpoints of watches that are not at work.
+    emissions: Mutex<HashMap<WatchId, Vec<Emission>>>,
 }
 
 /// A watch, and what of it was last taken.
@@ -99,8 +109,9 @@ const THREAD_NAME: &str = "checkpoint";
 
 impl Keeper {
     /// Starts the thread.
-    pub(super) fn start(store: StateStore, surroundings: Surroundings) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+    pub(super) fn start(store: StateStore, mut surroundings: Surroundings) -> io::Result<Self> {
+        let emissions = Mutex::new(mem::take(&mut surroundings.emissions));
+        let shared = Arc::new(Shared { emissions, ..Shared::default() });
         let (orders, received) = bounded(ORDERS_MAX);
         surroundings.metrics.checkpointed(false);
         let keeping = Keeping::new(store, surroundings, Arc::clone(&shared), received);
@@ -108,16 +119,21 @@ impl Keeper {
         Ok(Self { shared, orders, thread: Mutex::new(Some(thread)) })
     }
 
-    /// The outlet of a watch that goes on from `accepted`; its progress is stored from now on.
+    /// Takes what was handed out of a watch beyond its checkpoint: whoever makes its [outlet](Self::outlet) goes on with that.
+    pub(super) fn take_emissions(&self, watch: WatchId) -> Vec<Emission> {
+        self.shared.emissions().remove(&watch).unwrap_or_default()
+    }
+
+    /// The outlet of a watch that goes on from `resumed`; its progress is stored from now on.
     pub(super) fn outlet(
         &self,
         dispatcher: &Dispatcher,
         watch: &Arc<Watch>,
         metrics: WatchMetrics,
-        accepted: Accepted,
+        resumed: Resumed,
     ) -> io::Result<LaneOutlet> {
-        let backlog = Arc::clone(&self.shared.backlog);
-        let outlet = dispatcher.resumed_outlet(Arc::clone(watch), metrics, accepted.clone(), backlog)?;
+        let (backlog, accepted) = (Arc::clone(&self.shared.backlog), resumed.accepted.clone());
+        let outlet = dispatcher.resumed_outlet(Arc::clone(watch), metrics, resumed, backlog)?;
         let (watch, ledger) = (Arc::clone(watch), Arc::clone(outlet.ledger()));
         self.shared.watches().push(Kept { watch, ledger, taken: accepted, ended: false });
         Ok(outlet)
@@ -173,6 +189,10 @@ impl Shared {
     fn watches(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn emissions(&self) -> MutexGuard<'_, HashMap<WatchId, Vec<Emission>>> {
+        self.emissions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The thread.
@@ -184,6 +204,8 @@ struct Keeping {
     pulse: Pulse,
     /// What was taken and is not committed.
     due: BTreeMap<WatchId, WatchCommit>,
+    /// The first number of each watch that no checkpoint holds.
+    sequences: HashMap<WatchId, u64>,
     /// Every line before this position is of an event whose change was taken.
     safe: Option<Position>,
     /// Where that was in the files when it was last committed.
@@ -198,7 +220,9 @@ impl Keeping {
         let pulse = surroundings.health.add_thread(THREAD_NAME);
         let committed = Instant::now();
         let (due, safe, placed, deadline) = Default::default();
-        Self { store, surroundings, shared, orders, pulse, due, safe, placed, committed, deadline }
+        let stored = store.watches().unwrap_or_default();
+        let sequences = stored.iter().map(|watch| (watch.id, watch.sequence)).collect();
+        Self { store, surroundings, shared, orders, pulse, due, sequences, safe, placed, committed, deadline }
     }
 
     fn run(mut self) {
@@ -215,6 +239,9 @@ impl Keeping {
             }
             // A state that was removed is made again now, also when nothing else is to be committed.
             let is_in_place = self.store.check().is_ok();
+            if is_in_place && let Err(error) = self.surroundings.recorder.restore() {
+                log::warn!("{}; tried again in a second", chain(&error));
+            }
             if is_in_place && self.due.is_empty() && !(is_last && self.has_moved()) {
                 self.surroundings.metrics.checkpointed(false);
             } else if (!is_in_place || self.is_worth_a_commit()) && !self.checkpoint() {
@@ -297,6 +324,9 @@ impl Keeping {
     /// Returns whether a list has ended.
     fn take_one(&mut self, kept: &mut Kept, is_over: bool) -> bool {
         let progress = if is_over { kept.ledger.last_progress() } else { kept.ledger.progress() };
+        if is_over {
+            self.keep_emissions(kept.watch.id, progress.sequence);
+        }
         if let (Some(safe), Some(beyond)) = (&mut self.safe, progress.written_beyond) {
             *safe = Position(beyond).min(*safe);
         }
@@ -309,10 +339,22 @@ impl Keeping {
         due.listing = progress.accepted.listing;
         due.anchor.clone_from(&progress.accepted.anchor);
         due.history = progress.accepted.history;
+        due.sequence = progress.sequence;
         due.clear_told |= progress.listed;
         due.changes.extend(progress.changes);
         kept.taken = progress.accepted;
         has_list_ended
+    }
+
+    /// What was handed out of a watch that has ended, and is not in its checkpoint, is for whoever watches it again.
+    fn keep_emissions(&self, watch: WatchId, sequence: u64) {
+        let mut recovery = Recovery::new(self.surroundings.subscriptions.clone(), self.surroundings.writer.is_some());
+        if let Err(error) = self.surroundings.recorder.read(|record| recovery.record(record)) {
+            return log::warn!("{}; what was handed out of a removed watch is read at the next start", chain(&error));
+        }
+        let mut found = recovery.into_emissions().remove(&watch).unwrap_or_default();
+        found.retain(|emission| emission.sequence >= sequence);
+        self.shared.emissions().insert(watch, found);
     }
 
     fn is_worth_a_commit(&self) -> bool {
@@ -341,6 +383,11 @@ impl Keeping {
             writer.committed(position);
         }
         self.placed = commit.position;
+        self.sequences.extend(commit.watches.iter().map(|watch| (watch.id, watch.sequence)));
+        let is_beyond = |watch, sequence| self.sequences.get(&watch).is_none_or(|first| sequence >= *first);
+        if let Err(error) = self.surroundings.recorder.compact(is_beyond) {
+            log::warn!("{}; the journal grows meanwhile", chain(&error));
+        }
         true
     }
 
@@ -357,7 +404,8 @@ impl Keeping {
     fn commit(&mut self, commit: &Commit) -> bool {
         let (mut pause, mut failing_since) = (RETRY_FIRST, None);
         loop {
-            let error = match self.store.commit(commit) {
+            // What is owed counts as accepted, so that it must not be lost when a checkpoint holds that.
+            let error = match self.surroundings.recorder.sync().and_then(|()| self.store.commit(commit)) {
                 Ok(()) => break,
                 Err(error) => error,
             };

@@ -5,10 +5,12 @@
 
 use super::ControllerError;
 use super::adding::Remembered;
-use crate::api::{Watch, WatchId, WatchTarget};
-use crate::checkpoint::{ClusterIdentity, Commit, Progress, StateError, StateStore, StoredWatch, WatchCommit};
+use super::recovery::Recovery;
+use crate::api::{HISTORY_FIRST, Identity, Watch, WatchId, WatchTarget};
+use crate::checkpoint::{ClusterIdentity, Commit, Journal, Progress, Spill, StateError, StateStore, StoredWatch, WatchCommit};
 use crate::config::Config;
-use crate::dispatch::Accepted;
+use crate::dispatch::{Accepted, Recorder, Resumed};
+use crate::event::{Emission, EventType};
 use crate::informer::Resume;
 use crate::sink;
 use std::collections::{HashMap, HashSet};
@@ -19,6 +21,9 @@ use std::time::{Duration, SystemTime};
 pub(super) struct Memory {
     store: StateStore,
     stored: Vec<StoredWatch>,
+    recorder: Arc<Recorder>,
+    /// What was handed out beyond the checkpoint of each watch.
+    emissions: HashMap<WatchId, Vec<Emission>>,
 }
 
 /// Why the state is not of this cluster.
@@ -42,7 +47,8 @@ const UNUSED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Memory {
     /// Opens the state, where one is to be kept; cuts off what a killed run wrote last and did not end.
-    pub(super) fn open(config: &Config) -> Result<Option<Self>, ControllerError> {
+    /// `subscriptions`: the names of those that this run has, in order.
+    pub(super) fn open(config: &Config, subscriptions: &[String]) -> Result<Option<Self>, ControllerError> {
         if !config.state.enabled {
             if config.json_export && cfg!(feature = "export") {
                 // No line counts as told, and none stays torn.
@@ -51,12 +57,27 @@ impl Memory {
             return Ok(None);
         }
         let mut store = StateStore::open(&config.state.dir)?;
+        let mut recovery = Recovery::new(subscriptions.to_owned(), config.json_export || config.json_stdout);
+        let journal = Journal::open(&config.state.dir, |record| recovery.record(record))?;
+        recovery.leave_beyond(&store.watches()?);
         // Files that were there before the state are never its own, whenever lines begin to be written.
         if config.json_export || store.is_new() {
-            super::fold::take_in(&mut store, &config.output_dir)?;
+            super::fold::take_in(&mut store, &config.output_dir, &mut recovery)?;
         }
         let stored = store.watches()?;
-        Ok(Some(Self { store, stored }))
+        let recorder = Recorder::new(journal, Spill::open(&config.state.dir)?);
+        recorder.begin(subscriptions)?;
+        Ok(Some(Self { store, stored, recorder: Arc::new(recorder), emissions: recovery.into_emissions() }))
+    }
+
+    /// What is handed to handlers goes here first.
+    pub(super) fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
+    }
+
+    /// Takes what was handed out beyond the checkpoint of each watch.
+    pub(super) fn take_emissions(&mut self) -> HashMap<WatchId, Vec<Emission>> {
+        std::mem::take(&mut self.emissions)
     }
 
     /// By what this cluster is known to the state, from now on: `uid` is that of kube-system, where it can be read.
@@ -146,12 +167,38 @@ fn is_in(target: &str, place: &str) -> bool {
     target.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(" with "))
 }
 
-/// What was stored of a watch, as its informer and its ledger go on from it.
-pub(super) fn resume_of(progress: Option<Progress>) -> (Resume, Accepted) {
-    let Some(Progress { version, listing, anchor, history, known, told }) = progress else { return Default::default() };
+/// What was stored of a watch, and what was handed out beyond that, as its informer and its ledger go on from it.
+pub(super) fn resume_of(progress: Option<Progress>, emissions: Vec<Emission>) -> (Resume, Resumed) {
+    let (version, anchor, known, told) = Default::default();
+    let none = Progress { version, listing: false, anchor, history: HISTORY_FIRST, sequence: 0, known, told };
+    let Progress { version, listing, anchor, history, sequence, known, mut told } = progress.unwrap_or(none);
+    // Of what was found by a list nothing comes again, and neither is all of this remembered one by one.
+    let listing = listing || emissions.len() > EMISSIONS_MAX || emissions.iter().any(|emission| emission.is_listed);
     let accepted = Accepted { version: version.clone(), listing, anchor: anchor.clone(), history };
     let listed_before = version.is_some();
+    let known = known_after(known, &emissions);
+    let is_accepted = |emission: &&Emission| emission.lacking == 0;
+    let lacking = emissions.iter().filter(|emission| !is_accepted(emission)).cloned().collect();
+    told.extend(emissions.iter().filter(is_accepted).map(Emission::told));
     // While a list was under way the objects were ahead of the version: only a comparison finds what is missing.
     let (version, anchor, told) = if listing || !listed_before { (None, None, Vec::new()) } else { (version, anchor, told) };
-    (Resume { known, version, anchor, history, told, listed_before }, accepted)
+    (Resume { known, version, anchor, history, told, lacking, listed_before }, Resumed { accepted, sequence, emissions })
+}
+
+/// So many emissions of one watch are replayed; where there are more, everything is listed and compared instead.
+const EMISSIONS_MAX: usize = 100_000;
+
+/// What is known when all of `emissions` have happened.
+fn known_after(known: Vec<Identity>, emissions: &[Emission]) -> Vec<Identity> {
+    if emissions.is_empty() {
+        return known;
+    }
+    let mut known: HashSet<Identity> = known.into_iter().collect();
+    for emission in emissions {
+        match emission.event_type {
+            EventType::Added | EventType::Updated => drop(known.replace(emission.identity.clone())),
+            EventType::Deleted => drop(known.remove(emission.identity.key())),
+        }
+    }
+    known.into_iter().collect()
 }

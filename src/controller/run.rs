@@ -11,7 +11,7 @@ use crate::api::{Scope, Watch, WatchTarget};
 use crate::client::{self, Interrupt, Transport};
 use crate::config::{Config, ConfiguredWatch, InitialEvents, MetricsConfig};
 use crate::controller::keeper::{Keeper, Surroundings};
-use crate::dispatch::{Dispatcher, Export};
+use crate::dispatch::{Dispatcher, Export, Registered};
 use crate::files::Keeping;
 use crate::health::Health;
 use crate::http::{HttpServer, HttpSettings};
@@ -32,6 +32,8 @@ pub(super) struct Run {
     /// Looks for namespaces that are not there.
     looking: Mutex<Option<(Interrupt, Joined)>>,
     dispatcher: Dispatcher,
+    /// The names of the subscriptions, in the order of their registration.
+    subscriptions: Vec<String>,
     keeper: OnceLock<Keeper>,
     writer: Option<Arc<Writer>>,
     metrics: Metrics,
@@ -57,7 +59,11 @@ impl Run {
     pub(super) fn open(inner: &Inner) -> Result<(Self, Option<Memory>), ControllerError> {
         let config = &inner.config;
         let (health, metrics) = (Health::default(), Metrics::new(config.cluster_name.as_deref()));
-        let memory = Memory::open(config)?;
+        let (settings, handlers) = {
+            let mut registered = inner.registered();
+            (registered.settings.clone(), std::mem::take(&mut registered.handlers))
+        };
+        let memory = Memory::open(config, &Registered::names(&handlers))?;
         // Where no writer can be opened, nothing that only a writer needs is linked.
         let writer = if cfg!(feature = "export") {
             open_writer(inner, &metrics, &health)?
@@ -67,16 +73,15 @@ impl Run {
         };
         let http = serve(config, &metrics, &health)?;
         let export = writer.clone().map(|writer| writer as Arc<dyn Export>);
-        let (settings, handlers) = {
-            let mut registered = inner.registered();
-            (registered.settings.clone(), std::mem::take(&mut registered.handlers))
-        };
-        let dispatcher = Dispatcher::new(&settings, handlers, export, health.clone())?;
+        let (subscriptions, recorder) =
+            (Registered::names(&handlers), memory.as_ref().map(|memory| Arc::clone(memory.recorder())));
+        let dispatcher = Dispatcher::recording(&settings, handlers, export, health.clone(), recorder)?;
         let run = Self {
             watches: Watches::default(),
             plan: Mutex::default(),
             looking: Mutex::default(),
             dispatcher,
+            subscriptions,
             keeper: OnceLock::new(),
             writer,
             metrics,
@@ -162,13 +167,17 @@ impl Run {
         self.ids.stored(memory.iter().flat_map(Memory::stored));
         self.ids.take(known.iter().map(|(_, watch, _)| &**watch))?;
         let mut progress = HashMap::new();
-        if let Some(memory) = memory {
+        if let Some(mut memory) = memory {
+            let (recorder, emissions) = (Arc::clone(memory.recorder()), memory.take_emissions());
             let (store, stored) = memory.resume(known.iter().map(|(_, watch, _)| Arc::clone(watch)))?;
             let surroundings = Surroundings {
                 writer: self.writer.clone(),
                 metrics: self.metrics.clone(),
                 health: self.health.clone(),
                 stop: inner.stop.clone(),
+                recorder,
+                subscriptions: self.subscriptions.clone(),
+                emissions,
             };
             let refused = |source| ControllerError::Thread { name: "checkpoint".to_owned(), source };
             let keeper = Keeper::start(store, surroundings).map_err(refused)?;

@@ -274,9 +274,10 @@ impl Maker<'_> {
         let name = format!("inf-{}", watch.gvr);
         let refused = |source| ControllerError::Thread { name: name.clone(), source };
         let metrics = self.metrics.watch(&watch);
-        let (resume, accepted) = memory::resume_of(stored);
+        let emissions = self.keeper.map(|keeper| keeper.take_emissions(watch.id)).unwrap_or_default();
+        let (resume, resumed) = memory::resume_of(stored, emissions);
         let outlet = match self.keeper {
-            Some(keeper) => keeper.outlet(self.dispatcher, &watch, metrics.clone(), accepted),
+            Some(keeper) => keeper.outlet(self.dispatcher, &watch, metrics.clone(), resumed),
             None => self.dispatcher.outlet(Arc::clone(&watch), metrics.clone()),
         };
         let outlet = outlet.map_err(refused)?;

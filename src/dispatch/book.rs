@@ -4,9 +4,9 @@
 //! that moving the prefix over it is a copy.
 
 use super::receivers::Receivers;
-use super::tracker::{Accepted, Progress};
-use crate::api::{Anchor, Change, ResourceVersion};
-use crate::event::Mark;
+use super::tracker::{Accepted, Progress, Resumed};
+use crate::api::{Anchor, Change, ResourceVersion, ToldId};
+use crate::event::{Emission, Mark};
 use std::collections::VecDeque;
 use std::mem;
 
@@ -49,6 +49,8 @@ pub(super) struct Ticket {
     has_credit: bool,
     /// The export has dropped the event.
     is_unexported: bool,
+    /// Of an earlier run, and not handed over again yet.
+    is_restored: bool,
     /// The version reached; `None` where it does not change.
     version: Option<ResourceVersion>,
     /// The event that was reached; `None` where it does not change, but at the end of a list.
@@ -61,6 +63,8 @@ pub(super) struct Ticket {
     /// A list was under way here, also where the mark of its end has joined that of its beginning.
     listed: bool,
     change: Option<Change>,
+    /// By what a replay of the event is known, where the version stays behind it.
+    told: Option<ToldId>,
     /// Where the file's position was before the batch with its line was written; `None` where there is no line yet, or ever.
     written_at: Option<u64>,
 }
@@ -104,8 +108,60 @@ pub(super) const TICKETS_KEPT: usize = 2 * super::CREDITS_PER_WATCH;
 
 impl Book {
     /// A book that goes on from what an earlier run has stored.
-    pub(super) fn resumed(accepted: Accepted) -> Self {
-        Self { listing: accepted.listing, accepted, ..Self::default() }
+    ///
+    /// What that has handed out beyond its checkpoint holds the prefix until everyone has it.
+    pub(super) fn resumed(resumed: Resumed) -> Self {
+        let Resumed { accepted, sequence, emissions } = resumed;
+        let mut book = Self { listing: accepted.listing, accepted, first: sequence, ..Self::default() };
+        for emission in emissions {
+            book.restore(&emission);
+        }
+        book
+    }
+
+    fn restore(&mut self, emission: &Emission) {
+        let next = self.next();
+        if emission.sequence < next {
+            return;
+        }
+        // Numbers of marks, and of what was never journalled.
+        for _ in next..emission.sequence {
+            let ticket = self.ticket(Receivers::NONE);
+            self.tickets.push_back(ticket);
+        }
+        let lacking = Receivers::from_bits(emission.lacking);
+        let (change, told) = (Some(emission.change()), (!emission.is_listed).then(|| emission.told()));
+        let ticket = self.ticket(lacking);
+        self.tickets.push_back(Ticket { is_restored: !lacking.is_empty(), change, told, ..ticket });
+        self.unfinished += u64::from(!lacking.is_empty());
+    }
+
+    /// The number of the next ticket.
+    pub(super) fn next(&self) -> u64 {
+        self.first + self.tickets.len() as u64
+    }
+
+    /// Begins to hand a restored event over again. Returns who lacks it; nobody, where it is no such event.
+    pub(super) fn begin_again(&mut self, sequence: u64) -> Receivers {
+        let index = sequence.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let Some(ticket) = index.and_then(|index| self.tickets.get_mut(index)).filter(|ticket| ticket.is_restored) else {
+            return Receivers::NONE;
+        };
+        ticket.is_restored = false;
+        self.open += u64::from(ticket.lacking.to_bits().count_ones());
+        ticket.lacking
+    }
+
+    /// What was restored and not handed over again is out of date. Returns how many tickets are complete by that, and how many
+    /// credits come back.
+    pub(super) fn supersede(&mut self, room: usize) -> (u64, usize) {
+        let mut complete = 0;
+        for ticket in self.tickets.iter_mut().filter(|ticket| ticket.is_restored) {
+            (ticket.is_restored, ticket.lacking) = (false, Receivers::NONE);
+            complete += 1;
+        }
+        self.unfinished -= complete;
+        (complete, self.advance(room))
     }
 
     /// Who lacks anything up to the end of the last list; `None` while one is under way, and before the first.
@@ -121,7 +177,7 @@ impl Book {
     pub(super) fn register(&mut self, receivers: Receivers, reached: Reached, room: usize) -> (u64, Gain) {
         let Reached { version, anchor, change } = reached;
         let (version, anchor) = if self.listing { (None, None) } else { (version, anchor) };
-        let (sequence, is_ahead) = (self.first + self.tickets.len() as u64, self.is_ahead(self.tickets.len(), room));
+        let (sequence, is_ahead) = (self.next(), self.is_ahead(self.tickets.len(), room));
         let has_credit = receivers.contains(Receivers::EXPORT) || is_ahead;
         let ticket = self.ticket(receivers);
         self.tickets.push_back(Ticket { has_credit, version, anchor, change, ..ticket });
@@ -163,13 +219,14 @@ impl Book {
 
     /// One that changes nothing.
     fn ticket(&self, lacking: Receivers) -> Ticket {
-        let (listing, is_mark, has_credit, is_unexported, list_end) = (self.listing, false, false, false, false);
-        let (version, anchor, history, change, written_at) = (None, None, None, None, None);
+        let (listing, is_mark, has_credit, is_unexported, is_restored) = (self.listing, false, false, false, false);
+        let (list_end, version, anchor, history, change, told, written_at) = (false, None, None, None, None, None, None);
         Ticket {
             lacking,
             is_mark,
             has_credit,
             is_unexported,
+            is_restored,
             version,
             anchor,
             list_end,
@@ -177,6 +234,7 @@ impl Book {
             listing,
             listed: listing,
             change,
+            told,
             written_at,
         }
     }
@@ -196,8 +254,8 @@ impl Book {
         let mut gain = Gain { credits: 0, is_complete: ticket.is_complete() && !self.retired };
         if receiver == Receivers::EXPORT {
             ticket.written_at = written_at;
-            gain.credits = usize::from(!is_ahead);
-            ticket.has_credit = is_ahead;
+            // What is handed over again has none.
+            gain.credits = usize::from(!is_ahead && mem::take(&mut ticket.has_credit));
         }
         self.unfinished -= u64::from(ticket.is_complete());
         self.open -= 1;
@@ -213,6 +271,7 @@ impl Book {
     pub(super) fn progress(&mut self) -> Progress {
         Progress {
             accepted: self.accepted.clone(),
+            sequence: self.first,
             listed: mem::take(&mut self.listed),
             written_beyond: self.tickets.iter().filter_map(|ticket| ticket.written_at).min(),
             changes: mem::take(&mut self.changes),
@@ -246,6 +305,21 @@ impl Book {
 
     pub(super) fn is_retired(&self) -> bool {
         self.retired
+    }
+
+    /// The events beyond the prefix that the export has accepted, or was never to.
+    pub(super) fn exported_beyond(&self) -> Vec<u64> {
+        let exported = (self.first..).zip(&self.tickets).filter(|(_, ticket)| !ticket.lacking.contains(Receivers::EXPORT));
+        exported.filter(|(_, ticket)| !ticket.is_mark).map(|(sequence, _)| sequence).collect()
+    }
+
+    /// Takes what the prefix has come to; later changes are kept for nobody. For a watch whose journal holds what is beyond.
+    pub(super) fn last_prefix(&mut self) -> Progress {
+        self.advance(usize::MAX);
+        let mut last = self.progress();
+        last.written_beyond = None;
+        self.ended = true;
+        last
     }
 
     /// Takes what the prefix has come to, and the changes of what was accepted beyond it; later ones are kept for nobody.
@@ -298,7 +372,10 @@ impl Book {
             let before = self.accepted.anchor.take().filter(|_| !ticket.list_end);
             self.accepted.anchor = ticket.anchor.or(before);
             self.accepted.history = ticket.history.unwrap_or(self.accepted.history);
-            self.changes.extend(ticket.change.filter(|_| !self.ended));
+            if !self.ended {
+                self.changes.extend(ticket.change);
+                self.changes.extend(ticket.told.map(Change::Told));
+            }
             if let Some(entering) = self.tickets.get_mut(WINDOW - 1).filter(|ticket| ticket.waits_for_prefix()) {
                 entering.has_credit = false;
                 credits += 1;

@@ -6,11 +6,12 @@ use super::crew::Crew;
 use super::handler::{Export, Interest};
 use super::outlet::{LaneOutlet, Way};
 use super::queue::Share;
+use super::recorder::Recorder;
 use super::settings::Settings;
 use super::slow::{self, Desk, SlowWatch};
 use super::subscriber::Subscriber;
 use super::subscription::{Registered, SubscriptionError};
-use super::tracker::{Accepted, Ledger};
+use super::tracker::{Ledger, Resumed};
 use super::worker::Worker;
 use crate::api::{GroupVersionResource, Watch};
 use crate::health::Health;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 pub struct Dispatcher {
     subscribers: Vec<Arc<Subscriber>>,
     export: Option<Arc<dyn Export>>,
+    recorder: Option<Arc<Recorder>>,
     handler_warn_after: Duration,
     health: Health,
     state: Mutex<State>,
@@ -70,9 +72,26 @@ impl Dispatcher {
         export: Option<Arc<dyn Export>>,
         health: Health,
     ) -> Result<Self, SubscriptionError> {
+        Self::recording(settings, handlers, export, health, None)
+    }
+
+    /// The same, and what is handed to handlers is journalled first, where there is a recorder, for watches whose progress is stored.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn recording(
+        settings: &Settings,
+        handlers: Vec<Registered>,
+        export: Option<Arc<dyn Export>>,
+        health: Health,
+        recorder: Option<Arc<Recorder>>,
+    ) -> Result<Self, SubscriptionError> {
         Registered::check_all(&handlers, settings.lanes)?;
+        // With the export alone, its lines say all.
+        let recorder = recorder.filter(|_| !handlers.is_empty());
         let (running_sender, running) = bounded(0);
-        let new = |(number, registered)| Arc::new(Subscriber::new(registered, number, settings));
+        let new = |(number, registered)| Arc::new(Subscriber::new(registered, number, settings, recorder.as_deref()));
         let subscribers: Vec<_> = handlers.into_iter().enumerate().map(new).collect();
         let state = State {
             gates: HashMap::new(),
@@ -83,7 +102,7 @@ impl Dispatcher {
             running: (Some(running_sender), running),
         };
         let handler_warn_after = settings.handler_warn_after;
-        Ok(Self { subscribers, export, handler_warn_after, health, state: Mutex::new(state) })
+        Ok(Self { subscribers, export, recorder, handler_warn_after, health, state: Mutex::new(state) })
     }
 
     /// What the handlers need of the objects of `gvr`; `None` where none is called for any of them, so that the export, which
@@ -102,7 +121,7 @@ impl Dispatcher {
         self.open_outlet(watch, metrics, |ledger| ledger)
     }
 
-    /// The same for a watch whose progress is stored: it goes on from `accepted`, and what changes is counted in `backlog`
+    /// The same for a watch whose progress is stored: it goes on from `resumed`, and what changes is counted in `backlog`
     /// until [`Ledger::progress`] takes it.
     ///
     /// # Errors
@@ -112,10 +131,11 @@ impl Dispatcher {
         &self,
         watch: Arc<Watch>,
         metrics: WatchMetrics,
-        accepted: Accepted,
+        resumed: Resumed,
         backlog: Arc<Backlog>,
     ) -> io::Result<LaneOutlet> {
-        self.open_outlet(watch, metrics, |ledger| ledger.resumed(accepted, backlog))
+        let recorder = self.recorder.clone();
+        self.open_outlet(watch, metrics, |ledger| ledger.resumed(resumed, backlog).recorded(recorder))
     }
 
     fn open_outlet(
@@ -143,7 +163,9 @@ impl Dispatcher {
         let ledger = Arc::new(begin(ledger));
         state.ledgers.retain(|ledger| !is_over(ledger));
         state.ledgers.push(Arc::clone(&ledger));
-        Ok(LaneOutlet::new(ledger, self.export.clone(), ways))
+        let outlet = LaneOutlet::new(ledger, self.export.clone(), ways);
+        outlet.restore_owed();
+        Ok(outlet)
     }
 
     /// The ways to all subscriptions that want anything of `watch`.
@@ -158,7 +180,13 @@ impl Dispatcher {
             }
             let lanes = state.crews[number].as_ref().map(|crew| Arc::clone(crew.lanes())).expect("it was just started");
             let (receiver, registered) = (subscriber.receiver, subscriber.registered.clone());
-            ways.push(Way { receiver, registered, share: Arc::new(Share::new(&subscriber.queue)), lanes });
+            ways.push(Way {
+                receiver,
+                name: subscriber.name.clone(),
+                registered,
+                share: Arc::new(Share::new(&subscriber.queue)),
+                lanes,
+            });
         }
         Ok(ways)
     }

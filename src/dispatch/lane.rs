@@ -2,12 +2,14 @@
 //!
 //! A lane never refuses: what bounds it are the places in its subscription's [queue](super::queue), one for each event.
 
+use super::Completion;
 use super::queue::Slot;
-use super::{Completion, worker::Work};
+use super::tracker::Ledger;
+use super::worker::Work;
 use crate::event::MatchedEvent;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The lanes of one subscription.
@@ -25,6 +27,8 @@ pub(super) struct Lane {
 #[derive(Debug, Default)]
 struct State {
     works: VecDeque<Work>,
+    /// Objects of which earlier runs owe something.
+    restored: Vec<Restored>,
     /// A watch was removed: its parked events are to be dropped.
     is_swept: bool,
     /// Nothing more comes.
@@ -42,9 +46,18 @@ pub(super) struct Place {
     pub(super) object: u64,
 }
 
+/// An object of which earlier runs owe something.
+#[derive(Debug)]
+pub(super) struct Restored {
+    pub(super) object: u64,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) key: Arc<str>,
+}
+
 /// What a worker finds in its lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Found {
+    pub(super) restored: Vec<Restored>,
     pub(super) is_swept: bool,
     pub(super) is_closed: bool,
 }
@@ -59,8 +72,17 @@ impl Lanes {
     }
 
     pub(super) fn send(&self, place: Place, event: MatchedEvent, completion: Completion, slot: Slot) {
-        let lane = usize::try_from(place.lane % self.0.len() as u64).expect("a remainder of a usize");
-        self.0[lane].send(Work::new(event, completion, slot, place.object));
+        self.lane_of(place).send(Work::new(event, completion, slot, place.object));
+    }
+
+    /// Goes on with what earlier runs owe of an object. Comes before any event of its watch.
+    pub(super) fn restore(&self, place: Place, ledger: &Arc<Ledger>, key: &Arc<str>) {
+        let restored = Restored { object: place.object, ledger: Arc::clone(ledger), key: Arc::clone(key) };
+        self.lane_of(place).change(|state| state.restored.push(restored));
+    }
+
+    fn lane_of(&self, place: Place) -> &Lane {
+        &self.0[usize::try_from(place.lane % self.0.len() as u64).expect("a remainder of a usize")]
     }
 
     /// Drops the events of removed watches soon, also where they wait to be tried again.
@@ -117,7 +139,11 @@ impl Lane {
     pub(super) fn take(&self, taken: &mut VecDeque<Work>) -> Found {
         let mut state = self.state();
         std::mem::swap(&mut state.works, taken);
-        Found { is_swept: std::mem::take(&mut state.is_swept), is_closed: state.is_closed }
+        Found {
+            restored: std::mem::take(&mut state.restored),
+            is_swept: std::mem::take(&mut state.is_swept),
+            is_closed: state.is_closed,
+        }
     }
 
     /// Waits until there is something to take, or until `due`. A lane that is closed has nothing more to wait for but that.
@@ -125,7 +151,8 @@ impl Lane {
         let mut state = self.state();
         let was_closed = state.is_closed;
         loop {
-            let has_news = !state.works.is_empty() || state.is_swept || state.is_closed != was_closed;
+            let has_news =
+                !state.works.is_empty() || !state.restored.is_empty() || state.is_swept || state.is_closed != was_closed;
             let limit = due.map(|due| due.saturating_duration_since(Instant::now()));
             if has_news || self.is_halted() || limit.is_some_and(|limit| limit.is_zero()) {
                 state.worker_waits = false;

@@ -7,10 +7,12 @@ use super::handler::Export;
 use super::lane::{Lanes, Place};
 use super::queue::Share;
 use super::receivers::Receivers;
+use super::recorder;
 use super::subscription::Registered;
 use super::tracker::Ledger;
-use crate::api::ObjectRef;
-use crate::event::{Credit, Kept, Mark, MatchedEvent, Outlet};
+use crate::api::{ObjectRef, ToldId};
+use crate::checkpoint::Batch;
+use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 /// The way from one watch to one subscription.
 pub(super) struct Way {
     pub(super) receiver: Receivers,
+    /// What the subscription is known by.
+    pub(super) name: String,
     pub(super) registered: Registered,
     pub(super) share: Arc<Share>,
     pub(super) lanes: Arc<Lanes>,
@@ -33,17 +37,48 @@ pub struct LaneOutlet {
     watch_hash: u64,
     /// A credit was granted and not yet used, and a place in every queue.
     has_credit: bool,
+    /// What is to be journalled, and then handed over; nothing waits here where nothing is journalled.
+    gathered: Vec<Gathered>,
+    gathered_bytes: usize,
+    batch: Batch,
+    /// A list is under way.
+    is_listing: bool,
 }
+
+/// An event that waits for the journal.
+struct Gathered {
+    event: MatchedEvent,
+    sequence: u64,
+    receivers: Receivers,
+}
+
+/// So much is journalled at once at most, as the handlers wait meanwhile.
+const GATHERED_MAX: usize = 64;
+const GATHERED_BYTES_MAX: usize = 256 * 1024;
 
 impl LaneOutlet {
     pub(super) fn new(ledger: Arc<Ledger>, export: Option<Arc<dyn Export>>, ways: Vec<Way>) -> Self {
         let (gvr_hash, watch_hash) = (hash_of(&ledger.watch().gvr), hash_of(&ledger.watch().id));
-        Self { ledger, export, ways, gvr_hash, watch_hash, has_credit: false }
+        let is_listing = ledger.accepted().listing;
+        let (has_credit, gathered, gathered_bytes, batch) = (false, Vec::new(), 0, Batch::default());
+        Self { ledger, export, ways, gvr_hash, watch_hash, has_credit, gathered, gathered_bytes, batch, is_listing }
     }
 
     /// The watch's tickets: how far everything was accepted, and the way to end a wait for credit.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// Lets each subscription go on with what earlier runs still owe it of this watch.
+    pub(super) fn restore_owed(&self) {
+        let Some(recorder) = self.ledger.recorder() else { return };
+        for way in &self.ways {
+            let objects = recorder.owed(&way.name).objects();
+            for (_, key, _) in objects.into_iter().filter(|(watch, ..)| *watch == self.ledger.watch().id) {
+                let (namespace, name) = key.split_once('\0').unwrap_or(("", &key));
+                way.lanes.restore(self.place(object_hash(namespace, name)), &self.ledger, &key);
+            }
+        }
     }
 
     /// Takes a credit and a place in every queue, or nothing.
@@ -71,8 +106,64 @@ impl LaneOutlet {
     }
 
     fn place_of(&self, object: ObjectRef<'_>) -> Place {
-        let hash = object_hash(object);
+        self.place(object_hash(object.namespace_json(), object.name_json()))
+    }
+
+    fn place(&self, hash: u64) -> Place {
         Place { lane: hash ^ self.gvr_hash, object: hash ^ self.watch_hash }
+    }
+
+    /// What waits for the journal is written there and then handed over.
+    fn hand_over_gathered(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let (ledger, mut batch) = (Arc::clone(&self.ledger), std::mem::take(&mut self.batch));
+        let is_written = ledger.recorder().is_none_or(|recorder| recorder.emitted(&mut batch, || ledger.is_closed()));
+        self.batch = if is_written { batch } else { Batch::default() };
+        self.gathered_bytes = 0;
+        for Gathered { event, sequence, receivers } in std::mem::take(&mut self.gathered) {
+            if is_written {
+                self.hand_over(&event, sequence, receivers);
+            } else {
+                self.drop_event(&event, sequence, receivers);
+            }
+        }
+    }
+
+    fn hand_over(&self, event: &MatchedEvent, sequence: u64, receivers: Receivers) {
+        self.hand_to_subscriptions(event, sequence, receivers);
+        if receivers.contains(Receivers::EXPORT) && self.export.is_some() {
+            self.hand_to_export(event, sequence);
+        }
+    }
+
+    /// The run ends before it could be journalled: nobody gets it, and it stays unacknowledged.
+    fn drop_event(&self, event: &MatchedEvent, sequence: u64, receivers: Receivers) {
+        self.ways.iter().for_each(|way| way.share.give_back());
+        for way in self.ways.iter().filter(|way| receivers.contains(way.receiver)) {
+            drop(self.ledger.completion(sequence, way.receiver, 0, event.received));
+        }
+        if receivers.contains(Receivers::EXPORT) {
+            drop(self.ledger.completion(sequence, Receivers::EXPORT, event.raw().len(), event.received));
+        }
+    }
+
+    fn gather(&mut self, event: MatchedEvent, receivers: Receivers) {
+        let object = event.metadata();
+        let told = ToldId::new(object.uid_json(), object.resource_version().as_str(), event.event_type == EventType::Deleted);
+        let (watch, flags) = (self.ledger.watch().id, recorder::flags_of(&event, self.is_listing));
+        let batch = &mut self.batch;
+        let sequence = self.ledger.register_next(&event, receivers, |sequence, change| {
+            if let Some(change) = change {
+                batch.emitted(watch, sequence, told.as_text(), change, receivers.to_bits(), flags);
+            }
+        });
+        self.gathered_bytes += event.raw().len();
+        self.gathered.push(Gathered { event, sequence, receivers });
+        if self.gathered.len() >= GATHERED_MAX || self.gathered_bytes >= GATHERED_BYTES_MAX {
+            self.hand_over_gathered();
+        }
     }
 
     fn hand_to_subscriptions(&self, event: &MatchedEvent, sequence: u64, receivers: Receivers) {
@@ -91,8 +182,9 @@ impl LaneOutlet {
     }
 
     fn hand_to_export(&self, event: &MatchedEvent, sequence: u64) {
-        let Some(export) = &self.export else { return };
         let mut completion = self.ledger.completion(sequence, Receivers::EXPORT, event.raw().len(), event.received);
+        // Without one the completion is dropped, as of a removed watch.
+        let Some(export) = &self.export else { return };
         // Of a removed watch nothing more is emitted.
         if completion.begin_export().is_ok() {
             export.export(event, completion);
@@ -128,23 +220,62 @@ impl Outlet for LaneOutlet {
         assert!(self.has_credit, "an event is handed over with credit, one each");
         self.has_credit = false;
         let receivers = self.receivers_of(&event);
+        // With nobody but the export its lines say what was handed out.
+        if self.ledger.recorder().is_some() && receivers != Receivers::EXPORT && !receivers.is_empty() {
+            return self.gather(event, receivers);
+        }
+        self.hand_over_gathered();
         let sequence = self.ledger.register(&event, receivers);
-        self.hand_to_subscriptions(&event, sequence, receivers);
-        self.hand_to_export(&event, sequence);
+        self.hand_over(&event, sequence, receivers);
+    }
+
+    fn send_again(&mut self, event: MatchedEvent, sequence: u64) {
+        assert!(self.has_credit, "an event is handed over with credit, one each");
+        self.has_credit = false;
+        self.hand_over_gathered();
+        let lacking = self.ledger.begin_again(sequence, event.raw().len());
+        self.hand_over(&event, sequence, lacking);
+        // Who no longer wants anything of this gvr lacks nothing of it.
+        let export = if self.export.is_some() { Receivers::EXPORT } else { Receivers::NONE };
+        let reached = self.ways.iter().fold(export, |reached, way| reached.and(way.receiver));
+        for receiver in lacking.without(reached).each() {
+            self.ledger.completion(sequence, receiver, 0, event.received).complete();
+        }
+        match event.anchor.clone() {
+            // Behind everything of the earlier run: the version goes on when all of that is accepted.
+            Some(anchor) => {
+                let object = event.metadata();
+                let deleted = event.event_type == EventType::Deleted;
+                let told = ToldId::new(object.uid_json(), object.resource_version().as_str(), deleted);
+                self.ledger.keep(Kept::Replayed(told, anchor));
+            }
+            None => self.ledger.give_back(1, 0),
+        }
+    }
+
+    fn supersede(&mut self) {
+        self.ledger.supersede();
     }
 
     fn keep(&mut self, kept: Kept) {
         assert!(self.has_credit, "what is kept is handed over with credit, too");
         self.has_credit = false;
         self.ways.iter().for_each(|way| way.share.give_back());
+        self.hand_over_gathered();
         self.ledger.keep(kept);
     }
 
     fn mark(&mut self, mark: Mark) {
+        self.is_listing = match &mark {
+            Mark::Listing | Mark::OtherHistory(_) => true,
+            Mark::Listed(..) => false,
+            Mark::Bookmark(_) => self.is_listing,
+        };
         self.ledger.mark(mark);
     }
 
     fn flush(&mut self) {
+        self.hand_over_gathered();
         if let Some(export) = &self.export {
             export.flush();
         }
@@ -160,10 +291,8 @@ impl Drop for LaneOutlet {
 }
 
 /// Tells objects of one gvr apart: by namespace and name, so that all incarnations of an object share a lane.
-fn object_hash(object: ObjectRef<'_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (object.namespace_json(), object.name_json()).hash(&mut hasher);
-    hasher.finish()
+fn object_hash(namespace_json: &str, name_json: &str) -> u64 {
+    hash_of(&(namespace_json, name_json))
 }
 
 fn hash_of(what: &impl Hash) -> u64 {

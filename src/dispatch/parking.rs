@@ -9,6 +9,7 @@ use super::owed::{Owed, OwedBytes};
 use super::settings::PARKED_EVENTS_MAX;
 use super::tracker::Ledger;
 use super::worker::Work;
+use crate::checkpoint::Owed as Spilled;
 use crate::event::MatchedEvent;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -57,7 +58,7 @@ pub(super) struct Behind {
     /// The event itself is owed, and accepted for everybody else.
     pub(super) completion: Option<Completion>,
     /// States in between were skipped for it.
-    pub(super) skipped: usize,
+    pub(super) skipped: u64,
 }
 
 impl Parking {
@@ -115,9 +116,22 @@ impl Parking {
         self.rows.values().filter(|row| is_so(row)).map(|row| row.object).collect()
     }
 
-    /// How many events are owed, of watches that were not removed.
-    pub(super) fn owed(&self) -> usize {
-        self.rows.values().filter(|row| !row.ledger.is_retired()).map(Row::owed).sum()
+    /// How many owed events go with the process, of watches that were not removed.
+    pub(super) fn in_memory(&self) -> usize {
+        self.rows.values().filter(|row| !row.ledger.is_retired()).map(Row::in_memory).sum()
+    }
+
+    /// Whether nothing waits but what the next run finds.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.rows.values().all(|row| matches!(&row.stage, Stage::Owed(owed) if owed.is_on_disk()))
+    }
+
+    /// Begins a row with what an earlier run owes.
+    pub(super) fn restore(&mut self, object: u64, ledger: Arc<Ledger>, owed: Owed, now: Instant) {
+        if !owed.is_empty() && !self.rows.contains_key(&object) {
+            let (stage, named, is_skip_named) = (Stage::Owed(owed), None, false);
+            self.put(Row { object, ledger, stage, failures: 0, since: now, next_try: now, owed_at: now, named, is_skip_named });
+        }
     }
 }
 
@@ -149,10 +163,18 @@ impl Row {
         &self.ledger
     }
 
-    /// The event whose turn it is.
-    pub(super) fn front(&self) -> Option<&MatchedEvent> {
+    /// Whether nothing waits any more.
+    pub(super) fn is_empty(&self) -> bool {
         match &self.stage {
-            Stage::Parked(works) => works.front().map(|work| &work.event),
+            Stage::Parked(works) => works.is_empty(),
+            Stage::Owed(owed) => owed.is_empty(),
+        }
+    }
+
+    /// The event whose turn it is; `None` when there is none, or none that can be read now.
+    pub(super) fn front(&self) -> Option<MatchedEvent> {
+        match &self.stage {
+            Stage::Parked(works) => works.front().map(|work| work.event.clone()),
             Stage::Owed(owed) => owed.front(),
         }
     }
@@ -183,15 +205,19 @@ impl Row {
             }
             Stage::Owed(owed) => {
                 let Work { event, completion, .. } = work;
-                let skipped = owed.push(event);
-                Behind { is_too_much: false, completion: Some(completion), skipped }
+                match owed.push(&event) {
+                    Some(skipped) => Behind { is_too_much: false, completion: Some(completion), skipped },
+                    // The run ends: it stays unacknowledged.
+                    None => Behind::default(),
+                }
             }
         }
     }
 
     /// Its events are owed from here on. Gives what says that they are dealt with for everybody else.
-    pub(super) fn owe(&mut self, bytes: &Arc<OwedBytes>) -> Vec<Completion> {
-        let owed = Owed::new(Arc::clone(&self.ledger), Arc::clone(bytes));
+    pub(super) fn owe(&mut self, bytes: &Arc<OwedBytes>, spill: Option<&Arc<Spilled>>) -> Vec<Completion> {
+        let Some(first) = self.front().filter(|_| self.is_parked()) else { return Vec::new() };
+        let owed = Owed::new(Arc::clone(&self.ledger), &first, Arc::clone(bytes), spill.cloned());
         match std::mem::replace(&mut self.stage, Stage::Owed(owed)) {
             Stage::Parked(works) => {
                 let parked = works.into_iter().map(|work| {
@@ -207,10 +233,10 @@ impl Row {
         }
     }
 
-    fn owed(&self) -> usize {
+    fn in_memory(&self) -> usize {
         match &self.stage {
             Stage::Parked(_) => 0,
-            Stage::Owed(owed) => owed.len(),
+            Stage::Owed(owed) => owed.in_memory(),
         }
     }
 }
@@ -257,11 +283,11 @@ mod tests {
         }
         assert_eq!(ledger.unfinished(), 5);
         row.pop().unwrap().complete();
-        Completion::complete_all(row.owe(&Arc::new(OwedBytes::new(1 << 20))), None);
+        Completion::complete_all(row.owe(&Arc::new(OwedBytes::new(1 << 20)), None), None);
         assert_eq!((ledger.unfinished(), row.is_parked()), (1, false));
         Completion::complete_all(row.push(work(&ledger, &share, 6, 7)).completion, None);
         parking.put(row);
-        assert_eq!((ledger.unfinished(), parking.owed(), parking.has_parked()), (1, 4, true));
+        assert_eq!((ledger.unfinished(), parking.in_memory(), parking.has_parked()), (1, 4, true));
         let mut row = parking.take(7).unwrap();
         let left = std::iter::from_fn(|| {
             let version = row.front()?.resource_version().to_string();

@@ -23,6 +23,16 @@ impl Receivers {
         Self(1 << subscription)
     }
 
+    /// The number of the only one among them, as the journal has it.
+    pub(super) fn number(self) -> u8 {
+        u8::try_from(self.0.trailing_zeros()).expect("at most the number of bits")
+    }
+
+    /// The one of this number; `None` beyond the bits.
+    pub fn numbered(number: u8) -> Option<Self> {
+        1_u64.checked_shl(u32::from(number)).map(Self)
+    }
+
     /// For storing.
     pub fn to_bits(self) -> u64 {
         self.0
@@ -31,6 +41,11 @@ impl Receivers {
     /// What [`to_bits`](Self::to_bits) gave.
     pub fn from_bits(bits: u64) -> Self {
         Self(bits)
+    }
+
+    /// Each of them alone.
+    pub fn each(self) -> impl Iterator<Item = Self> {
+        (0..u64::BITS).map(|bit| Self(1 << bit)).filter(move |one| self.contains(*one))
     }
 
     /// Whether there is nobody.

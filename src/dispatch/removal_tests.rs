@@ -240,7 +240,7 @@ fn the_last_progress_holds_all_that_was_accepted_and_says_when_that_has_gaps() {
         let watch = watch("v1/pods");
         let (dispatcher, _) = dispatcher(patient(), Vec::new());
         let (backlog, metrics) = (Arc::<Backlog>::default(), Metrics::default().watch(&watch));
-        let outlet = dispatcher.resumed_outlet(Arc::clone(&watch), metrics, Accepted::default(), Arc::clone(&backlog)).unwrap();
+        let outlet = dispatcher.resumed_outlet(Arc::clone(&watch), metrics, Resumed::default(), Arc::clone(&backlog)).unwrap();
         let ledger = outlet.ledger();
         let mut open = Vec::new();
         let mut accepted = Vec::new();

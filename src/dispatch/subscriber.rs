@@ -4,8 +4,10 @@ use super::owed::OwedBytes;
 use super::parking::Row;
 use super::queue::Queue;
 use super::receivers::Receivers;
+use super::recorder::Recorder;
 use super::settings::{Retry, Settings};
 use super::subscription::Registered;
+use crate::checkpoint::Owed as Spilled;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ pub(super) struct Subscriber {
     pub(super) retry: Retry,
     pub(super) owed_after: Duration,
     pub(super) owed_bytes: Arc<OwedBytes>,
+    /// Where it is kept what it is owed, also for the next run.
+    pub(super) spill: Option<Arc<Spilled>>,
     given_up: AtomicU64,
     /// Events that were still owed when their workers ended.
     unheard: AtomicU64,
@@ -41,10 +45,12 @@ const NAMED_A_MINUTE: u32 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Subscriber {
-    pub(super) fn new(registered: Registered, number: usize, settings: &Settings) -> Self {
+    pub(super) fn new(registered: Registered, number: usize, settings: &Settings, recorder: Option<&Recorder>) -> Self {
         let (events, bytes) = registered.queue();
+        let name = registered.name_at(number);
         Self {
-            name: registered.name_at(number),
+            spill: recorder.map(|recorder| recorder.owed(&name)),
+            name,
             receiver: Receivers::of(number),
             queue: Arc::new(Queue::new(events, bytes)),
             lanes: registered.lanes().unwrap_or(settings.lanes),

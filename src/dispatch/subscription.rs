@@ -227,6 +227,11 @@ impl Registered {
         self.name
     }
 
+    /// What each of them is known by, in this order.
+    pub fn names(all: &[Self]) -> Vec<String> {
+        all.iter().enumerate().map(|(number, registered)| registered.name_at(number)).collect()
+    }
+
     /// What it is known by, as the one of this number.
     pub(super) fn name_at(&self, number: usize) -> String {
         self.subscription.name.clone().unwrap_or_else(|| format!("{number}-{}", self.name))

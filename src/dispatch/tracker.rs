@@ -11,8 +11,9 @@ use super::credit::{Account, Gate};
 use super::flow::{Awaited, Flow, Retired};
 use super::queue::Share;
 use super::receivers::Receivers;
+use super::recorder::Recorder;
 use crate::api::{Anchor, Change, HISTORY_FIRST, Identity, ResourceVersion, Watch};
-use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent};
+use crate::event::{Credit, Emission, EventType, Kept, Mark, MatchedEvent};
 use crate::metrics::WatchMetrics;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,7 @@ pub struct Ledger {
     pub(super) flow: Flow,
     /// Where changes are counted until a checkpoint takes them; `None` where nobody stores them.
     backlog: Option<Arc<Backlog>>,
+    recorder: Option<Arc<Recorder>>,
     /// Something ended that may be waited for.
     ended: Condvar,
 }
@@ -56,11 +58,24 @@ impl Default for Accepted {
     }
 }
 
+/// Where a watch goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Resumed {
+    /// How far everything was accepted.
+    pub accepted: Accepted,
+    /// The number of the first event that is not in the checkpoint.
+    pub sequence: u64,
+    /// What was handed out beyond the checkpoint, in order.
+    pub emissions: Vec<Emission>,
+}
+
 /// What of a watch was accepted since this was last asked for.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// How far everything was accepted.
     pub accepted: Accepted,
+    /// The number of the first event beyond that.
+    pub sequence: u64,
     /// A list was under way meanwhile, also when it has ended: what was to be replayed before it no longer comes.
     pub listed: bool,
     /// What became known or gone, in order.
@@ -72,7 +87,7 @@ pub struct Progress {
 impl Ledger {
     pub(super) fn new(watch: Arc<Watch>, metrics: WatchMetrics, gate: Arc<Gate>) -> Self {
         let (account, shares, book, next, flow) = Default::default();
-        Self { watch, metrics, gate, account, shares, book, next, flow, backlog: None, ended: Condvar::new() }
+        Self { watch, metrics, gate, account, shares, book, next, flow, backlog: None, recorder: None, ended: Condvar::new() }
     }
 
     /// Feeds these parts of queues.
@@ -81,8 +96,19 @@ impl Ledger {
     }
 
     /// Goes on from what an earlier run has stored, and keeps what changes for the next checkpoint.
-    pub(super) fn resumed(self, accepted: Accepted, backlog: Arc<Backlog>) -> Self {
-        Self { book: Mutex::new(Book::resumed(accepted)), backlog: Some(backlog), ..self }
+    pub(super) fn resumed(self, resumed: Resumed, backlog: Arc<Backlog>) -> Self {
+        let book = Book::resumed(resumed);
+        self.metrics.in_flight_changed(book.unfinished.cast_signed());
+        Self { next: AtomicU64::new(book.next()), book: Mutex::new(book), backlog: Some(backlog), ..self }
+    }
+
+    /// What is handed to handlers is journalled, so that the events beyond the prefix need not be in a checkpoint.
+    pub(super) fn recorded(self, recorder: Option<Arc<Recorder>>) -> Self {
+        Self { recorder, ..self }
+    }
+
+    pub(super) fn recorder(&self) -> Option<&Arc<Recorder>> {
+        self.recorder.as_ref()
     }
 
     /// The watch whose tickets these are.
@@ -122,7 +148,13 @@ impl Ledger {
         self.retire();
         let mut book = self.book();
         let counted = book.changes();
-        let progress = book.last_progress();
+        let progress = match &self.recorder {
+            Some(recorder) => {
+                recorder.exported(self.watch.id, &book.exported_beyond());
+                book.last_prefix()
+            }
+            None => book.last_progress(),
+        };
         if let Some(backlog) = &self.backlog {
             backlog.taken(counted);
         }
@@ -197,13 +229,30 @@ impl Ledger {
 
     /// Registers `event` for `receivers`, with a credit that was taken. Returns its sequence.
     pub(super) fn register(&self, event: &MatchedEvent, receivers: Receivers) -> u64 {
+        self.register_next(event, receivers, |_, _| {})
+    }
+
+    /// What `event` changes in what is known of its watch.
+    fn change_of(event: &MatchedEvent) -> Change {
+        let object = event.metadata();
+        match event.event_type {
+            EventType::Added | EventType::Updated => Change::Known(Identity::of(&object)),
+            EventType::Deleted => Change::Gone(Identity::key_of(&object)),
+        }
+    }
+
+    /// As [`register`](Self::register); before that `note` is given the sequence, as only one thread registers, and the change.
+    pub(super) fn register_next(
+        &self,
+        event: &MatchedEvent,
+        receivers: Receivers,
+        note: impl FnOnce(u64, Option<&Change>),
+    ) -> u64 {
         let object = event.metadata();
         // What was found by comparison carries the version at which the object was last seen: nothing to resume from.
         let version = (!event.inferred).then(|| object.resource_version());
-        let change = self.backlog.is_some().then(|| match event.event_type {
-            EventType::Added | EventType::Updated => Change::Known(Identity::of(&object)),
-            EventType::Deleted => Change::Gone(Identity::key_of(&object)),
-        });
+        let change = self.backlog.is_some().then(|| Self::change_of(event));
+        note(self.next.load(Ordering::Relaxed), change.as_ref());
         let reached = Reached { version, anchor: event.anchor.clone(), change };
         self.register_reached(receivers, reached, event.raw().len())
     }
@@ -236,6 +285,27 @@ impl Ledger {
         sequence
     }
 
+    /// Begins to hand over once more what an earlier run has numbered so. Returns who lacks it.
+    pub(super) fn begin_again(&self, sequence: u64, bytes: usize) -> Receivers {
+        let lacking = self.book().begin_again(sequence);
+        if lacking.contains(Receivers::EXPORT) {
+            self.gate.hold(bytes);
+        }
+        lacking
+    }
+
+    /// What of earlier runs was not handed over again is out of date.
+    pub(super) fn supersede(&self) {
+        let mut complete = 0;
+        let credits = self.moved(self.book(), |book, room| {
+            let credits;
+            (complete, credits) = book.supersede(room);
+            credits
+        });
+        self.give_back(credits, 0);
+        self.metrics.in_flight_changed(-complete.cast_signed());
+    }
+
     /// The duty of one receiver of the event that was registered as `sequence`.
     pub(super) fn completion(
         self: &Arc<Self>,
@@ -254,7 +324,11 @@ impl Ledger {
 
     /// Registers a point in the stream that carries no event.
     pub(super) fn mark(&self, mark: Mark) {
-        let credits = self.moved(self.book(), |book, room| book.mark(mark, room));
+        let credits = self.moved(self.book(), |book, room| {
+            let credits = book.mark(mark, room);
+            self.next.store(book.next(), Ordering::Relaxed);
+            credits
+        });
         self.give_back(credits, 0);
     }
 

@@ -190,7 +190,7 @@ struct Line(Option<u64>, bool, String);
 
 fn keeping(most: usize) -> (Arc<Ledger>, Arc<Backlog>) {
     let backlog = Arc::new(Backlog::of(most));
-    let ledger = Arc::into_inner(ledger()).unwrap().resumed(Accepted::default(), Arc::clone(&backlog));
+    let ledger = Arc::into_inner(ledger()).unwrap().resumed(Resumed::default(), Arc::clone(&backlog));
     (Arc::new(ledger), backlog)
 }
 

@@ -5,13 +5,15 @@
 
 use super::Completion;
 use super::contain::contained;
-use super::lane::{Lane, Lanes};
+use super::lane::{Lane, Lanes, Restored};
+use super::owed::Owed;
 use super::parking::{Parking, Row};
 use super::queue::Slot;
 use super::slow::Desk;
 use super::subscriber::Subscriber;
 use super::tracker::Ledger;
 use crate::chain::chain;
+use crate::checkpoint::Batch;
 use crate::event::MatchedEvent;
 use crate::health::Pulse;
 use std::collections::VecDeque;
@@ -46,6 +48,10 @@ pub(super) struct Worker {
     is_closed: bool,
     /// How many events came since the parked ones were last looked at.
     unlooked: usize,
+    /// What was accepted and is not journalled yet, and since when.
+    accepted: Vec<Completion>,
+    accepted_since: Option<Instant>,
+    batch: Batch,
     desk: Arc<Desk>,
     /// Waiting while a user's handler has the event.
     pulse: Pulse,
@@ -58,13 +64,18 @@ const TURN_EVENTS: usize = 16;
 const LOOK_EVENTS: usize = 64;
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
+/// So many acceptances are journalled at once, and none later than this and the call that is under way.
+const ACCEPTED_MAX: usize = 64;
+const ACCEPTED_PAUSE: Duration = Duration::from_millis(5);
+
 /// Why an attempt failed.
 type Failure = Box<dyn Error + Send + Sync>;
 
 impl Worker {
     pub(super) fn new(subscriber: Arc<Subscriber>, lanes: Arc<Lanes>, lane: usize, desk: Arc<Desk>, pulse: Pulse) -> Self {
         let (taken, parking, is_closed, unlooked) = Default::default();
-        Self { subscriber, lanes, lane, taken, parking, is_closed, unlooked, desk, pulse }
+        let (accepted, accepted_since, batch) = Default::default();
+        Self { subscriber, lanes, lane, taken, parking, is_closed, unlooked, accepted, accepted_since, batch, desk, pulse }
     }
 
     /// Works until the end.
@@ -84,11 +95,12 @@ impl Worker {
                 }
             }
         }
-        let unheard = self.parking.owed();
+        self.settle();
+        let unheard = self.parking.in_memory();
         self.subscriber.count_unheard(unheard);
         self.lane().end();
-        let Self { taken, parking, pulse, .. } = self;
-        drop((taken, parking));
+        let Self { taken, parking, accepted, pulse, .. } = self;
+        drop((taken, parking, accepted));
         pulse.ended();
     }
 
@@ -97,13 +109,20 @@ impl Worker {
     }
 
     fn is_through(&self) -> bool {
-        self.is_closed && self.parking.is_empty()
+        self.is_closed && self.parking.is_on_disk()
     }
 
     /// Takes what has come, once nothing of what was taken is left.
     fn refill(&mut self) {
         let found = self.lanes.lane(self.lane).take(&mut self.taken);
         self.is_closed = found.is_closed;
+        for Restored { object, ledger, key } in found.restored {
+            if let Some(spill) = &self.subscriber.spill {
+                let bytes = Arc::clone(&self.subscriber.owed_bytes);
+                let owed = Owed::restored(Arc::clone(&ledger), key, bytes, Arc::clone(spill));
+                self.parking.restore(object, ledger, owed, Instant::now());
+            }
+        }
         if found.is_swept {
             self.sweep();
         }
@@ -114,6 +133,7 @@ impl Worker {
         if !self.taken.is_empty() {
             return;
         }
+        self.settle();
         let look = self.parking.has_parked().then(|| Instant::now() + LOOK_PAUSE);
         let due = [self.parking.next_due(), look].into_iter().flatten().min();
         self.pulse.waiting();
@@ -139,7 +159,7 @@ impl Worker {
 
     fn put_behind(&mut self, mut row: Row, work: Work) {
         let behind = row.push(work);
-        Completion::complete_all(behind.completion, None);
+        behind.completion.into_iter().for_each(|completion| self.accept(completion));
         if behind.skipped > 0 {
             self.subscriber.name_skipped(&mut row);
         }
@@ -150,8 +170,30 @@ impl Worker {
     }
 
     /// Nothing else waits for the events of this row from here on.
-    fn owe(&self, row: &mut Row) {
-        Completion::complete_all(row.owe(&self.subscriber.owed_bytes), None);
+    fn owe(&mut self, row: &mut Row) {
+        let completions = row.owe(&self.subscriber.owed_bytes, self.subscriber.spill.as_ref());
+        completions.into_iter().for_each(|completion| self.accept(completion));
+    }
+
+    /// Notes that an event is dealt with. Where that is journalled several are written at once.
+    fn accept(&mut self, completion: Completion) {
+        if completion.ledger().recorder().is_none() {
+            return completion.complete();
+        }
+        self.accepted.push(completion);
+        let since = *self.accepted_since.get_or_insert_with(Instant::now);
+        if self.accepted.len() >= ACCEPTED_MAX || since.elapsed() >= ACCEPTED_PAUSE {
+            self.settle();
+        }
+    }
+
+    /// Writes down what was accepted, and then says so.
+    fn settle(&mut self) {
+        self.accepted_since = None;
+        if let Some(recorder) = self.accepted.first().and_then(|completion| completion.ledger().recorder().cloned()) {
+            recorder.accepted(&mut self.batch, &self.accepted);
+            Completion::complete_all(self.accepted.drain(..), None);
+        }
     }
 
     /// Drops what waits of removed watches.
@@ -202,7 +244,7 @@ impl Worker {
         match self.offer(&work.event, &ledger, 1) {
             // Of a watch that was removed meanwhile nothing is accepted.
             Ok(()) if ledger.is_retired() => drop(work),
-            Ok(()) => work.completion.complete(),
+            Ok(()) => self.accept(work.completion),
             Err(cause) => self.park(work, &cause),
         }
         ledger.end_call();
@@ -222,7 +264,7 @@ impl Worker {
     /// Goes on with an object that waits, until it is through or refused again, or others have their turn.
     fn try_again(&mut self, mut row: Row) {
         for _ in 0..TURN_EVENTS {
-            let Some(event) = row.front().cloned() else { return self.subscriber.name_end(&row) };
+            let Some(event) = row.front() else { break };
             let ledger = Arc::clone(row.ledger());
             if self.lane().is_halted() {
                 break;
@@ -233,7 +275,7 @@ impl Worker {
             let offered = self.offer(&event, &ledger, row.failures + 1);
             match offered {
                 Ok(()) if ledger.is_retired() => drop(row.pop()),
-                Ok(()) => Completion::complete_all(row.pop(), None),
+                Ok(()) => row.pop().into_iter().for_each(|completion| self.accept(completion)),
                 Err(_) => {
                     row.failures += 1;
                     row.next_try = Instant::now() + self.subscriber.retry.pause_after(row.failures);
@@ -244,8 +286,12 @@ impl Worker {
                 break;
             }
         }
-        if row.front().is_none() {
+        if row.is_empty() {
             return self.subscriber.name_end(&row);
+        }
+        if row.failures == 0 && row.front().is_none() {
+            // The disk does not give it now.
+            row.next_try = Instant::now() + self.subscriber.retry.pause_after(1);
         }
         self.parking.put(row);
     }

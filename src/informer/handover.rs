@@ -97,6 +97,17 @@ impl Handover {
         self.outlet.keep(kept);
     }
 
+    /// Hands over an event of an earlier run once more. The caller has waited for credit.
+    pub(super) fn send_again(&mut self, mut event: MatchedEvent, sequence: u64) {
+        event.metadata_only |= self.context.content_is_metadata;
+        self.outlet.send_again(event, sequence);
+    }
+
+    /// Says that a list has brought everything: what of earlier runs was not handed over again is out of date.
+    pub(super) fn supersede(&mut self) {
+        self.outlet.supersede();
+    }
+
     /// Says that nothing more comes for now, as before any wait for the server.
     pub(super) fn flush(&mut self) {
         self.outlet.flush();

@@ -39,7 +39,7 @@ pub use timing::Limits;
 
 use crate::api::{Anchor, HISTORY_FIRST, Identity, ResourceVersion, ToldId, Watch};
 use crate::client::ListWatch;
-use crate::event::Outlet;
+use crate::event::{Emission, Outlet};
 use crate::health::{Pulse, WatchStatus};
 use crate::lifecycle::Stop;
 use crate::metrics::WatchMetrics;
@@ -83,14 +83,16 @@ pub struct Resume {
     pub history: u32,
     /// What was told beyond `version`.
     pub told: Vec<ToldId>,
+    /// What was handed out beyond `version` and not accepted by all of its receivers.
+    pub lacking: Vec<Emission>,
     /// A first list has ended: what is new since then is no longer initial.
     pub listed_before: bool,
 }
 
 impl Default for Resume {
     fn default() -> Self {
-        let (known, version, anchor, told) = Default::default();
-        Self { known, version, anchor, history: HISTORY_FIRST, told, listed_before: false }
+        let (known, version, anchor, told, lacking) = Default::default();
+        Self { known, version, anchor, history: HISTORY_FIRST, told, lacking, listed_before: false }
     }
 }
 

@@ -1,23 +1,31 @@
-//! The events that an earlier run has told although their versions come after the one it had stored: a server sends them
-//! again, and they are passed over once.
+//! The events that an earlier run has handed out although their versions come after the one it had stored: a server sends them
+//! again, and they are passed over once, or handed to those receivers that have not accepted them.
 
 use crate::api::{ObjectRef, ToldId, WatchKind};
-use std::collections::HashSet;
+use crate::event::{Emission, EventType};
+use std::collections::HashMap;
 
 /// What is still to come again.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
-    told: HashSet<ToldId>,
+    /// With what some receivers have not accepted; `None` where all have.
+    told: HashMap<ToldId, Option<Emission>>,
+    /// How many of them are deletes that some receivers lack.
+    deletes: usize,
     /// Reused for looking up.
     id: String,
 }
 
 impl Replay {
-    pub(super) fn new(told: impl IntoIterator<Item = ToldId>) -> Self {
-        Self { told: told.into_iter().collect(), id: String::new() }
+    pub(super) fn new(told: impl IntoIterator<Item = ToldId>, lacking: impl IntoIterator<Item = Emission>) -> Self {
+        let told = told.into_iter().map(|id| (id, None));
+        let lacking = lacking.into_iter().map(|emission| (emission.told(), Some(emission)));
+        let told: HashMap<_, _> = told.chain(lacking).collect();
+        let deletes = told.values().filter(|lacking| is_delete(lacking)).count();
+        Self { told, deletes, id: String::new() }
     }
 
-    /// Whether this event was told already.
+    /// Whether this event was handed out already.
     pub(super) fn holds(&mut self, kind: WatchKind, object: &ObjectRef<'_>) -> bool {
         if self.told.is_empty() {
             return false;
@@ -27,20 +35,43 @@ impl Replay {
             WatchKind::Added | WatchKind::Modified => false,
         };
         ToldId::write(&mut self.id, object.uid_json(), object.resource_version().as_str(), deleted);
-        self.told.contains(self.id.as_str())
+        self.told.contains_key(self.id.as_str())
     }
 
-    /// Takes the event that [`holds`](Self::holds) has just found: it comes no third time.
-    pub(super) fn take(&mut self) -> ToldId {
-        let id = self.told.take(self.id.as_str()).expect("it was just found");
+    /// Takes the event that [`holds`](Self::holds) has just found: it comes no third time. With what some receivers lack of it.
+    pub(super) fn take(&mut self) -> (ToldId, Option<Emission>) {
+        let taken = self.told.remove_entry(self.id.as_str()).expect("it was just found");
+        self.deletes -= usize::from(is_delete(&taken.1));
         if self.told.is_empty() {
-            self.told = HashSet::new();
+            self.told = HashMap::new();
         }
-        id
+        taken
     }
 
-    /// Everything is listed and compared: nothing is replayed any more.
+    /// A list begins: what all have accepted is not replayed any more.
+    pub(super) fn begin_list(&mut self) {
+        self.told.retain(|_, lacking| lacking.is_some());
+    }
+
+    /// Takes a delete that some receivers lack: no list names it.
+    pub(super) fn take_delete(&mut self) -> Option<Emission> {
+        let deletes = self.told.iter().filter(|(_, lacking)| is_delete(lacking));
+        let oldest = deletes.min_by_key(|(_, lacking)| lacking.as_ref().map(|one| one.sequence))?.0.clone();
+        self.deletes -= 1;
+        self.told.remove(&oldest).flatten()
+    }
+
+    /// Whether there is a delete that some receivers lack.
+    pub(super) fn has_delete(&self) -> bool {
+        self.deletes > 0
+    }
+
+    /// Everything was listed and compared: nothing is replayed any more.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
+}
+
+fn is_delete(lacking: &Option<Emission>) -> bool {
+    lacking.as_ref().is_some_and(|emission| emission.event_type == EventType::Deleted)
 }

@@ -65,7 +65,7 @@ impl Teller {
     pub(super) fn begin_list(&mut self, phase: Phase) {
         self.phase = phase;
         self.drop_unconfirmed();
-        self.replay.clear();
+        self.replay.begin_list();
         self.unreadables.clear();
         self.store.begin_list();
         self.newest = None;
@@ -82,7 +82,10 @@ impl Teller {
         patience: Patience,
     ) -> Result<Option<Anchor>, Halt> {
         if whole {
+            self.send_deletes_again(patience)?;
             self.tell_missing(patience)?;
+            self.replay.clear();
+            self.out.supersede();
         }
         self.confirm(patience)?;
         self.dirt.list_ended(whole && self.unreadables.len() == 0);
@@ -219,6 +222,8 @@ impl Teller {
 
     /// Tells an object of a list.
     fn listed(&mut self, kind: WatchKind, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
+        // Before anything is emitted of an object that has one of their names now.
+        self.send_deletes_again(patience)?;
         self.object(kind, object, None, patience)?;
         let newest = self.newest.as_ref().and_then(|newest| newest.version().number());
         if object.resource_version().number() > newest {
@@ -239,7 +244,14 @@ impl Teller {
             && self.replay.holds(kind, object)
         {
             self.out.wait_for_credit(patience)?;
-            self.out.keep(Kept::Replayed(self.replay.take(), anchor.clone()));
+            match self.replay.take() {
+                (id, None) => self.out.keep(Kept::Replayed(id, anchor.clone())),
+                (_, Some(emission)) => {
+                    let mut event = MatchedEvent::new(emission.event_type, Arc::clone(&self.out.watch), self.copy(object));
+                    event.anchor = Some(anchor.clone());
+                    self.out.send_again(event, emission.sequence);
+                }
+            }
             return Ok(());
         }
         if self.unreadables.read(object) {
@@ -252,7 +264,7 @@ impl Teller {
         match (kind, standing) {
             (WatchKind::Deleted, Standing::Unknown | Standing::OtherUid) => Ok(()),
             (WatchKind::Deleted, Standing::Same | Standing::Changed) => self.left(object, anchor, patience),
-            (WatchKind::Added | WatchKind::Modified, Standing::Same) => Ok(()),
+            (WatchKind::Added | WatchKind::Modified, Standing::Same) => self.unchanged(object, patience),
             (WatchKind::Added | WatchKind::Modified, Standing::Unknown)
                 if self.phase == Phase::FirstList && self.out.context.skip_initial =>
             {
@@ -266,6 +278,33 @@ impl Teller {
                 self.present(EventType::Updated, kind, object, anchor, patience)
             }
         }
+    }
+
+    /// An object is as it was last emitted: those receivers get it that have not accepted it.
+    fn unchanged(&mut self, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
+        if !self.replay.holds(WatchKind::Added, object) {
+            return Ok(());
+        }
+        self.out.wait_for_credit(patience)?;
+        if let (_, Some(emission)) = self.replay.take() {
+            let mut event = MatchedEvent::new(emission.event_type, Arc::clone(&self.out.watch), self.copy(object));
+            event.inferred = true;
+            self.out.send_again(event, emission.sequence);
+        }
+        Ok(())
+    }
+
+    /// Deletes that some receivers lack, and that no list names.
+    fn send_deletes_again(&mut self, patience: Patience) -> Result<(), Halt> {
+        while self.replay.has_delete() {
+            self.out.wait_for_credit(patience)?;
+            let emission = self.replay.take_delete().expect("there is one");
+            let object = emission.identity.to_object();
+            let mut event = MatchedEvent::new(EventType::Deleted, Arc::clone(&self.out.watch), object);
+            (event.inferred, event.metadata_only) = (true, true);
+            self.out.send_again(event, emission.sequence);
+        }
+        Ok(())
     }
 
     /// Remembers an object as if it had been told, once the list that names it has ended.

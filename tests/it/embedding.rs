@@ -3,6 +3,7 @@
 mod adding;
 mod churn;
 mod ending;
+mod handing;
 mod misuse;
 mod removing;
 mod syncing;

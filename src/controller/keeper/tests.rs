@@ -1,6 +1,7 @@
 //! The checkpoint thread when it dies or hangs in its own work.
 
 use super::*;
+use crate::checkpoint::{Journal, Spill};
 use crate::dispatch::tests::{DEADLINE, event, hold, watch};
 use crate::dispatch::{Export, Settings};
 use crate::event::{Credit, Outlet};
@@ -10,7 +11,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tempfile::TempDir;
 
 fn surroundings(health: &Health) -> Surroundings {
-    Surroundings { writer: None, metrics: Metrics::default(), health: health.clone(), stop: Stop::new() }
+    let folder = TempDir::new().unwrap();
+    let recorder = Recorder::new(Journal::open(folder.path(), |_| {}).unwrap(), Spill::open(folder.path()).unwrap());
+    let (recorder, subscriptions, emissions) = (Arc::new(recorder), Vec::new(), HashMap::new());
+    let (metrics, health, stop) = (Metrics::default(), health.clone(), Stop::new());
+    Surroundings { writer: None, metrics, health, stop, recorder, subscriptions, emissions }
 }
 
 /// What a probe says that comes when nothing may last any longer.
@@ -66,7 +71,7 @@ fn a_stop_right_behind_the_last_line_commits_the_place_behind_it() {
     let keeper = Keeper::start(StateStore::open(state.path()).unwrap(), surroundings).unwrap();
     let [pods, other] = ["v1/pods", "v1/services"].map(watch);
     let metrics = |watch| Metrics::default().watch(watch);
-    let mut stored = keeper.outlet(&dispatcher, &pods, metrics(&pods), Accepted::default()).unwrap();
+    let mut stored = keeper.outlet(&dispatcher, &pods, metrics(&pods), Resumed::default()).unwrap();
     let mut last = dispatcher.outlet(Arc::clone(&other), metrics(&other)).unwrap();
     for (outlet, watch) in [(&mut stored, &pods), (&mut last, &other)] {
         assert_eq!(outlet.wait_for_credit(DEADLINE), Credit::Granted);
