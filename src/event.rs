@@ -3,7 +3,8 @@
 //! An informer makes [`MatchedEvent`]s and hands them to an [`Outlet`], without knowing who is behind it.
 
 use crate::api::{
-    Anchor, Change, GroupVersionResource, Identity, Object, ObjectRef, ResourceVersion, StringMap, ToldId, Watch, WatchTarget,
+    Anchor, Change, GroupVersionResource, HISTORY_FIRST, Identity, Object, ObjectRef, ResourceVersion, StringMap, ToldId, Watch,
+    WatchTarget,
 };
 use serde::de::DeserializeOwned;
 use std::any::type_name;
@@ -53,6 +54,9 @@ pub struct MatchedEvent {
     /// Only the object's metadata came: nobody asked for more, or it is one of `v1/secrets`, or a `DELETED` that was found by
     /// comparison. [`raw`](Self::raw) then holds metadata and no spec, status or data.
     pub metadata_only: bool,
+    /// Which history of the cluster the event is of: 1, and one more for each that a server turned out to have instead of the one
+    /// that was told, as after a restore from a backup.
+    pub history: u32,
     /// The event as the server sent it; `None` where it was found by a list.
     pub(crate) anchor: Option<Anchor>,
     object: Object,
@@ -105,14 +109,16 @@ impl MatchedEvent {
     /// An event that was told by the server, now, with the whole object.
     pub fn new(event_type: EventType, watch: Arc<Watch>, object: Object) -> Self {
         let received = SystemTime::now();
-        let (initial, inferred, metadata_only, anchor) = (false, false, false, None);
-        Self { event_type, watch, received, initial, inferred, metadata_only, anchor, object }
+        let (initial, inferred, metadata_only, history, anchor) = (false, false, false, HISTORY_FIRST, None);
+        Self { event_type, watch, received, initial, inferred, metadata_only, history, anchor, object }
     }
 
-    /// The stable id of this event: `watch/uid/resourceVersion/eventType`.
+    /// The stable id of this event: `watch/uid/resourceVersion/eventType`, and in a [history](Self::history) after the first its
+    /// number, as versions come again there: `watch/uid/resourceVersion/eventType/2`.
     pub fn id(&self) -> String {
         let metadata = self.metadata();
-        format!("{}/{}/{}/{}", self.watch.id, metadata.uid(), metadata.resource_version(), self.event_type)
+        let id = format!("{}/{}/{}/{}", self.watch.id, metadata.uid(), metadata.resource_version(), self.event_type);
+        if self.history == HISTORY_FIRST { id } else { format!("{id}/{}", self.history) }
     }
 
     /// The resource as text, as in `apps/v1/deployments`.
@@ -334,6 +340,8 @@ mod tests {
         assert_eq!((event.labels().get("app").as_deref(), event.annotations().get("a").as_deref()), (Some("web"), Some("b")));
         assert_eq!((event.raw(), event.target()), (POD.as_bytes(), &WatchTarget::all("v1/pods".parse().unwrap())));
         assert_eq!(event.id(), format!("{}/u/7/UPDATED", event.watch.id));
+        let restored = MatchedEvent { history: 2, ..event.clone() };
+        assert_eq!(restored.id(), format!("{}/u/7/UPDATED/2", event.watch.id));
         assert_eq!(event.value().unwrap()["spec"]["containers"][0]["name"], "c");
         assert_eq!(event.object::<Pod>().unwrap().spec.unwrap().containers[0].name, "c");
     }

@@ -41,6 +41,11 @@ impl ToldId {
         text.push_str(version);
     }
 
+    /// The uid of its object, as JSON text without its quotes.
+    pub fn uid_json(&self) -> &str {
+        self.0[1..].split('\0').next().unwrap_or_default()
+    }
+
     /// The whole id as one text, for storing.
     pub fn as_text(&self) -> &str {
         &self.0

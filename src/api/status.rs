@@ -37,9 +37,9 @@ struct Cause {
 pub enum Fault {
     /// 410: the server no longer has that version.
     Expired,
-    /// 504 or "too large": the server does not know that version yet, and after a restore from a backup never will.
+    /// The server does not know that version yet, and after a restore from a backup never will.
     UnknownVersion,
-    /// 400, 405, 406, 422: the server does not do what was asked in the form it was asked.
+    /// 400, 405, 406, 422, 501: the server does not do what was asked in the form it was asked.
     Refused,
     /// 401, after credentials were refreshed once.
     Unauthorized,
@@ -79,9 +79,8 @@ impl Status {
     pub fn fault(&self, retry_after: Option<Duration>) -> Fault {
         match self.code {
             410 => Fault::Expired,
-            504 => Fault::UnknownVersion,
-            _ if self.is_too_large_version() => Fault::UnknownVersion,
-            400 | 405 | 406 | 422 => Fault::Refused,
+            _ if self.is_of_a_future_version() => Fault::UnknownVersion,
+            400 | 405 | 406 | 422 | 501 => Fault::Refused,
             401 => Fault::Unauthorized,
             403 => Fault::Forbidden,
             404 => Fault::NotFound,
@@ -95,9 +94,12 @@ impl Status {
         (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
-    fn is_too_large_version(&self) -> bool {
-        self.message.contains("Too large resource version")
-            || self.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "ResourceVersionTooLarge")
+    /// The server's own word for it: a load balancer says 504, too, and knows nothing of versions. Before 1.34 an exact list asks
+    /// etcd itself, whose error comes as a 500 (`ErrFutureRev` of its API).
+    fn is_of_a_future_version(&self) -> bool {
+        let mut causes = self.details.iter().flat_map(|details| &details.causes);
+        causes.any(|cause| cause.reason == "ResourceVersionTooLarge")
+            || (self.code == 500 && self.message.contains("required revision is a future revision"))
     }
 }
 
@@ -135,7 +137,10 @@ mod tests {
     fn tells_the_kind_of_each_failure() {
         check(410, "", Fault::Expired);
         check(504, r#"{"details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#, Fault::UnknownVersion);
-        check(500, r#"{"message":"Timeout: Too large resource version: 9, current: 3"}"#, Fault::UnknownVersion);
+        check(500, r#"{"message":"etcdserver: mvcc: required revision is a future revision"}"#, Fault::UnknownVersion);
+        check(504, "<html>Gateway Timeout</html>", Fault::Server);
+        check(504, r#"{"kind":"Status","message":"Timeout: Too large resource version: 9, current: 3"}"#, Fault::Server);
+        check(501, "{}", Fault::Refused);
         check(422, "{}", Fault::Refused);
         check(401, "{}", Fault::Unauthorized);
         check(403, "{}", Fault::Forbidden);

@@ -1,4 +1,4 @@
-//! What an informer asks of a server: list, watch, probe, and whether a kind is served at all.
+//! What an informer asks of a server: list, watch, the past, and whether a kind is served at all.
 
 use super::{Error, Interrupt, ServerVersion};
 use crate::api::ResourceVersion;
@@ -21,13 +21,6 @@ pub trait ListWatch: Send {
     ///
     /// As the server or the connection fails.
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error>;
-
-    /// Asks whether the server knows `version`.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::UnknownVersion`](crate::api::Fault::UnknownVersion) when it does not; others as for `list`.
-    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error>;
 
     /// Asks fresh discovery whether the kind is served, and learns its scope from it. `proof` is what must speak for it
     /// before the kind is said to be absent.
@@ -78,6 +71,17 @@ pub struct PageRequest<'a> {
     pub token: Option<&'a str>,
 }
 
+/// Which page of a list of the past.
+#[derive(Clone, Copy, Debug)]
+pub struct PastPage<'a> {
+    /// At which version. A server that does not know how answers with another one.
+    pub version: &'a ResourceVersion,
+    /// At most so many objects.
+    pub limit: u32,
+    /// The token of the page before; `None` for the first.
+    pub token: Option<&'a str>,
+}
+
 /// Where a watch begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchStart {
@@ -99,6 +103,23 @@ pub trait WatchLines {
     ///
     /// Until a line is there, the answer ends, or [`READ_TICK`] passes without a byte.
     fn next(&mut self) -> Result<Line<'_>, Error>;
+
+    /// Fetches into `body`, which is emptied first, a page of what was there at a version in the past: metadata only, by the
+    /// selectors of this watch, which stays open meanwhile and is not read.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Expired`](crate::api::Fault::Expired) when the server no longer has that version,
+    /// [`Fault::UnknownVersion`](crate::api::Fault::UnknownVersion) when it never had; others as for [`ListWatch::list`].
+    ///
+    /// # Blocking
+    ///
+    /// As [`ListWatch::list`]. Defaults to an error, for sources that know nothing of the past.
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        body.clear();
+        let request = format!("list what was there at version {}", page.version);
+        Err(Error::Undecodable { request, reason: "the source knows nothing of the past".to_owned() })
+    }
 
     /// Whether the next line is there already, so that [`next`](Self::next) does not block. Defaults to no, which is always
     /// safe to say.

@@ -43,7 +43,7 @@ pub use error::Error;
 #[cfg(test)]
 pub(crate) use error::NoHead;
 pub use lines::{LINE_BYTES_MAX, Lines};
-pub use list_watch::{Content, Line, ListWatch, PageRequest, Proof, READ_TICK, Served, WatchLines, WatchStart};
+pub use list_watch::{Content, Line, ListWatch, PageRequest, PastPage, Proof, READ_TICK, Served, WatchLines, WatchStart};
 pub use rest::RestListWatch;
 pub use setup_error::SetupError;
 pub use transport::{Get, Interrupt, Response, Transport};

@@ -1,4 +1,4 @@
-//! Lists, watches and probes one target over HTTP.
+//! Lists and watches one target over HTTP, and reads its past.
 //!
 //! Takes a [`WatchTarget`] and a [`Transport`] of its own; gives pages as bytes and watches as lines. Promises that
 //! of `v1/secrets` nothing but metadata is ever asked, kept or handed on.
@@ -9,10 +9,10 @@ use super::lookup::{self, lookup};
 use super::metadata_only::{FRONT_BYTES, begins_metadata_list};
 use super::version::server_version;
 use super::{
-    Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, Proof, READ_TICK, Served, ServerVersion, Transport,
-    WatchLines, WatchStart,
+    Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, PastPage, Proof, READ_TICK, Served, ServerVersion,
+    Transport, WatchLines, WatchStart,
 };
-use crate::api::{ResourceVersion, Scope, WatchTarget};
+use crate::api::{Scope, WatchTarget};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +70,28 @@ impl RestListWatch {
     fn counted(&self, response: Box<dyn Read>) -> Counted {
         self.received.fetch_add(1, Ordering::Relaxed);
         Counted { response, received: Arc::clone(&self.received) }
+    }
+
+    /// Over a connection of its own where another one is in use.
+    fn past(&self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        body.clear();
+        let request = format!("list {} as it was at version {}", self.target, page.version);
+        let path = self.address.past(page);
+        let response = self.http.get(&Get {
+            request: &request,
+            path_and_query: &path,
+            accept: ACCEPT_METADATA_LIST,
+            gzip: true,
+            head_limit: LIST_HEAD_LIMIT,
+            read_limit: LIST_READ_LIMIT,
+        })?;
+        let mut response = self.counted(response);
+        let read = self.read_metadata_front(&request, &mut response, body);
+        if read.is_err() {
+            body.clear();
+            return read;
+        }
+        read_to_limit(&mut response, body, &LIST_LIMIT, &request, self.http.server())
     }
 
     fn list_accept(&self) -> &'static str {
@@ -134,24 +156,7 @@ impl ListWatch for RestListWatch {
             WatchStart::InitialEvents => Box::new(self.counted(response)),
             WatchStart::After(_) => response,
         };
-        let lines = Lines::new(response);
-        Ok(Box::new(RestLines { lines, request, server: self.http.server() }))
-    }
-
-    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
-        let request = format!("probe {} at version {version}", self.target.gvr);
-        let path = self.address.probe(version);
-        let mut response = self.http.get(&Get {
-            request: &request,
-            path_and_query: &path,
-            accept: ACCEPT_METADATA_LIST,
-            gzip: true,
-            head_limit: LIST_HEAD_LIMIT,
-            read_limit: LIST_READ_LIMIT,
-        })?;
-        // Read to its end, so that the connection can be used again.
-        let read = io::copy(&mut response.as_mut().take(PROBE_BYTES_MAX), &mut io::sink());
-        read.map(drop).map_err(|error| read_error(&request, self.http.server(), error))
+        Ok(Box::new(RestLines { lines: Lines::new(response), request, source: self }))
     }
 
     fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {
@@ -228,12 +233,16 @@ impl std::fmt::Debug for RestListWatch {
 struct RestLines<'a> {
     lines: Lines<Box<dyn Read>>,
     request: String,
-    server: &'a str,
+    source: &'a RestListWatch,
 }
 
 impl WatchLines for RestLines<'_> {
     fn next(&mut self) -> Result<Line<'_>, Error> {
-        self.lines.next_line().map_err(|error| read_error(&self.request, self.server, error))
+        self.lines.next_line().map_err(|error| read_error(&self.request, self.source.http.server(), error))
+    }
+
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.source.past(page, body)
     }
 
     fn is_ready(&mut self) -> bool {
@@ -263,9 +272,6 @@ const STREAMING_LIST_HEAD_LIMIT: Duration = Duration::from_secs(12);
 /// Longest page. 500 objects of the 1.5 MiB that etcd accepts would be more, but no server can write that; smaller pages fit.
 /// 500 usual objects come within a minute at 50 KB/s, 20 of them at 1 KB/s; what does not is asked for in smaller pages.
 const LIST_LIMIT: BodyLimit = BodyLimit { bytes: 256 * 1024 * 1024, time: Duration::from_secs(60) };
-
-/// So much of the answer to a probe is read; it is one object's metadata.
-const PROBE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

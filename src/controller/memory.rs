@@ -120,6 +120,11 @@ impl Memory {
         self.stored.iter().map(|watch| (watch.id, watch.target.as_str()))
     }
 
+    /// The highest number of a history that any watch has come to.
+    pub(super) fn newest_history(&self) -> u32 {
+        self.stored.iter().map(|watch| watch.history).max().unwrap_or(HISTORY_FIRST)
+    }
+
     /// Where each of `watches` goes on, and the state itself, in which each is now known.
     pub(super) fn resume(
         mut self,
@@ -167,10 +172,11 @@ fn is_in(target: &str, place: &str) -> bool {
     target.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(" with "))
 }
 
-/// What was stored of a watch, and what was handed out beyond that, as its informer and its ledger go on from it.
-pub(super) fn resume_of(progress: Option<Progress>, emissions: Vec<Emission>) -> (Resume, Resumed) {
+/// What was stored of a watch, and what was handed out beyond that, as its informer and its ledger go on from it. One of which
+/// nothing is stored begins in the `newest` history.
+pub(super) fn resume_of(progress: Option<Progress>, emissions: Vec<Emission>, newest: u32) -> (Resume, Resumed) {
     let (version, anchor, known, told) = Default::default();
-    let none = Progress { version, listing: false, anchor, history: HISTORY_FIRST, sequence: 0, known, told };
+    let none = Progress { version, listing: false, anchor, history: newest, sequence: 0, known, told };
     let Progress { version, listing, anchor, history, sequence, known, mut told } = progress.unwrap_or(none);
     // Of what was found by a list nothing comes again, and neither is all of this remembered one by one.
     let listing = listing || emissions.len() > EMISSIONS_MAX || emissions.iter().any(|emission| emission.is_listed);

@@ -15,7 +15,7 @@ use crate::dispatch::{Dispatcher, Export, Registered};
 use crate::files::Keeping;
 use crate::health::Health;
 use crate::http::{HttpServer, HttpSettings};
-use crate::informer::{ListGate, Server};
+use crate::informer::{Histories, ListGate, Server};
 use crate::lifecycle::Joined;
 use crate::metrics::Metrics;
 use crate::sink::{SinkError, SinkSettings, Writer};
@@ -40,6 +40,7 @@ pub(super) struct Run {
     health: Health,
     gate: ListGate,
     server: Server,
+    histories: Histories,
     /// By what the cluster is known; set once it was asked.
     cluster: OnceLock<String>,
     /// Whose each watch id is.
@@ -88,6 +89,7 @@ impl Run {
             health,
             gate: ListGate::new(config.max_concurrent_lists),
             server: Server::new(inner.client.server()),
+            histories: Histories::default(),
             cluster: OnceLock::new(),
             ids: Ids::default(),
             cluster_uid: OnceLock::new(),
@@ -168,6 +170,7 @@ impl Run {
         self.ids.take(known.iter().map(|(_, watch, _)| &**watch))?;
         let mut progress = HashMap::new();
         if let Some(mut memory) = memory {
+            self.histories.come_to(memory.newest_history());
             let (recorder, emissions) = (Arc::clone(memory.recorder()), memory.take_emissions());
             let (store, stored) = memory.resume(known.iter().map(|(_, watch, _)| Arc::clone(watch)))?;
             let surroundings = Surroundings {
@@ -310,6 +313,7 @@ impl Run {
             health: &self.health,
             gate: &self.gate,
             server: &self.server,
+            histories: &self.histories,
             wants_objects: self.writer.as_ref().is_some_and(|writer| writer.wants_objects()),
             skip_initial: inner.config.initial_events == InitialEvents::Skip,
         }

@@ -10,7 +10,7 @@ use crate::client::{Client, Content, Interrupt, RestListWatch};
 use crate::config::ConfiguredWatch;
 use crate::dispatch::{Dispatcher, Interest, Ledger};
 use crate::health::{Health, WatchStatus};
-use crate::informer::{Context, Informer, Limits, ListGate, Server};
+use crate::informer::{Context, Histories, Informer, Limits, ListGate, Server};
 use crate::lifecycle::{Joined, Stop};
 use crate::metrics::Metrics;
 use std::collections::btree_map::Entry;
@@ -77,6 +77,7 @@ pub(super) struct Maker<'a> {
     pub(super) health: &'a Health,
     pub(super) gate: &'a ListGate,
     pub(super) server: &'a Server,
+    pub(super) histories: &'a Histories,
     /// What comes after the handlers needs whole objects.
     pub(super) wants_objects: bool,
     pub(super) skip_initial: bool,
@@ -275,7 +276,7 @@ impl Maker<'_> {
         let refused = |source| ControllerError::Thread { name: name.clone(), source };
         let metrics = self.metrics.watch(&watch);
         let emissions = self.keeper.map(|keeper| keeper.take_emissions(watch.id)).unwrap_or_default();
-        let (resume, resumed) = memory::resume_of(stored, emissions);
+        let (resume, resumed) = memory::resume_of(stored, emissions, self.histories.newest());
         let outlet = match self.keeper {
             Some(keeper) => keeper.outlet(self.dispatcher, &watch, metrics.clone(), resumed),
             None => self.dispatcher.outlet(Arc::clone(&watch), metrics.clone()),
@@ -295,6 +296,7 @@ impl Maker<'_> {
             metrics,
             gate: self.gate.clone(),
             server: self.server.clone(),
+            histories: self.histories.clone(),
             limits: Limits::default(),
             content_is_metadata: rest.content() == Content::Metadata,
             skip_initial: self.skip_initial,

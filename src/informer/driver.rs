@@ -2,11 +2,13 @@
 //!
 //! Owns the clock: durations become inputs here and nowhere else.
 
+mod comparing;
+
 use super::backoff::Backoff;
 use super::gate::{Entrant, Member, Permit, Turn};
 use super::handover::{Halt, Handover, Patience};
 use super::held::Held;
-use super::machine::{Action, Close, End, Input, Machine, Page, Pause, Step};
+use super::machine::{Action, Close, End, Input, Line as Heard, Machine, Page, Pause, Step};
 use super::page_trail::PageTrail;
 use super::replay::Replay;
 use super::report::Report;
@@ -91,7 +93,7 @@ const WATCHES_MANY: f64 = 100.0;
 impl Driver {
     pub(super) fn new(informer: Informer) -> Self {
         let Informer { watch, source, outlet, context, resume, random } = informer;
-        let Resume { known, version, anchor, history: _, told, lacking, listed_before } = resume;
+        let Resume { known, version, anchor, history, told, lacking, listed_before } = resume;
         let store = Store::of(known);
         let report = Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone());
         let (mut random, limits) = (random, &context.limits);
@@ -101,7 +103,8 @@ impl Driver {
         let member = context.gate.join();
         context.metrics.tracked_changed(i64::try_from(store.len()).expect("fewer objects than 2^63"));
         let machine = Machine::new(listed_before, store.len() > 0);
-        let teller = Teller::new(Handover::new(watch, outlet, context), store, Replay::new(told, lacking), version.clone());
+        let teller =
+            Teller::new(Handover::new(watch, outlet, context, history), store, Replay::new(told, lacking), version.clone());
         let (resume, received, body, last_list) = ((version, anchor), source.received(), Vec::new(), LastList::Sound);
         let (trail, is_version_withheld, server_changes) = (PageTrail::default(), false, member.streaming().changes());
         let (held, cut, interrupter) = (Held::default(), None, source.interrupter());
@@ -164,9 +167,14 @@ impl Driver {
             Action::Watch(version) => return self.watch(version),
             Action::Page { token, limit } => self.page(token.as_deref(), limit),
             Action::EndList { version, whole } => self.end_list(&version, whole),
-            Action::Probe(version) => {
-                let answer = self.asking(|source| source.probe(&version));
-                answer.map_or_else(Input::Failed, |()| Input::Known)
+            Action::Replay { from, newest } => {
+                let asked = Asked { replay: Some(newest), ..self.asked() };
+                return self.stream(&WatchStart::After(from), asked);
+            }
+            Action::Compare(version) => return self.compare(&version),
+            Action::BeginHistory => {
+                self.teller.out.begin_history();
+                Input::HistoryBegun
             }
             Action::LookUp(proof) => self.asking(|source| source.lookup(proof)).map_or_else(Input::Failed, Input::LookedUp),
             Action::TellAllDeleted => match self.teller.tell_all_deleted() {
@@ -194,7 +202,8 @@ impl Driver {
         }
         let limits = &self.teller.out.context.limits;
         let (first_byte, end, step) = (limits.first_byte, limits.initial_events_end, limits.initial_events_step);
-        let outcome = self.stream(&WatchStart::InitialEvents, Some(ListSilence { first_byte, end, step }));
+        let asked = self.asked_list(ListSilence { first_byte, end, step });
+        let outcome = self.stream(&WatchStart::InitialEvents, asked);
         if self.machine.streams_without_end() {
             self.member.streaming().give_up(self.group());
         }
@@ -269,33 +278,47 @@ impl Driver {
     }
 
     fn watch(&mut self, version: ResourceVersion) -> Outcome {
-        self.stream(&WatchStart::After(version), None)
+        let asked = self.asked();
+        self.stream(&WatchStart::After(version), asked)
     }
 
-    fn stream(&mut self, start: &WatchStart, list: Option<ListSilence>) -> Outcome {
+    /// What is asked of a watch.
+    fn asked(&mut self) -> Asked {
         let limits = &self.teller.out.context.limits;
         let usual = self.backoff.between(limits.watch_timeout_min, limits.watch_timeout_max);
         let at = Instant::now();
         let holds_back = self.teller.out.context.server.holds_back(at);
-        let timeout = match list {
-            // A list that takes long must not be ended by the server first.
-            Some(list) => usual.max(list.end_after(self.teller.store.len() as u64) + limits.silence_margin),
-            None => self.held.timeout(usual, holds_back, limits),
-        };
-        let until = self.cut.take().map(|cut| cut + limits.unchecked);
+        Asked { at, timeout: self.held.timeout(usual, holds_back, limits), list: None, replay: None }
+    }
+
+    /// What is asked of a streaming list.
+    fn asked_list(&mut self, list: ListSilence) -> Asked {
+        let limits = &self.teller.out.context.limits;
+        let usual = self.backoff.between(limits.watch_timeout_min, limits.watch_timeout_max);
+        // A list that takes long must not be ended by the server first.
+        let timeout = usual.max(list.end_after(self.teller.store.len() as u64) + limits.silence_margin);
+        Asked { at: Instant::now(), timeout, list: Some(list), replay: None }
+    }
+
+    /// Opens a stream and reads it.
+    fn stream(&mut self, start: &WatchStart, asked: Asked) -> Outcome {
+        let (at, list) = (asked.at, asked.list);
+        let is_proven = list.is_none() && asked.replay.is_none();
+        let until = self.cut.take().map(|cut| cut + self.teller.out.context.limits.unchecked);
         self.teller.out.context.pulse.waiting();
-        let opened = self.source.watch(start, timeout);
+        let opened = self.source.watch(start, asked.timeout);
         self.teller.out.context.pulse.working();
         if let (Ok(_), Some(permit)) = (&opened, &self.teller.out.permit) {
             permit.answered(at.elapsed());
         }
         let read = opened.map(|lines| {
             self.report.answered();
-            if list.is_none() {
+            if is_proven {
                 self.report.watching();
             }
-            let asked = Asked { at, timeout, list, is_late: until.is_some_and(|until| Instant::now() > until) };
-            Stream::new(lines, asked, &mut self.machine, &mut self.teller, &mut self.report).read()
+            let is_late = until.is_some_and(|until| Instant::now() > until);
+            let opened = if is_late { Heard::OpenedLate } else { Heard::Opened };
+            Stream::new(lines, asked, &mut self.machine, &mut self.teller, &mut self.report).read(opened)
         });
         match read {
             Ok(read) => Outcome::Next(self.have_read(read)),
@@ -342,7 +365,15 @@ impl Driver {
             Some(Close::Error(Fault::Expired)) => self.source.renew(),
             // What holds answers back gives them with their end.
             Some(Close::Overdue | Close::Silent) => self.held.failed(),
-            Some(Close::Error(_) | Close::HeldHead | Close::NoFirstByte | Close::NoInitialEventsEnd | Close::Slow) | None => {}
+            Some(
+                Close::Error(_)
+                | Close::HeldHead
+                | Close::NoFirstByte
+                | Close::NoInitialEventsEnd
+                | Close::Slow
+                | Close::NotReplayed,
+            )
+            | None => {}
         }
         read.step
     }
@@ -483,18 +514,17 @@ impl Driver {
 
     /// `turn` is that of a list about which nothing is wrong.
     fn acquire_permit(&mut self, turn: Turn) -> bool {
-        let out = &mut self.teller.out;
-        if out.permit.is_none() {
-            let turn = if self.last_list == LastList::Sound { turn } else { Turn::Failed };
-            // A server that is too busy gets no more requests on account of its slow answers.
-            let keeps_place = self.last_list == LastList::Busy;
-            let (received, interrupt) = (Arc::clone(&self.received), self.interrupter.clone());
-            let entrant = Entrant { turn, received, keeps_place, interrupt };
-            out.context.pulse.waiting();
-            out.permit = out.context.gate.acquire(&out.context.stop, entrant);
-            out.context.pulse.working();
-        }
-        out.permit.is_some()
+        let interrupt = self.interrupter.clone();
+        let entrant = Entrant { interrupt, ..self.entrant(turn) };
+        acquire_permit(&mut self.teller.out, entrant)
+    }
+
+    /// How it asks for a place among those who list: one whose answer is not awaited so long that it must be ended.
+    fn entrant(&self, turn: Turn) -> Entrant {
+        let turn = if self.last_list == LastList::Sound { turn } else { Turn::Failed };
+        // A server that is too busy gets no more requests on account of its slow answers.
+        let keeps_place = self.last_list == LastList::Busy;
+        Entrant { turn, received: Arc::clone(&self.received), keeps_place, interrupt: None }
     }
 
     /// Lets others list, and gives the memory of a page back.
@@ -533,4 +563,13 @@ impl Driver {
         }
         fault
     }
+}
+
+fn acquire_permit(out: &mut Handover, entrant: Entrant) -> bool {
+    if out.permit.is_none() {
+        out.context.pulse.waiting();
+        out.permit = out.context.gate.acquire(&out.context.stop, entrant);
+        out.context.pulse.working();
+    }
+    out.permit.is_some()
 }

@@ -2,9 +2,9 @@
 
 use super::testing::{self, Outbox, bookmark, line, object, page};
 use super::{Context, Entrant, Informer, Limits, ListGate, Resume};
-use crate::api::{Identity, ObjectRef, ResourceVersion, Status, ToldId};
+use crate::api::{Anchor, Identity, ObjectRef, ResourceVersion, Status, ToldId};
 use crate::client::{
-    Error, Line, ListWatch, NoHead, PageRequest, Proof, READ_TICK, Served, ServerVersion, WatchLines, WatchStart,
+    Error, Line, ListWatch, NoHead, PageRequest, PastPage, Proof, READ_TICK, Served, ServerVersion, WatchLines, WatchStart,
 };
 use crate::event::EventType;
 use crate::health::{Condition, Standing, WatchStatus};
@@ -16,7 +16,7 @@ use std::{io, mem};
 
 /// What the server does when it is asked next.
 enum Answer {
-    /// A page, or a 200 to a probe.
+    /// A page, of now or of the past.
     Body(Vec<u8>),
     /// A watch.
     Watch(Vec<Read>),
@@ -63,7 +63,7 @@ struct Reads<'a> {
     quiet: u32,
     heartbeats: u32,
     line: Vec<u8>,
-    script: &'a Script,
+    script: &'a mut Script,
 }
 
 /// An informer with its script, ready to run.
@@ -118,10 +118,6 @@ impl ListWatch for Script {
         Ok(Box::new(Reads { reads: reads.into_iter(), quiet: 0, heartbeats: 0, line: Vec::new(), script: self }))
     }
 
-    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
-        self.next(format!("probe {version}")).map(drop)
-    }
-
     fn version(&mut self) -> Result<Option<ServerVersion>, Error> {
         match self.versions.pop_front() {
             Some(Ok(text)) => Ok(ServerVersion::parse(text, "", "")),
@@ -144,6 +140,14 @@ impl ListWatch for Script {
 }
 
 impl WatchLines for Reads<'_> {
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        let token = page.token.map(|token| format!(" {token}")).unwrap_or_default();
+        let asked = format!("past {} {}{token}", page.version, page.limit);
+        let Answer::Body(answer) = self.script.next(asked)? else { panic!("the past was asked for") };
+        *body = answer;
+        Ok(())
+    }
+
     fn next(&mut self) -> Result<Line<'_>, Error> {
         loop {
             if self.quiet > 0 {
@@ -391,10 +395,10 @@ fn the_same_token_twice_ends_the_list_as_a_fault() {
 }
 
 #[test]
-fn a_silent_watch_is_probed_and_reopened() {
+fn a_silent_watch_is_reopened_from_before_its_newest_event() {
     let limits = Limits::default();
     let surely = ticks(limits.watch_timeout_max + limits.silence_margin);
-    check(vec![streamed(&[], "10", vec![Read::Quiet(surely)])], &["stream", "probe 10"], &[]);
+    check(vec![streamed(&["a@7"], "10", vec![Read::Quiet(surely)])], &["stream", "watch 6"], &["ADDED(initial) a@7"]);
     let not_yet = ticks(limits.watch_timeout_min + limits.silence_margin) - 1;
     check(vec![streamed(&[], "10", vec![Read::Quiet(not_yet)])], &["stream"], &[]);
 }
@@ -404,7 +408,7 @@ fn bytes_that_say_nothing_are_no_sign_of_life() {
     let limits = Limits::default();
     let surely = ticks(limits.watch_timeout_max + limits.silence_margin);
     let beats = || vec![Read::Heartbeats(surely)];
-    check(vec![streamed(&[], "10", beats())], &["stream", "probe 10"], &[]);
+    check(vec![streamed(&["a@7"], "10", beats())], &["stream", "watch 6"], &["ADDED(initial) a@7"]);
     let spoken = vec![Read::Quiet(10), Read::Line(bookmark("12", false)), Read::Heartbeats(surely)];
     check(vec![streamed(&[], "10", spoken)], &["stream", "watch 12"], &[]);
     let not_yet = ticks(limits.watch_timeout_min + limits.silence_margin) - 1;
@@ -434,26 +438,26 @@ fn a_cut_goes_on_at_once_and_without_a_look_at_the_history_or_a_word() {
 #[test]
 fn a_cut_that_is_made_good_late_or_after_a_refusal_is_followed_by_a_look_at_the_history() {
     let cut = || streamed(&["a@7"], "10", vec![Read::Quiet(1), Read::Cut]);
-    check(vec![cut(), Answer::Refusal], &["stream", "watch 10", "probe 10"], &["ADDED(initial) a@7"]);
+    check(vec![cut(), Answer::Refusal], &["stream", "watch 10", "watch 6"], &["ADDED(initial) a@7"]);
     let limits = Limits { unchecked: Duration::ZERO, ..testing::hasty() };
     let answers = vec![cut(), Answer::Watch(vec![Read::Line(line("MODIFIED", "a@11"))])];
     let (asked, told) = Stage::new("v1/configmaps", answers, limits).run();
-    assert_eq!((asked, told.len()), (["stream", "watch 10", "probe 10"].map(str::to_owned).to_vec(), 1), "nothing of it is read");
+    assert_eq!((asked, told.len()), (["stream", "watch 10", "watch 6"].map(str::to_owned).to_vec(), 1), "nothing of it is read");
 }
 
 #[test]
 fn a_list_that_follows_an_end_is_never_too_late() {
     let limits = Limits { unchecked: Duration::ZERO, ..testing::hasty() };
-    let at_once = || [Answer::Watch(vec![Read::End]), Answer::Body(Vec::new())];
-    let ends = [at_once(), at_once()].into_iter().flatten().chain([Answer::Watch(vec![Read::End]), listed(&["a@7"], "10")]);
+    let replayed = || Answer::Watch(vec![Read::Line(line("MODIFIED", "a@7")), Read::End]);
+    let ends = [Answer::Watch(vec![Read::End]), replayed(), replayed(), listed(&["a@7"], "10")];
     let stage = Stage::new("v1/configmaps", listed_by_pages(&["a@7"], "10").into_iter().chain(ends).collect(), limits);
-    assert_eq!(stage.run().0[2..], ["watch 10", "probe 10", "watch 10", "probe 10", "watch 10", "page 500", "watch 10"]);
+    assert_eq!(stage.run().0[2..], ["watch 10", "watch 6", "watch 6", "page 500", "watch 10"]);
 }
 
 #[test]
 fn a_connection_that_breaks_at_once_and_brought_nothing_is_a_failure() {
     let answers = listed_by_pages(&["a@7"], "10").into_iter().chain([Answer::Watch(vec![Read::Cut])]).collect();
-    check(answers, &["stream", "page 500", "watch 10", "probe 10"], &["ADDED(initial) a@7"]);
+    check(answers, &["stream", "page 500", "watch 10", "watch 6"], &["ADDED(initial) a@7"]);
 }
 
 #[test]
@@ -496,12 +500,12 @@ fn an_idle_watch_that_ends_when_it_was_asked_to_is_opened_again_without_a_look_a
     let limits = Limits { watch_timeout_min: Limits::default().watch_timeout_max, ..testing::hasty() };
     let check = |quiet, expected: &str| {
         let answers =
-            listed_by_pages(&[], "10").into_iter().chain([Answer::Watch(vec![Read::Quiet(quiet), Read::End])]).collect();
+            listed_by_pages(&["a@7"], "10").into_iter().chain([Answer::Watch(vec![Read::Quiet(quiet), Read::End])]).collect();
         let (asked, _) = Stage::new("v1/configmaps", answers, limits.clone()).run();
         assert_eq!(asked[3], expected, "after {quiet} quiet reads");
     };
     check(ticks(limits.watch_timeout_max), "watch 10");
-    check(1, "probe 10");
+    check(1, "watch 6");
 }
 
 #[test]
@@ -509,23 +513,22 @@ fn a_watch_that_fell_silent_is_not_relied_on_until_it_is_heard_again() {
     let standing_after = |reads: Vec<Read>| {
         let surely = ticks(Limits::default().watch_timeout_max + Limits::default().silence_margin);
         let silent = streamed(&["a@7"], "10", vec![Read::Quiet(surely)]);
-        let answers = vec![silent, Answer::Body(Vec::new()), Answer::Watch(reads)];
+        let answers = vec![silent, Answer::Watch(reads)];
         let Stage { informer, status, .. } = Stage::new("v1/configmaps", answers, testing::hasty());
         informer.run();
         status.standing(Instant::now())
     };
-    assert_eq!(standing_after(vec![Read::Quiet(1)]), Standing::Stale, "the server answers, and that is all");
-    assert_eq!(standing_after(vec![Read::Line(bookmark("11", false))]), Standing::Healthy);
-    assert_eq!(standing_after(vec![Read::End]), Standing::Healthy, "nothing happened, and the server says so");
+    assert_eq!(standing_after(vec![]), Standing::Stale, "the server answers, and that is all");
+    assert_eq!(standing_after(vec![Read::Line(line("MODIFIED", "a@7"))]), Standing::Healthy, "what was told comes again");
 }
 
 #[test]
 fn receivers_without_room_close_the_connection_and_lose_nothing() {
     let busy = vec![Read::Refuse(1, 10), Read::Line(line("MODIFIED", "a@11")), Read::Line(line("MODIFIED", "a@12"))];
-    let again = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@12")), Read::Line(line("ADDED", "b@13"))]);
+    let again = [line("MODIFIED", "a@11"), line("MODIFIED", "a@12"), line("ADDED", "b@13")];
     check(
-        vec![streamed(&["a@7"], "10", busy), Answer::Body(Vec::new()), again],
-        &["stream", "probe 11", "watch 11"],
+        vec![streamed(&["a@7"], "10", busy), Answer::Watch(again.map(Read::Line).into())],
+        &["stream", "watch 10"],
         &["ADDED(initial) a@7", "UPDATED a@11", "UPDATED a@12", "ADDED b@13"],
     );
 }
@@ -558,28 +561,30 @@ fn of_secrets_only_metadata_is_told_and_whole_ones_are_dropped_unread() {
     assert!(!raw.contains("c2VjcmV0") && raw.contains("team"), "{raw}");
 }
 
+/// What an earlier run has stored: these objects, this version, and this newest event.
+fn earlier(known: &[&str], version: &str, newest: &str) -> Resume {
+    let known = known.iter().map(|known| Identity::of(&ObjectRef::scan(object(known).as_bytes()).unwrap())).collect();
+    let anchor = Some(Anchor::of_listed(&ObjectRef::scan(object(newest).as_bytes()).unwrap()));
+    Resume { known, version: ResourceVersion::new(version), anchor, listed_before: true, ..Resume::default() }
+}
+
 #[test]
-fn an_earlier_run_is_gone_on_from() {
-    let changes = Answer::Watch(vec![Read::Line(line("DELETED", "a@11"))]);
-    let mut stage = Stage::new("v1/configmaps", vec![Answer::Body(Vec::new()), changes], testing::hasty());
-    let known = vec![Identity::of(&ObjectRef::scan(object("a@7").as_bytes()).unwrap())];
-    let resume = Resume { known, version: ResourceVersion::new("10"), listed_before: true, ..Resume::default() };
-    stage.informer = stage.informer.resume(resume);
+fn an_earlier_run_is_gone_on_from_when_its_newest_event_comes_again() {
+    let changes = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@7")), Read::Line(line("DELETED", "a@11"))]);
+    let mut stage = Stage::new("v1/configmaps", vec![changes], testing::hasty());
+    stage.informer = stage.informer.resume(earlier(&["a@7"], "10", "a@7"));
     let (asked, told) = stage.run();
-    assert_eq!((asked, told), (vec!["probe 10".to_owned(), "watch 10".to_owned()], vec!["DELETED a@11".to_owned()]));
+    assert_eq!((asked, told), (vec!["watch 6".to_owned()], vec!["DELETED a@11".to_owned()]));
 }
 
 #[test]
 fn what_an_earlier_run_told_beyond_its_version_is_passed_over_when_it_comes_again() {
-    let replay = ["a@11", "b@12", "a@13"].map(|object| Read::Line(line("MODIFIED", object)));
+    let replay = ["a@10", "a@11", "b@12", "a@13"].map(|object| Read::Line(line("MODIFIED", object)));
     let gone = ["b@14", "c@15"].map(|object| Read::Line(line("DELETED", object)));
     let changes = Answer::Watch(replay.into_iter().chain(gone).collect());
-    let mut stage = Stage::new("v1/configmaps", vec![Answer::Body(Vec::new()), changes], testing::hasty());
-    let known = ["a@11", "b@12"].map(|known| Identity::of(&ObjectRef::scan(object(known).as_bytes()).unwrap()));
+    let mut stage = Stage::new("v1/configmaps", vec![changes], testing::hasty());
     let told = vec![ToldId::new("u-a", "11", false), ToldId::new("u-b", "12", false), ToldId::new("u-c", "15", true)];
-    let version = ResourceVersion::new("10");
-    stage.informer =
-        stage.informer.resume(Resume { known: known.into(), version, told, listed_before: true, ..Resume::default() });
+    stage.informer = stage.informer.resume(Resume { told, ..earlier(&["a@11", "b@12"], "10", "a@10") });
     let outbox = stage.outbox.clone();
     assert_eq!(stage.run().1, ["UPDATED a@13", "DELETED b@14"]);
     assert_eq!(outbox.kept(), ["replayed Pu-a\u{0}11 at 11", "replayed Pu-b\u{0}12 at 12", "replayed Du-c\u{0}15 at 15"]);
@@ -588,11 +593,10 @@ fn what_an_earlier_run_told_beyond_its_version_is_passed_over_when_it_comes_agai
 #[test]
 fn a_resumed_watch_is_not_synced_when_the_server_no_longer_has_its_version() {
     let expired = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#;
-    let watch = Answer::Watch(vec![Read::Line(expired.to_vec())]);
-    let answers = vec![Answer::Body(Vec::new()), watch, Answer::Status(410, ""), Answer::Status(500, "")];
+    let watch = || Answer::Watch(vec![Read::Line(expired.to_vec())]);
+    let answers = vec![watch(), watch(), Answer::Status(500, "")];
     let mut stage = Stage::new("v1/configmaps", answers, Limits { backoff_first: HOUR, ..testing::hasty() });
-    let resume = Resume { version: ResourceVersion::new("10"), listed_before: true, ..Resume::default() };
-    stage.informer = stage.informer.resume(resume);
+    stage.informer = stage.informer.resume(earlier(&["a@7"], "10", "a@7"));
     let status = Arc::clone(&stage.status);
     stage.stop_when(|status, _| status.get().0 == Condition::Retrying);
     assert!(!status.ever_synced());

@@ -4,12 +4,12 @@
 //! what is asked next (nothing where it reads on). `UPDATE_GOLDEN=1` rewrites the right-hand sides for review.
 
 use super::handover::{Halt, Handover, Patience};
-use super::machine::{Action, Close, End, Input, Line, Machine, Note, Page, Pause, Step};
+use super::machine::{Action, Close, Comparison, End, Input, Line, Machine, Note, Page, Pause, Step};
 use super::replay::Replay;
 use super::store::Store;
 use super::teller::{Heard, Phase, Teller};
 use super::testing::{self, Outbox};
-use crate::api::{Fault, ListPage, Object, ObjectRef, ResourceVersion, Status};
+use crate::api::{Anchor, Fault, HISTORY_FIRST, ListPage, Object, ObjectRef, ResourceVersion, Status};
 use crate::client::{Proof, Served};
 use crate::lifecycle::Stop;
 use std::fmt::Write;
@@ -69,7 +69,8 @@ impl Scene {
         for object in known.into_iter().flatten() {
             store.put(&ObjectRef::scan(testing::object(object).as_bytes()).unwrap());
         }
-        let teller = Teller::new(Handover::new(watch, Box::new(outbox.clone()), context), store, Replay::default(), None);
+        let teller =
+            Teller::new(Handover::new(watch, Box::new(outbox.clone()), context, HISTORY_FIRST), store, Replay::default(), None);
         Self { machine: Machine::new(known.is_some(), known.is_some()), teller, outbox, out: Vec::new() }
     }
 
@@ -107,6 +108,10 @@ impl Scene {
                 };
                 return self.step(input);
             }
+            Action::BeginHistory => {
+                self.teller.out.begin_history();
+                return self.step(Input::HistoryBegun);
+            }
             Action::TellAllDeleted => {
                 self.teller.tell_all_deleted().unwrap();
                 return self.step(Input::Emptied);
@@ -114,7 +119,8 @@ impl Scene {
             Action::Page { token: Some(_), .. }
             | Action::Watch(_)
             | Action::Read
-            | Action::Probe(_)
+            | Action::Replay { .. }
+            | Action::Compare(_)
             | Action::LookUp(_)
             | Action::Pause(_)
             | Action::AwaitCredit
@@ -137,6 +143,18 @@ impl Scene {
         match *words {
             ["start"] => Input::Start { resume: None, anchor: None },
             ["start", from] => Input::Start { resume: Some(version(from)), anchor: None },
+            ["start", from, newest] => Input::Start { resume: Some(version(from)), anchor: Some(anchor(newest)) },
+            ["replayed"] => {
+                self.teller.replayed();
+                Input::Line(Line::Replayed)
+            }
+            ["not-replayed"] => Input::Close(Close::NotReplayed),
+            ["same"] => Input::Line(Line::Compared),
+            ["different"] => Input::Compared(Comparison::Different),
+            ["other-version"] => Input::Compared(Comparison::OtherVersion),
+            ["past", "cut"] => Input::Compared(Comparison::Failed(Fault::Connection)),
+            ["past", "504", "too-large"] => Input::Compared(Comparison::Failed(Fault::UnknownVersion)),
+            ["past", code] => Input::Compared(Comparison::Failed(fault(code, None))),
             ["opened"] => Input::Line(Line::Opened),
             ["added", object] => self.line(&testing::line("ADDED", object)),
             ["modified", object] => self.line(&testing::line("MODIFIED", object)),
@@ -168,7 +186,6 @@ impl Scene {
             ["http", code] => Input::Failed(fault(code, None)),
             ["http", code, retry_after] => Input::Failed(fault(code, Some(retry_after))),
             ["page", ref rest @ ..] => self.page(rest),
-            ["known"] | ["http-200"] => Input::Known,
             ["served", "yes"] => Input::LookedUp(Served::Yes),
             ["served", "no"] => Input::LookedUp(Served::Absent),
             ["served", "unknown"] => Input::LookedUp(Served::Unknown("stale".to_owned())),
@@ -226,13 +243,17 @@ fn version(text: &str) -> ResourceVersion {
     ResourceVersion::new(text.trim_start_matches("from=")).unwrap()
 }
 
+fn anchor(text: &str) -> Anchor {
+    Anchor::from_texts([text.trim_start_matches("newest="), "0123456789abcdef", "", ""]).unwrap()
+}
+
 fn fault(code: &str, retry_after: Option<&str>) -> Fault {
     let retry_after = retry_after.map(|text| Duration::from_secs(text.trim_start_matches("retry-after=").parse().unwrap()));
     Status::from_body(code.parse().unwrap(), b"").fault(retry_after)
 }
 
 fn error_line(code: &str, message: &str) -> Vec<u8> {
-    format!(r#"{{"type":"ERROR","object":{{"kind":"Status","status":"Failure","message":"{message}","code":{code}}}}}"#)
+    format!(r#"{{"type":"ERROR","object":{{"kind":"Status","status":"Failure","message":"{message}","details":{{"causes":[{{"reason":"{message}"}}]}},"code":{code}}}}}"#)
         .into_bytes()
 }
 
@@ -251,9 +272,10 @@ fn action_words(action: &Action) -> Option<String> {
         Action::StreamList => "stream".to_owned(),
         Action::Page { token: None, limit } => format!("page limit={limit}"),
         Action::Page { token: Some(token), limit } => format!("page limit={limit} token={token}"),
-        Action::EndList { .. } | Action::TellAllDeleted => unreachable!("done at once"),
+        Action::EndList { .. } | Action::TellAllDeleted | Action::BeginHistory => unreachable!("done at once"),
         Action::Watch(version) => format!("watch from={version}"),
-        Action::Probe(version) => format!("probe {version}"),
+        Action::Replay { from, newest } => format!("replay {} from={from}", newest.version()),
+        Action::Compare(version) => format!("compare {version}"),
         Action::LookUp(Proof::Server) => "look up".to_owned(),
         Action::LookUp(Proof::Documents) => "look again".to_owned(),
         Action::Pause(pause) => pause_words(pause),

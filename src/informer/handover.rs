@@ -18,6 +18,8 @@ pub(super) struct Handover {
     outlet: Box<dyn Outlet>,
     /// A list was marked as begun, and none as ended since: no version may be marked.
     listing: bool,
+    /// The number of the history that the events are of.
+    history: u32,
 }
 
 /// How long an event may wait for credit.
@@ -42,8 +44,8 @@ pub(super) enum Halt {
 const STOP_CHECK: Duration = Duration::from_millis(100);
 
 impl Handover {
-    pub(super) fn new(watch: Arc<Watch>, outlet: Box<dyn Outlet>, context: Context) -> Self {
-        Self { context, watch, permit: None, outlet, listing: false }
+    pub(super) fn new(watch: Arc<Watch>, outlet: Box<dyn Outlet>, context: Context, history: u32) -> Self {
+        Self { context, watch, permit: None, outlet, listing: false, history }
     }
 
     /// Waits until one more event may be told.
@@ -88,6 +90,7 @@ impl Handover {
     /// Hands over an event. The caller has waited for credit.
     pub(super) fn send(&mut self, mut event: MatchedEvent) {
         event.metadata_only |= self.context.content_is_metadata;
+        event.history = self.history;
         self.context.metrics.event(event.event_type, event.inferred, event.received);
         self.outlet.send(event);
     }
@@ -119,6 +122,13 @@ impl Handover {
         let mut event = MatchedEvent::new(EventType::Deleted, Arc::clone(&self.watch), object);
         (event.inferred, event.metadata_only) = (true, true);
         self.send(event);
+    }
+
+    /// Marks that what follows is of another history.
+    pub(super) fn begin_history(&mut self) {
+        self.history = self.context.histories.after(self.history);
+        self.listing = true;
+        self.outlet.mark(Mark::OtherHistory(self.history));
     }
 
     /// Marks that the version to resume from stands still until a list has ended.

@@ -17,6 +17,7 @@ mod gate;
 mod golden;
 mod handover;
 mod held;
+mod history;
 mod machine;
 mod page_trail;
 mod replay;
@@ -34,6 +35,7 @@ mod timing;
 mod unreadable;
 
 pub use gate::{Entrant, ListGate, MAX_CONCURRENT_LISTS, Permit, Turn};
+pub use history::Histories;
 pub use server::Server;
 pub use timing::Limits;
 
@@ -59,6 +61,8 @@ pub struct Context {
     pub gate: ListGate,
     /// What the informers of one server know together.
     pub server: Server,
+    /// Shared by all informers of one cluster.
+    pub histories: Histories,
     /// The sign of life of the informer's thread.
     pub pulse: Pulse,
     /// How long to wait for what.

@@ -3,7 +3,7 @@
 
 use crate::api::{ObjectRef, ToldId, WatchKind};
 use crate::event::{Emission, EventType};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What is still to come again.
 #[derive(Debug, Default)]
@@ -46,6 +46,11 @@ impl Replay {
             self.told = HashMap::new();
         }
         taken
+    }
+
+    /// The uids of all objects of which an event is still to come again.
+    pub(super) fn uids(&self) -> HashSet<Box<str>> {
+        self.told.keys().map(|id| id.uid_json().into()).collect()
     }
 
     /// A list begins: what all have accepted is not replayed any more.

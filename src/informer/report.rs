@@ -101,7 +101,7 @@ impl Report {
                 log::warn!(cause:% = cause; "{target}: watch is silent, watching again");
             }
             // The pause or the probe that follows says more, or all is well again before anyone could act.
-            Note::Restart(reason @ (RestartReason::Connection | RestartReason::Error)) => {
+            Note::Restart(reason @ (RestartReason::Connection | RestartReason::Error | RestartReason::OldBookmark)) => {
                 self.metrics.restart(reason);
                 log::debug!(cause:% = cause; "{target}: watch lost, watching again");
             }
@@ -278,7 +278,10 @@ fn forbidden_verb(message: &str) -> &'static str {
 fn relist_words(reason: RelistReason) -> &'static str {
     match reason {
         RelistReason::Expired => "the server no longer has the version to go on from",
-        RelistReason::UnknownVersion => "the server does not know the version to go on from",
+        RelistReason::Unproven => "the server does not show that it still has what was told",
+        RelistReason::OtherHistory => {
+            "the server has another history than the one that was told, as after a restore from a backup"
+        }
         RelistReason::Stuck => "the watch fails again and again from the same version",
         RelistReason::Dirty => "events could not be read",
         RelistReason::Interrupted => "the list was interrupted",

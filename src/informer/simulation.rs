@@ -5,8 +5,8 @@
 
 use super::testing::{self, Outbox};
 use super::{Context, Informer};
-use crate::api::{ResourceVersion, Status};
-use crate::client::{Error, Line, ListWatch, PageRequest, Proof, Served, ServerVersion, WatchLines, WatchStart};
+use crate::api::Status;
+use crate::client::{Error, Line, ListWatch, PageRequest, PastPage, Proof, Served, ServerVersion, WatchLines, WatchStart};
 use crate::event::{EventType, MatchedEvent};
 use crate::lifecycle::Stop;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -72,6 +72,8 @@ struct Server {
     objects: Objects,
     /// Every change since `compacted`: its version, its line.
     history: Vec<(u64, Vec<u8>)>,
+    /// What was there after each.
+    pasts: BTreeMap<u64, Objects>,
     version: u64,
     compacted: u64,
     /// Lists under way, by token: the objects that are left of each.
@@ -85,8 +87,6 @@ struct Server {
     restores: u32,
     /// So many requests still fail because the server starts.
     starting: u32,
-    /// The version heard before the restore, until someone has asked: nothing is written beyond it, since nobody could find out then.
-    lost: Option<u64>,
     /// What discovery says while the path is not found, and how often still.
     unserved: Option<(u32, Served)>,
     stop: Stop,
@@ -114,6 +114,7 @@ impl Model {
             random,
             objects: BTreeMap::new(),
             history: Vec::new(),
+            pasts: BTreeMap::new(),
             version: 100,
             compacted: 100,
             lists: HashMap::new(),
@@ -124,7 +125,6 @@ impl Model {
             backup: None,
             restores: 0,
             starting: 0,
-            lost: None,
             unserved: None,
             stop,
             outbox,
@@ -143,14 +143,10 @@ impl Server {
         if self.writes == 0 || self.unserved.is_some() {
             return;
         }
-        // Each life of the server has versions of its own: one that is reached again could not be told apart.
+        // Each life of the server has versions of its own: an object that was written twice at one could not be told apart.
         let life = u64::from(self.restores);
-        let version = (self.version / LIVES_MAX + self.random.u64(1..3)) * LIVES_MAX + life;
-        if self.lost.is_some_and(|lost| version >= lost) {
-            return;
-        }
+        self.version = (self.version / LIVES_MAX + self.random.u64(1..3)) * LIVES_MAX + life;
         self.writes -= 1;
-        self.version = version;
         let name = format!("o{}", self.random.u8(0..6));
         let kind = match self.objects.get_mut(&name) {
             None => {
@@ -168,7 +164,14 @@ impl Server {
         if kind == "DELETED" {
             self.objects.remove(&name);
         }
+        self.pasts.insert(self.version, self.objects.clone());
         self.history.push((self.version, testing::line(kind, &format!("{name}/{uid}@{}", self.version))));
+    }
+
+    fn compact(&mut self) {
+        self.compacted = self.version;
+        self.history.clear();
+        self.pasts = BTreeMap::from([(self.version, self.objects.clone())]);
     }
 
     /// Whether this moment has a fault, one in `n`.
@@ -184,8 +187,7 @@ impl Server {
             self.write();
         }
         if self.strikes(30) {
-            self.compacted = self.version;
-            self.history.clear();
+            self.compact();
             self.lists.clear();
         }
         if self.strikes(60) {
@@ -197,15 +199,14 @@ impl Server {
         }
     }
 
-    /// `heard` is the version that the open watch has come to.
-    fn restore(&mut self, heard: u64) {
+    fn restore(&mut self) {
         let Some((objects, version)) = self.backup.take() else { return };
         if version == self.version || u64::from(self.restores) + 1 == LIVES_MAX {
             return;
         }
-        self.lost = Some(heard);
         (self.objects, self.version, self.compacted) = (objects, version, version);
         self.history.clear();
+        self.pasts = BTreeMap::from([(self.version, self.objects.clone())]);
         self.lists.clear();
         self.restores += 1;
         self.starting = self.random.u32(1..5);
@@ -222,8 +223,7 @@ impl Server {
         if served == Served::Absent {
             self.objects.clear();
             self.version += LIVES_MAX;
-            self.compacted = self.version;
-            self.history.clear();
+            self.compact();
         }
         self.lists.clear();
         self.backup = None;
@@ -257,8 +257,12 @@ impl Server {
     }
 
     fn lines(&self) -> Vec<String> {
-        self.objects.iter().map(|(name, (uid, version))| format!("{name}/{uid}@{version}")).collect()
+        lines_of(&self.objects)
     }
+}
+
+fn lines_of(objects: &Objects) -> Vec<String> {
+    objects.iter().map(|(name, (uid, version))| format!("{name}/{uid}@{version}")).collect()
 }
 
 impl ListWatch for Model {
@@ -269,7 +273,6 @@ impl ListWatch for Model {
         if server.strikes(4) {
             return Err(server.any_error());
         }
-        server.lost = None;
         let (version, mut left) = match page.token {
             Some(token) => server.lists.remove(token).ok_or_else(|| status(410))?,
             None => (server.version, server.lines()),
@@ -294,7 +297,6 @@ impl ListWatch for Model {
         if server.strikes(5) {
             return Err(server.any_error());
         }
-        server.lost = None;
         let mut initial = VecDeque::new();
         let position = match start {
             WatchStart::InitialEvents if !server.streams => return Err(status(422)),
@@ -311,16 +313,6 @@ impl ListWatch for Model {
         }
         let restores = server.restores;
         Ok(Box::new(Open { model: self.clone(), position, initial, restores, line: Vec::new(), quiet: 0 }))
-    }
-
-    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
-        let mut server = self.lock();
-        server.serve()?;
-        if server.strikes(5) {
-            return Err(server.any_error());
-        }
-        server.lost = None;
-        if version.as_str().parse::<u64>().unwrap() > server.version { Err(status(504)) } else { Ok(()) }
     }
 
     fn lookup(&mut self, _: Proof) -> Result<Served, Error> {
@@ -347,6 +339,27 @@ impl ListWatch for Model {
 }
 
 impl WatchLines for Open {
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        let mut server = self.model.lock();
+        server.live();
+        server.serve()?;
+        if server.strikes(5) {
+            return Err(server.any_error());
+        }
+        let version = page.version.number().unwrap();
+        if version > server.version {
+            let cause = br#"{"details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#;
+            return Err(Error::Status { request: "ask".to_owned(), status: Status::from_body(504, cause), retry_after: None });
+        }
+        if version < server.compacted {
+            return Err(status(410));
+        }
+        let (_, past) = server.pasts.range(..=version).next_back().expect("what was there when it was compacted");
+        let objects: Vec<String> = lines_of(past).iter().map(|object| testing::object(object)).collect();
+        *body = testing::page("PartialObjectMetadataList", &objects, page.version.as_str(), None);
+        Ok(())
+    }
+
     fn next(&mut self) -> Result<Line<'_>, Error> {
         let mut server = self.model.0.lock().unwrap();
         server.live();
@@ -357,7 +370,7 @@ impl WatchLines for Open {
             return Ok(Line::End);
         }
         if server.strikes(40) {
-            server.restore(self.position);
+            server.restore();
         }
         if server.strikes(50) {
             server.leave();

@@ -102,6 +102,11 @@ impl Store {
         holds
     }
 
+    /// The uids of the known objects that the list under way has not seen.
+    pub(super) fn missing_uids(&self) -> impl Iterator<Item = &str> + '_ {
+        self.objects.iter().filter(|(_, seen)| **seen != self.list).map(|(record, _)| record.uid_json())
+    }
+
     /// How many known objects the list under way has not seen.
     pub(super) fn missing(&self) -> usize {
         self.objects.values().filter(|seen| **seen != self.list).count()

@@ -2,24 +2,25 @@
 
 use super::handover::{Halt, Patience};
 use super::held::Course;
+use super::history;
 use super::machine::{Action, Close, End, Input, Line as Heard, Machine, Step};
 use super::report::Report;
 use super::teller::{self, Teller};
-use crate::api::Fault;
+use crate::api::{Anchor, Fault};
 use crate::client::{Error, Line, WatchLines};
 use std::mem;
 use std::time::{Duration, Instant};
 
 /// What was asked for, and when.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Asked {
     pub(super) at: Instant,
     /// `timeoutSeconds`.
     pub(super) timeout: Duration,
     /// Where a streaming list was asked for.
     pub(super) list: Option<ListSilence>,
-    /// The answer came so late after a cut that the server may have become another.
-    pub(super) is_late: bool,
+    /// The event that must come first.
+    pub(super) replay: Option<Anchor>,
 }
 
 /// How long a streaming list may take.
@@ -105,9 +106,9 @@ impl<'a> Stream<'a> {
     }
 
     /// Reads until the machine wants something that is not reading, and gives that.
-    pub(super) fn read(mut self) -> Reading {
+    pub(super) fn read(mut self, opened: Heard) -> Reading {
         let mut close = None;
-        let mut step = self.machine.step(Input::Line(if self.asked.is_late { Heard::OpenedLate } else { Heard::Opened }));
+        let mut step = self.machine.step(Input::Line(opened));
         loop {
             if let Some(note) = step.note {
                 self.report.note(note);
@@ -126,7 +127,9 @@ impl<'a> Stream<'a> {
                 Action::StreamList
                 | Action::Page { .. }
                 | Action::Watch(_)
-                | Action::Probe(_)
+                | Action::Replay { .. }
+                | Action::Compare(_)
+                | Action::BeginHistory
                 | Action::LookUp(_)
                 | Action::TellAllDeleted
                 | Action::Pause(_)
@@ -181,6 +184,15 @@ impl<'a> Stream<'a> {
         match line {
             Ok(Line::Whole(bytes)) => {
                 self.begun = true;
+                if let Some(newest) = self.asked.replay.take() {
+                    let input = history::replayed(bytes, &newest, self.report);
+                    if matches!(input, Input::Line(_)) {
+                        self.teller.replayed();
+                        (self.spoke, self.course.has_event) = (Some(self.course.end), true);
+                        self.teller.out.context.status.heard();
+                    }
+                    return Some(input);
+                }
                 self.listed += u64::from(self.asked.list.is_some());
                 let heard = self.teller.line(bytes);
                 self.note(&heard);
@@ -188,12 +200,18 @@ impl<'a> Stream<'a> {
             }
             Ok(Line::TooLong(length)) => {
                 self.begun = true;
+                if let Some(newest) = self.asked.replay.take() {
+                    return Some(history::not_replayed(&newest, "a line over the limit came", self.report));
+                }
                 let why = format!("a line of {length} bytes is over the limit");
                 Some(take(Ok(teller::Heard::Unreadable(why)), self.teller, self.report))
             }
             Ok(Line::Broken(length)) => {
                 self.begun = true;
                 let why = format!("{length} bytes are no event");
+                if let Some(newest) = self.asked.replay.take() {
+                    return Some(history::not_replayed(&newest, &why, self.report));
+                }
                 Some(take(Ok(teller::Heard::Unreadable(why)), self.teller, self.report))
             }
             Ok(Line::Partial) => {
@@ -266,6 +284,9 @@ impl<'a> Stream<'a> {
 
     fn heard_nothing(&mut self) -> Option<Input> {
         self.waited = true;
+        if let Some(newest) = &self.asked.replay {
+            return Some(history::not_replayed(newest, "nothing came", self.report));
+        }
         let list = self.asked.list?;
         if self.begun {
             self.teller.list_paused();

@@ -3,6 +3,8 @@
 //! Takes objects from the driver, compares them with the store, and hands an event to the outlet for each difference. An
 //! event is remembered as told only when it was handed over, so that what had to wait too long is found again.
 
+mod past;
+
 use super::dirt::Dirt;
 use super::handover::{Halt, Handover, Patience};
 use super::machine::Line;
@@ -30,6 +32,8 @@ pub(super) struct Teller {
     phase: Phase,
     /// The version that came last, of an event, a bookmark or a list.
     reached: Option<ResourceVersion>,
+    /// After a replay, until something comes from behind this version: everything up to it was told.
+    told_up_to: Option<u64>,
     /// The newest object of the list under way.
     newest: Option<Anchor>,
     /// What the list under way named and nobody is told of.
@@ -57,8 +61,8 @@ impl Teller {
     /// `reached` is the version that an earlier run has come to.
     pub(super) fn new(out: Handover, store: Store, replay: Replay, reached: Option<ResourceVersion>) -> Self {
         let (dirt, unreadables, unconfirmed) = (Dirt::default(), Unreadables::default(), VecDeque::new());
-        let (is_whole, is_whole_said, phase, newest) = (false, false, Phase::Live, None);
-        Self { out, store, dirt, replay, unreadables, is_whole, is_whole_said, phase, reached, newest, unconfirmed }
+        let (is_whole, is_whole_said, phase, told_up_to, newest) = (false, false, Phase::Live, None, None);
+        Self { out, store, dirt, replay, unreadables, is_whole, is_whole_said, phase, reached, told_up_to, newest, unconfirmed }
     }
 
     /// Begins a list: from here on the version to resume from stands still.
@@ -68,7 +72,7 @@ impl Teller {
         self.replay.begin_list();
         self.unreadables.clear();
         self.store.begin_list();
-        self.newest = None;
+        (self.newest, self.told_up_to) = (None, None);
         self.dirt.list_began(Instant::now());
         self.out.mark_listing();
     }
@@ -138,6 +142,9 @@ impl Teller {
                 if self.refuses(is_whole) {
                     return Ok(Heard::Unreadable("whole objects came where only metadata was asked for".to_owned()));
                 }
+                if self.is_doubtful(&object.resource_version()) {
+                    return Ok(Heard::Line(Line::Doubtful));
+                }
                 Ok(Heard::Line(match self.phase {
                     Phase::FirstList | Phase::FirstListPaused | Phase::Relist => {
                         self.listed(kind, &object, Patience::Limited)?;
@@ -150,6 +157,9 @@ impl Teller {
                         Line::Event(anchor)
                     }
                 }))
+            }
+            WatchLine::Bookmark { version, .. } if self.is_past(&version) => {
+                Ok(Heard::Line(if self.is_doubtful(&version) { Line::Doubtful } else { Line::OldBookmark }))
             }
             WatchLine::Bookmark { version, initial_events_end } => {
                 self.out.context.metrics.bookmark();

@@ -1,6 +1,6 @@
 //! What several tests of the informer need: objects as a server sends them, and an outlet that remembers.
 
-use super::{Context, Limits, ListGate, Server};
+use super::{Context, Histories, Limits, ListGate, Server};
 use crate::api::{Watch, WatchTarget};
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
 use crate::health::Health;
@@ -178,6 +178,7 @@ pub(super) fn context(watch: &Arc<Watch>, stop: &Stop) -> Context {
         metrics: Metrics::default().watch(watch),
         gate: ListGate::default(),
         server: Server::new("the test's server"),
+        histories: Histories::default(),
         pulse: health.add_thread("test"),
         limits: hasty(),
         content_is_metadata: false,

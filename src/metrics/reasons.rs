@@ -13,6 +13,8 @@ pub enum RestartReason {
     Slow,
     /// The server answered with an error.
     Error,
+    /// A bookmark came from before what the watch had come to.
+    OldBookmark,
 }
 
 /// Why everything is listed again.
@@ -20,8 +22,10 @@ pub enum RestartReason {
 pub enum RelistReason {
     /// The server no longer has the version (410).
     Expired,
-    /// The server does not know the version, as after a restore from a backup.
-    UnknownVersion,
+    /// The server does not show that it still has the history that was told.
+    Unproven,
+    /// The server has another history than the one that was told, as after a restore from a backup.
+    OtherHistory,
     /// The watch ended at once, or with an error, again and again from the same version.
     Stuck,
     /// An event could not be read, so a change may have been missed.
@@ -34,7 +38,7 @@ pub enum RelistReason {
 
 impl RestartReason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 5] = [Self::Ended, Self::Connection, Self::Silent, Self::Slow, Self::Error];
+    pub const ALL: [Self; 6] = [Self::Ended, Self::Connection, Self::Silent, Self::Slow, Self::Error, Self::OldBookmark];
 
     /// The value of the label `reason`.
     pub fn as_str(self) -> &'static str {
@@ -44,19 +48,22 @@ impl RestartReason {
             Self::Silent => "silent",
             Self::Slow => "slow",
             Self::Error => "error",
+            Self::OldBookmark => "old_bookmark",
         }
     }
 }
 
 impl RelistReason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 6] = [Self::Expired, Self::UnknownVersion, Self::Stuck, Self::Dirty, Self::Interrupted, Self::Returned];
+    pub const ALL: [Self; 7] =
+        [Self::Expired, Self::Unproven, Self::OtherHistory, Self::Stuck, Self::Dirty, Self::Interrupted, Self::Returned];
 
     /// The value of the label `reason`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
-            Self::UnknownVersion => "unknown_version",
+            Self::Unproven => "unproven",
+            Self::OtherHistory => "other_history",
             Self::Stuck => "stuck",
             Self::Dirty => "dirty",
             Self::Interrupted => "interrupted",

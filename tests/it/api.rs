@@ -51,7 +51,6 @@ impl Api {
     pub fn serves_a_and_b(&self) {
         self.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list()]);
         self.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[("a", 7), ("b", 8)])]);
-        self.server.on(&format!("probe {CONFIGMAPS}"), [page(10, &[])]);
     }
 
     /// On a server of the test's own; the kubeconfig is left to the test.

@@ -76,7 +76,7 @@ fn watch_cut_anywhere_goes_on_without_loss_or_repetition() {
 fn check_cut(cut: usize) {
     let api = Api::new(Release::V1_20);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(10, &[])]);
-    api.server.on(&format!("probe {CONFIGMAPS}"), [page(20, &[])]);
+    api.server.on(&format!("past {CONFIGMAPS}"), [page(10, &[])]);
     api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list(), changes().cut_after(cut)]);
     let daemon = start(&api, WATCH_CONFIGMAPS);
     let requests = api.server.wait_for("a second watch", |requests| Api::resumed_from(requests, CONFIGMAPS).len() >= 2);

@@ -21,7 +21,6 @@ fn recorded_life_of_a_watch_is_told_change_by_change() {
             list.left_open(),
         ],
     );
-    api.server.on(&format!("probe {CONFIGMAPS}"), [page(250, &[])]);
     let mut daemon = start(&api, WATCH_CONFIGMAPS);
     daemon.wait_for("DELETED demo/live");
     let requests = api.server.wait_for("the list after the expiry", |requests| {
@@ -49,7 +48,8 @@ fn object_recreated_under_its_name_is_deleted_before_it_is_added() {
     assert_eq!(briefs(&lines[2..]), ["DELETED demo/a", "ADDED demo/a"]);
     assert_eq!([&lines[2].uid, &lines[3].uid], ["uid-a", "uid-of-another"]);
     api.server.instead(&format!("list {CONFIGMAPS}"), [page(30, &[("a", 28), ("b", 8)])]);
-    api.server.instead(&format!("probe {CONFIGMAPS}"), [Answer::recorded("list-probe-future-rv")]);
+    let expired = || Answer::recorded("watch-expired-410");
+    api.server.instead(&format!("watch {CONFIGMAPS}"), [expired(), expired()]);
     api.server.cut_all();
     let lines = daemon.wait_for_lines("six lines", |lines| lines.len() >= 6);
     assert_eq!(briefs(&lines[4..]), ["DELETED demo/a inferred", "ADDED demo/a inferred"]);
@@ -62,7 +62,6 @@ fn silent_watch_is_not_ended_while_another_goes_on() {
     let api = Api::with_a_and_b();
     let secrets = "/api/v1/namespaces/demo/secrets";
     api.server.on(&format!("list {secrets}"), [page(10, &[])]);
-    api.server.on(&format!("probe {secrets}"), [page(10, &[])]);
     // Of configmaps comes a head and nothing after it; secrets change, break and change again.
     let changes = (11..14).map(|version| watch(&[line("ADDED", "s", version), line("DELETED", "s", version + 10)]));
     api.server.on(&format!("watch {secrets}"), [refused_streaming_list()].into_iter().chain(changes));

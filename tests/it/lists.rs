@@ -90,7 +90,7 @@ fn streaming_list_turns_into_a_watch_on_the_same_connection() {
     assert_eq!(briefs(&lines), ["ADDED demo/a initial", "UPDATED demo/a", "DELETED demo/a", "ADDED demo/a"]);
     let requests = api.server.requests();
     assert_eq!(Api::resumed_from(&requests, CONFIGMAPS), ["12"], "resumed at once after a clean end with events");
-    assert_eq!(api.server.asked(&format!("probe {CONFIGMAPS}")), 0);
+    assert_eq!(api.server.asked(&format!("past {CONFIGMAPS}")), 0);
     daemon.stop();
 }
 

@@ -6,7 +6,7 @@ use faro::client::{Content, RestListWatch};
 use faro::event::{Credit, Mark, MatchedEvent, Outlet};
 use faro::health::Health;
 use faro::http::{HttpServer, HttpSettings};
-use faro::informer::{Context, Informer, Limits, ListGate, Server};
+use faro::informer::{Context, Histories, Informer, Limits, ListGate, Server};
 use faro::lifecycle::{Joined, Stop};
 use faro::metrics::Metrics;
 use faro::sim::Cluster;
@@ -87,6 +87,7 @@ fn trapped_informer(cluster: &Cluster, endpoints: &Endpoints, trap: Trap, stop: 
         metrics: Metrics::default().watch(&watch),
         gate: ListGate::default(),
         server: Server::new("test"),
+        histories: Histories::default(),
         pulse: endpoints.health.add_thread("inf-v1/configmaps"),
         limits: Limits::default(),
         content_is_metadata: false,

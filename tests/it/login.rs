@@ -1,7 +1,7 @@
 //! Logging in: every kind of credential reaches the server, is renewed when it is refused, and shows nowhere else.
 
 use crate::answer::Answer;
-use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, line, page, watch};
+use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, line, watch};
 use crate::server::Request;
 use crate::support::daemon::Setup;
 use crate::support::pki::Pki;
@@ -37,9 +37,9 @@ fn plugin(folder: &Path, text: &str) {
 fn check(api: &Api, cluster: &str, user: &str, secrets: &[&str], before: Option<&str>, after: Option<&str>) -> Vec<Request> {
     api.serves_a_and_b();
     let change = watch(&[line("MODIFIED", "a", 11)]).left_open();
-    api.server.on(&format!("watch {CONFIGMAPS}"), [change, watch(&[line("MODIFIED", "a", 12)]).left_open()]);
-    let probe = format!("probe {CONFIGMAPS}");
-    api.server.instead(&probe, [Answer::recorded("unauthorized"), page(11, &[])]);
+    let changes = watch(&[line("MODIFIED", "a", 11), line("MODIFIED", "a", 12)]).left_open();
+    let watched = format!("watch {CONFIGMAPS}");
+    api.server.on(&watched, [change, Answer::recorded("unauthorized"), changes]);
     let kubeconfig = api.write_kubeconfig_with_user(cluster, user);
     let setup = Setup::with_config(WATCH_CONFIGMAPS).kubeconfig(&kubeconfig);
     let daemon = setup.keeping_secret(secrets.iter().map(|secret| (*secret).to_owned()).collect()).start();
@@ -50,7 +50,7 @@ fn check(api: &Api, cluster: &str, user: &str, secrets: &[&str], before: Option<
     let requests = api.server.requests();
     assert_eq!(requests[0].header("Authorization"), before);
     assert_eq!(requests.last().unwrap().header("Authorization"), after, "{user}");
-    assert!(api.server.asked(&probe) >= 2, "asked again after it was refused");
+    assert!(api.server.asked(&watched) >= 4, "asked again after it was refused");
     daemon.stop();
     requests
 }

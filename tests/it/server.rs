@@ -148,12 +148,12 @@ impl Drop for Server {
 }
 
 impl Request {
-    /// The kind of request and its path: `list`, `watch` or `probe` for collections, `get` for documents.
+    /// The kind of request and its path: `list`, `watch` or `past` for collections, `get` for documents.
     pub fn what(&self) -> String {
         let kind = if self.query.contains("watch=1") {
             "watch"
         } else if self.query.contains("resourceVersion=") {
-            "probe"
+            "past"
         } else if self.query.contains("limit=") {
             "list"
         } else {

@@ -1,7 +1,7 @@
 //! Recorded answers and faults, told to an informer as they must be.
 
 use super::*;
-use crate::api::Fault;
+use crate::api::{Fault, ListPage, ResourceVersion};
 use crate::client::transcript::{Script, Transcript};
 
 fn target(gvr: &str, namespace: &str) -> WatchTarget {
@@ -52,10 +52,11 @@ fn each_request_says_which_form_it_takes_and_only_that() {
         assert!(rest.list(&PAGE, &mut Vec::new()).is_err());
         assert!(rest.watch(&after("7"), SECONDS).is_err());
         assert!(rest.watch(&WatchStart::InitialEvents, SECONDS).is_err());
-        assert!(rest.probe(&ResourceVersion::new("7").unwrap()).is_err());
+        let version = ResourceVersion::new("7").unwrap();
+        assert!(rest.past(&PastPage { version: &version, limit: 500, token: None }, &mut Vec::new()).is_err());
         let asked: Vec<(String, bool)> = script.asked().into_iter().map(|(_, accept, gzip)| (accept, gzip)).collect();
-        let probe = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-        let expected = [(list, true), (watch, false), (watch, false), (probe, true)];
+        let past = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+        let expected = [(list, true), (watch, false), (watch, false), (past, true)];
         assert_eq!(asked, expected.map(|(accept, gzip)| (accept.to_owned(), gzip)));
     }
 }
@@ -172,16 +173,38 @@ fn recorded_refusals_arrive_as_what_they_are() {
     }
 }
 
+/// What a recorded server says of the past that it was asked for, without a limit, of those objects whose fields match.
+fn past(name: &str, version: &str, fields: Option<&str>) -> Result<Vec<String>, Fault> {
+    let mut recorded = Transcript::golden(name);
+    recorded.path.push_str("&limit=500");
+    let mut target = target("v1/configmaps", "demo");
+    target.field_selector = fields.map(|fields| fields.parse().unwrap());
+    let selector = fields.map_or(String::new(), |_| "fieldSelector=metadata.name%3Dpast&".to_owned());
+    let watch = format!(
+        "/api/v1/namespaces/demo/configmaps?watch=1&{selector}resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds=200"
+    );
+    let script = Script::new([recorded, Transcript::made(&watch, 200, "")]);
+    let mut rest = RestListWatch::over(Box::new(script.clone()), &target, None, Content::Object);
+    let mut lines = rest.watch(&after(version), SECONDS).unwrap_or_else(|error| panic!("{:?}: {error}", script.asked()));
+    let (version, mut body) = (ResourceVersion::new(version).unwrap(), Vec::new());
+    lines.past(&PastPage { version: &version, limit: 500, token: None }, &mut body).map_err(|error| error.fault())?;
+    let page = ListPage::parse(&body).unwrap();
+    assert_eq!(page.version, version, "{name}");
+    Ok(page
+        .objects()
+        .map(|object| format!("{}@{}", object.as_ref().unwrap().name(), object.as_ref().unwrap().resource_version()))
+        .collect())
+}
+
 #[test]
-fn a_probe_tells_a_known_version_from_one_of_the_future() {
-    for (name, version, expected) in
-        [("list-probe-known-rv", "24592", None), ("list-probe-future-rv", "124592", Some(Fault::UnknownVersion))]
-    {
-        let script = Script::new([Transcript::golden(name)]);
-        let mut rest = RestListWatch::over(Box::new(script), &target("v1/configmaps", "default"), None, Content::Object);
-        let answer = rest.probe(&ResourceVersion::new(version).unwrap());
-        assert_eq!(answer.err().map(|error| error.fault()), expected, "{name}");
-    }
+fn recorded_servers_give_the_past_beside_an_open_watch_or_say_why_there_is_none() {
+    let whole = ["gone@5334", "kube-root-ca.crt@4679", "openshift-service-ca.crt@4681", "past@5335"].map(str::to_owned).to_vec();
+    assert_eq!(past("exact-whole-list", "5335", None), Ok(whole));
+    assert_eq!(past("list-exact-expired-410", "224", None), Err(Fault::Expired));
+    assert_eq!(past("server-1.20/list-exact-expired-410", "216", None), Err(Fault::Expired));
+    let name = Some("metadata.name=past");
+    assert_eq!(past("exact-name-future", "105337", name), Err(Fault::UnknownVersion), "a 504 with its cause");
+    assert_eq!(past("server-1.20/exact-name-future", "100225", name), Err(Fault::UnknownVersion), "a 500 of etcd");
 }
 
 #[test]

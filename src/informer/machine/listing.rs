@@ -36,9 +36,12 @@ impl Machine {
             }
             Line::OpenedLate => unasked("the late head of a watch"),
             // Before the end there is no version to resume from.
-            Line::Bookmark { initial_events_end: false, .. } | Line::RelistDue | Line::Spared => {
-                self.read_on(State::Streaming(list))
-            }
+            Line::Bookmark { initial_events_end: false, .. }
+            | Line::OldBookmark
+            | Line::Doubtful
+            | Line::RelistDue
+            | Line::Spared => self.read_on(State::Streaming(list)),
+            Line::Replayed | Line::Compared => unasked("a proof of the history"),
         }
     }
 
@@ -51,6 +54,7 @@ impl Machine {
             Close::NoFirstByte => self.detour(Streaming::Swallowed, Detour::NoFirstByte),
             Close::NoInitialEventsEnd => self.detour(Streaming::Endless, Detour::NoEnd),
             Close::Cut { .. } | Close::Overdue | Close::HeldHead => unasked("the end of a watch"),
+            Close::NotReplayed => unasked("the beginning of a replay"),
             Close::Slow => {
                 // Pages hold no connection while their objects are told, so a list that is slow twice goes on by pages.
                 let next = if list.cuts + 1 < CUTS_MAX { streaming(list.cuts + 1) } else { pages() };
@@ -149,7 +153,8 @@ impl Machine {
             | Close::Error(_)
             | Close::Silent
             | Close::NoFirstByte
-            | Close::NoInitialEventsEnd => unasked("the end of a watch"),
+            | Close::NoInitialEventsEnd
+            | Close::NotReplayed => unasked("the end of a watch"),
         }
     }
 

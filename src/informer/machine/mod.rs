@@ -4,17 +4,18 @@
 //! [`Note`]. The driver carries out each action and reports what came of it; time reaches the machine as inputs.
 
 mod absence;
+mod history;
 mod listing;
 mod state;
 mod watching;
 mod words;
 
-pub(super) use words::{Action, Close, Detour, End, Input, Line, Note, Page, Pause, Step};
+pub(super) use words::{Action, Close, Comparison, Detour, End, Input, Line, Note, Page, Pause, Step};
 
 use crate::api::{Anchor, Fault, ResourceVersion};
 use crate::metrics::RelistReason;
 use absence::proof_after;
-use state::{Finding, Resume, State, Streaming, Watching};
+use state::{Finding, Resume, State, Streaming};
 use std::mem;
 use std::time::Duration;
 
@@ -83,9 +84,13 @@ impl Machine {
                 let State::Ending(ending) = state else { unasked("the end of a list") };
                 self.list_ended(ending, newest)
             }
-            Input::Known => {
-                let State::Probing(resume) = state else { unasked("a probe") };
-                self.enter(State::Watching(Watching::new(resume)))
+            Input::Compared(comparison) => {
+                let State::Comparing(resume) = state else { unasked("a comparison") };
+                self.compared(resume, comparison)
+            }
+            Input::HistoryBegun => {
+                let State::BeginningHistory = state else { unasked("another history") };
+                self.history_begun()
             }
             Input::LookedUp(served) => {
                 let State::LookingUp { before } = state else { unasked("discovery") };
@@ -122,10 +127,12 @@ impl Machine {
         match state {
             State::Streaming(list) => self.list_line(list, line),
             State::Watching(watching) => self.watch_line(watching, line),
+            State::Probing(resume) => self.replay_line(resume, &line),
+            State::Comparing(resume) => self.comparison_line(resume, &line),
             State::Idle
             | State::Paging(_)
             | State::Ending(_)
-            | State::Probing(_)
+            | State::BeginningHistory
             | State::LookingUp { .. }
             | State::Emptying
             | State::Pausing { .. }
@@ -139,9 +146,11 @@ impl Machine {
             State::Streaming(list) => self.list_closed(list, close),
             State::Ending(ending) => self.ending_closed(ending, close),
             State::Watching(watching) => self.watch_closed(watching, close),
+            State::Probing(resume) => self.replay_closed(resume, close),
+            State::Comparing(resume) => self.comparison_closed(resume, close),
             State::Idle
             | State::Paging(_)
-            | State::Probing(_)
+            | State::BeginningHistory
             | State::LookingUp { .. }
             | State::Emptying
             | State::Pausing { .. }
@@ -155,22 +164,32 @@ impl Machine {
             State::Streaming(list) => self.stream_failed(list, fault),
             State::Paging(list) => self.page_failed(list, fault),
             State::Watching(watching) => self.watch_failed(watching, fault),
-            State::Probing(resume) => self.probe_failed(resume, fault),
+            State::Probing(resume) => self.replay_failed(resume, fault),
+            State::Comparing(resume) => self.comparison_unopened(resume, fault),
             State::LookingUp { before } => self.look_up_failed(before, fault),
-            State::Idle | State::Ending(_) | State::Emptying | State::Pausing { .. } | State::Blocked { .. } | State::Stopped => {
-                unasked("a failed request")
-            }
+            State::Idle
+            | State::Ending(_)
+            | State::BeginningHistory
+            | State::Emptying
+            | State::Pausing { .. }
+            | State::Blocked { .. }
+            | State::Stopped => unasked("a failed request"),
         }
     }
 
     /// Makes `state` the state, and asks what it asks.
     fn enter(&mut self, state: State) -> Step {
+        if let State::Probing(resume) = state {
+            return self.probe(resume);
+        }
         let action = match &state {
             State::Streaming(_) => Action::StreamList,
             State::Paging(list) => Action::Page { token: list.token.clone(), limit: list.limit },
             State::Ending(ending) => Action::EndList { version: ending.version.clone(), whole: ending.whole },
             State::Watching(watching) => Action::Watch(watching.resume.version.clone()),
-            State::Probing(resume) => Action::Probe(resume.version.clone()),
+            State::Probing(_) => unreachable!("it was entered already"),
+            State::Comparing(resume) => Action::Compare(resume.version.clone()),
+            State::BeginningHistory => Action::BeginHistory,
             State::LookingUp { before } => Action::LookUp(proof_after(*before)),
             State::Emptying => Action::TellAllDeleted,
             State::Pausing { pause, .. } => Action::Pause(pause.clone()),

@@ -16,8 +16,12 @@ pub(super) enum State {
     Ending(Ending),
     /// The watch is open or being opened; everything up to `resume` was told.
     Watching(Watching),
-    /// The server is asked whether it knows the version to resume from.
+    /// A watch from before the newest event is open or being opened, and must begin with it.
     Probing(Resume),
+    /// What the server had at the version to resume from is compared with what was told, while a watch is open there.
+    Comparing(Resume),
+    /// The server has another history, and what follows gets another number.
+    BeginningHistory,
     /// The path was not found, and discovery is asked why. `before` is what it said the last time.
     LookingUp { before: Option<Finding> },
     /// The kind is gone, and everything known is being told as deleted.
@@ -114,6 +118,12 @@ pub(super) enum Finding {
 impl Resume {
     pub(super) fn new(version: ResourceVersion, anchor: Option<Anchor>) -> Self {
         Self { version, anchor, ends: 0, errors: 0, expired: false }
+    }
+
+    /// From where a watch begins with the newest event, and that event; `None` where nobody knows.
+    pub(super) fn replay_from(&self) -> Option<(ResourceVersion, Anchor)> {
+        let newest = self.anchor.as_ref()?;
+        Some((newest.replay_from()?, newest.clone()))
     }
 
     /// Goes on from `version`; another version has failed nothing yet.

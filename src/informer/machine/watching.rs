@@ -1,4 +1,4 @@
-//! Watches, and the probe before one is trusted again.
+//! Watches that are trusted.
 
 use super::state::{Resume, State, Watching};
 use super::{Close, End, Fault, Line, Machine, Note, Pause, RelistReason, Step, busy, unasked};
@@ -27,6 +27,13 @@ impl Machine {
                 watching.resume.anchor = Some(anchor);
             }
             Line::Listed | Line::Skipped | Line::Spared => watching.heard = true,
+            // Where it comes from may be another server, which knows less, or another history.
+            Line::OldBookmark => {
+                let step = self.pause(Pause::Backoff, State::Probing(watching.resume));
+                return step.noting(Note::Restart(RestartReason::OldBookmark));
+            }
+            Line::Doubtful => return self.enter(State::Comparing(watching.resume)),
+            Line::Replayed | Line::Compared => unasked("a proof of the history"),
             Line::RelistDue => {
                 let list = self.new_list();
                 return self.enter(list).noting(Note::Relist(RelistReason::Dirty));
@@ -52,6 +59,7 @@ impl Machine {
                 self.enter(State::Blocked { next }).noting(Note::Restart(RestartReason::Slow))
             }
             Close::NoFirstByte | Close::NoInitialEventsEnd => unasked("the end of a list"),
+            Close::NotReplayed => unasked("the beginning of a replay"),
         }
     }
 
@@ -111,7 +119,7 @@ impl Machine {
                 watching.resume.expired = true;
                 self.enter(again(watching))
             }
-            Fault::UnknownVersion => return self.relist(RelistReason::UnknownVersion),
+            Fault::UnknownVersion => return self.other_history(),
             Fault::Refused | Fault::Undecodable | Fault::TooLong => return self.counted_error(watching),
             Fault::NotFound => self.enter(State::LookingUp { before: None }),
             Fault::Connection => {
@@ -121,7 +129,7 @@ impl Machine {
             }
             // What answers so may be a server that starts, restored from a backup.
             Fault::Unauthorized | Fault::Server => self.pause(Pause::Backoff, State::Probing(watching.resume)),
-            Fault::Forbidden => self.pause(Pause::Forbidden, again(watching)),
+            Fault::Forbidden => self.pause(Pause::Forbidden, State::Probing(watching.resume)),
             Fault::Busy { retry_after } => self.pause(busy(retry_after), State::Probing(watching.resume)),
             Fault::Stopped => return self.enter(State::Stopped),
         };
@@ -134,20 +142,6 @@ impl Machine {
             return self.relist(RelistReason::Stuck);
         }
         self.pause(Pause::Backoff, again(watching)).noting(Note::Restart(RestartReason::Error))
-    }
-
-    pub(super) fn probe_failed(&mut self, resume: Resume, fault: Fault) -> Step {
-        match fault {
-            Fault::UnknownVersion | Fault::Expired => self.relist(RelistReason::UnknownVersion),
-            // The server does not say, as for a role with `watch` only. A streaming list needs no more than that and finds out.
-            Fault::Refused | Fault::Forbidden => self.relist(RelistReason::UnknownVersion),
-            Fault::NotFound => self.enter(State::LookingUp { before: None }),
-            Fault::Unauthorized | Fault::Server | Fault::Connection | Fault::Undecodable | Fault::TooLong => {
-                self.pause(Pause::Backoff, State::Probing(resume))
-            }
-            Fault::Busy { retry_after } => self.pause(busy(retry_after), State::Probing(resume)),
-            Fault::Stopped => self.enter(State::Stopped),
-        }
     }
 }
 

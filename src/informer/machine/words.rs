@@ -22,8 +22,10 @@ pub(in crate::informer) enum Input {
     Page(Page),
     /// What the list did not name was told as deleted; with its newest object, where that is known.
     ListEnded { newest: Option<Anchor> },
-    /// The server knows the version.
-    Known,
+    /// What was there at the version to resume from is no proof that the history is the same.
+    Compared(Comparison),
+    /// What follows is of another history.
+    HistoryBegun,
     /// What discovery says.
     LookedUp(Served),
     /// Everything known was told as deleted.
@@ -47,6 +49,14 @@ pub(in crate::informer) enum Line {
     Listed,
     /// This event was told, or was known already.
     Event(Anchor),
+    /// The newest event that was told: the history is the same.
+    Replayed,
+    /// The head of an answer, after what was there at this version was found to be what was told.
+    Compared,
+    /// After a replay, something from before the version that was reached.
+    Doubtful,
+    /// A version before the one that was reached, from a server that does not agree with itself.
+    OldBookmark,
     /// A newer version.
     Bookmark { version: ResourceVersion, initial_events_end: bool },
     /// An event that could not be read.
@@ -79,6 +89,19 @@ pub(in crate::informer) enum Close {
     NoInitialEventsEnd,
     /// The receivers were busy for too long.
     Slow,
+    /// A replay did not begin with the newest event that was told.
+    NotReplayed,
+}
+
+/// Why a list of the past does not prove that the history is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::informer) enum Comparison {
+    /// Something else was there.
+    Different,
+    /// The answer is of another version than the one asked for.
+    OtherVersion,
+    /// It was not given.
+    Failed(Fault),
 }
 
 /// When a server ended a watch.
@@ -116,8 +139,12 @@ pub(in crate::informer) enum Action {
     Watch(ResourceVersion),
     /// Read on.
     Read,
-    /// Ask whether the server knows this version.
-    Probe(ResourceVersion),
+    /// Open a watch from this version, which must begin with this event, and read it.
+    Replay { from: ResourceVersion, newest: Anchor },
+    /// Open a watch at this version, compare what was there then with what was told, and read the watch where that is the same.
+    Compare(ResourceVersion),
+    /// Count another history, and tell the receivers before anything of it.
+    BeginHistory,
     /// Ask discovery. What must speak for it before the kind is believed to be absent.
     LookUp(Proof),
     /// Tell everything known as deleted.

@@ -86,7 +86,7 @@ pub(super) fn a_restore_from_a_backup_is_found_and_every_difference_told(stage: 
     let found = OBJECTS + CREATED;
     let lines = daemon.wait_for_lines("every difference", |lines| lines.iter().filter(|line| line.inferred).count() == found);
     check_stories(&lines, &objects);
-    assert_eq!(daemon.metric("faro_relists_total", r#"reason="unknown_version""#), 1.0);
+    assert_eq!(daemon.metric("faro_relists_total", r#"reason="other_history""#), 1.0);
     // It hears the restored server from now on.
     let after = writer.create_object(&namespace, "after", &plain, "1");
     daemon.wait_for_lines("a change after the restore", |lines| lines.iter().any(|line| line.uid == after.uid && !line.inferred));

@@ -4,7 +4,9 @@
 
 use super::told::{key, state};
 use faro::api::{Fault, ListPage, ObjectRef, ResourceVersion, WatchLine};
-use faro::client::{Error, Interrupt, Line, ListWatch, PageRequest, Proof, Served, ServerVersion, WatchLines, WatchStart};
+use faro::client::{
+    Error, Interrupt, Line, ListWatch, PageRequest, PastPage, Proof, Served, ServerVersion, WatchLines, WatchStart,
+};
 use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
 use faro::sim::{Fault as SimFault, Faults};
 use std::collections::HashMap;
@@ -25,7 +27,7 @@ pub(super) enum Mutation {
     PassesOverUnreadableLines,
     /// A watch goes on behind a version that was never received.
     ResumesFromAWrongVersion,
-    /// A version is taken for known without asking.
+    /// What should come again is taken to have come, and nothing is asked for it.
     SkipsTheProbe,
     /// Two events of one object change places.
     SwapsTwoEvents,
@@ -70,7 +72,7 @@ impl Mutation {
 
     /// A source that lets the informer hear what it would make of the truth.
     pub(super) fn source(self, source: impl ListWatch + 'static) -> Box<dyn ListWatch> {
-        Box::new(Mishearing { mutation: self, source, gone: false, page: Vec::new() })
+        Box::new(Mishearing { mutation: self, source, gone: false, page: Vec::new(), last: (0, Vec::new()) })
     }
 
     /// An outlet that tells what a broken informer would.
@@ -89,6 +91,8 @@ struct Mishearing<S> {
     /// The server said that it no longer has the version.
     gone: bool,
     page: Vec<u8>,
+    /// The line that came last, by its version.
+    last: (u64, Vec<u8>),
 }
 
 impl<S: ListWatch> ListWatch for Mishearing<S> {
@@ -108,6 +112,12 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
             (WatchStart::After(_), Mutation::IgnoresGone) if self.gone => WatchStart::After(self.newest()?),
             (WatchStart::After(_) | WatchStart::InitialEvents, _) => start.clone(),
         };
+        if let (WatchStart::After(version), Mutation::SkipsTheProbe) = (&start, self.mutation) {
+            let is_replay = version.number().is_some_and(|number| number + 1 == self.last.0);
+            let start = if is_replay { WatchStart::After(next(version)) } else { start.clone() };
+            let lines = self.source.watch(&start, timeout)?;
+            return Ok(Box::new(Credulous { lines, last: &mut self.last, is_replay }));
+        }
         let half = start == WatchStart::InitialEvents && self.mutation == Mutation::TrustsHalfAList;
         let lines = match self.source.watch(&start, timeout) {
             Ok(lines) => lines,
@@ -131,10 +141,6 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
             | Mutation::TellsTwice
             | Mutation::TrustsHalfAList => lines,
         })
-    }
-
-    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
-        if self.mutation == Mutation::SkipsTheProbe { Ok(()) } else { self.source.probe(version) }
     }
 
     fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {
@@ -172,6 +178,32 @@ fn next(version: &ResourceVersion) -> ResourceVersion {
     ResourceVersion::new(&(version + 1).to_string()).unwrap()
 }
 
+/// Says itself what the server was asked to say again.
+struct Credulous<'a> {
+    lines: Box<dyn WatchLines + 'a>,
+    last: &'a mut (u64, Vec<u8>),
+    is_replay: bool,
+}
+
+impl WatchLines for Credulous<'_> {
+    fn next(&mut self) -> Result<Line<'_>, Error> {
+        if std::mem::take(&mut self.is_replay) {
+            return Ok(Line::Whole(&self.last.1));
+        }
+        let line = self.lines.next()?;
+        if let Line::Whole(text) = line
+            && let Ok(WatchLine::Object { object, .. }) = WatchLine::parse(text)
+        {
+            *self.last = (version_of(&object), text.to_vec());
+        }
+        Ok(line)
+    }
+
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.lines.past(page, body)
+    }
+}
+
 /// A watch that ends at once.
 struct Nothing;
 
@@ -196,6 +228,10 @@ impl WatchLines for DeafToGone<'_> {
         }
         Ok(line)
     }
+
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.lines.past(page, body)
+    }
 }
 
 /// Hears nothing of lines that cannot be read.
@@ -211,6 +247,10 @@ impl WatchLines for DeafToGarbage<'_> {
             Line::TooLong(_) | Line::Broken(_) => Line::Partial,
             Line::Whole(_) | Line::Partial | Line::Quiet | Line::End => line,
         })
+    }
+
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.lines.past(page, body)
     }
 }
 
@@ -244,6 +284,10 @@ impl WatchLines for Hasty<'_> {
             Ok(WatchLine::Error(_)) | Err(_) => {}
         }
         Ok(Line::Whole(line))
+    }
+
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.lines.past(page, body)
     }
 }
 

@@ -3,14 +3,14 @@
 use super::mutation::Mutation;
 use super::told::Told;
 use super::writer::Kind;
-use faro::api::{ResourceVersion, Scope, Watch, WatchTarget};
+use faro::api::{Scope, Watch, WatchTarget};
 use faro::client::{
     Client, Content, Error, Interrupt, ListWatch, PageRequest, Proof, RestListWatch, Served, ServerVersion, WatchLines,
     WatchStart,
 };
 use faro::event::Outlet;
 use faro::health::Health;
-use faro::informer::{Context, Informer, Limits, ListGate, Server};
+use faro::informer::{Context, Histories, Informer, Limits, ListGate, Server};
 use faro::lifecycle::{Joined, Stop};
 use faro::metrics::Metrics;
 use std::sync::Arc;
@@ -98,6 +98,7 @@ impl Watching {
             metrics: Metrics::default().watch(&watch),
             gate: gate.clone(),
             server: Server::new("test"),
+            histories: Histories::default(),
             pulse: health.add_thread("test"),
             limits: hasty(),
             content_is_metadata: selection.content == Content::Metadata,
@@ -141,10 +142,6 @@ impl<S: ListWatch> ListWatch for SmallPages<S> {
 
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
         self.0.watch(start, timeout)
-    }
-
-    fn probe(&mut self, version: &ResourceVersion) -> Result<(), Error> {
-        self.0.probe(version)
     }
 
     fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {

@@ -1,0 +1,208 @@
+//! The proof by the past: what a server had at a version, against what was told up to it.
+//!
+//! Takes the version to resume from; opens a watch there and leaves it unread, so that nothing after it is lost, while pages of
+//! the past are compared with the store. Reads the watch where they are the same.
+
+use super::{Driver, LastList, Outcome, acquire_permit};
+use crate::api::{Fault, ListPage, ResourceVersion, WatchLine};
+use crate::client::{Error, Line, PastPage, WatchLines, WatchStart};
+use crate::informer::gate::Turn;
+use crate::informer::machine::{Comparison, Input, Line as Heard};
+use crate::informer::report::Report;
+use crate::informer::stream::{Asked, Reading, Stream};
+use crate::informer::teller::Teller;
+
+/// Objects on a page, unless they turn out too large; as of any list.
+const PAGE_LIMIT: u32 = 500;
+
+/// How much smaller a page becomes when its answer was too long.
+const PAGE_SHRINK: u32 = 10;
+
+/// What opening a watch and comparing its past came to.
+enum Compared {
+    /// The server ended the watch before it had begun.
+    Refused(Fault),
+    /// The past is what was told, and the watch was read.
+    Same(Reading),
+    /// The past does not prove the history.
+    Not(Comparison),
+    /// Faro stops.
+    Stopped,
+}
+
+impl Driver {
+    pub(super) fn compare(&mut self, version: &ResourceVersion) -> Outcome {
+        let asked = self.asked();
+        let at = asked.at;
+        let compared = self.open_and_compare(version, asked);
+        self.teller.out.permit = None;
+        self.body = Vec::new();
+        Outcome::Happened(match compared {
+            Ok(Compared::Same(reading)) => return Outcome::Next(self.have_read(reading)),
+            Ok(Compared::Not(comparison)) => {
+                self.last_list = if matches!(comparison, Comparison::Failed(_)) { LastList::Failed } else { LastList::Sound };
+                Input::Compared(comparison)
+            }
+            Ok(Compared::Refused(fault)) => {
+                if fault == Fault::Expired {
+                    self.source.renew();
+                }
+                Input::Failed(fault)
+            }
+            Ok(Compared::Stopped) => Input::Stop,
+            Err(error) => self.not_opened(&error, None, at),
+        })
+    }
+
+    fn open_and_compare(&mut self, version: &ResourceVersion, asked: Asked) -> Result<Compared, Error> {
+        let entrant = self.entrant(Turn::Live);
+        self.teller.out.context.pulse.waiting();
+        let opened = self.source.watch(&WatchStart::After(version.clone()), asked.timeout).and_then(Peeked::of);
+        self.teller.out.context.pulse.working();
+        let mut lines = opened?;
+        if let Some(fault) = lines.refusal(&mut self.report) {
+            return Ok(Compared::Refused(fault));
+        }
+        self.report.answered();
+        // Not before: a silent watch is looked at for seconds, in which others may list.
+        if !acquire_permit(&mut self.teller.out, entrant) {
+            return Ok(Compared::Stopped);
+        }
+        if let Err(comparison) = compare_pages(&mut lines, version, &mut self.teller, &mut self.report, &mut self.body) {
+            return Ok(Compared::Not(comparison));
+        }
+        self.teller.out.permit = None;
+        self.body = Vec::new();
+        self.report.watching();
+        let stream = Stream::new(Box::new(lines), asked, &mut self.machine, &mut self.teller, &mut self.report);
+        Ok(Compared::Same(stream.read(Heard::Compared)))
+    }
+}
+
+/// Whether everything that was there at `version` is what was told.
+fn compare_pages(
+    lines: &mut Peeked<'_>,
+    version: &ResourceVersion,
+    teller: &mut Teller,
+    report: &mut Report,
+    body: &mut Vec<u8>,
+) -> Result<(), Comparison> {
+    let beyond = teller.begin_comparison();
+    let (mut limit, mut token) = (PAGE_LIMIT, None);
+    loop {
+        if teller.out.context.stop.is_requested() {
+            return Err(Comparison::Failed(Fault::Stopped));
+        }
+        teller.out.context.pulse.waiting();
+        let answer = lines.past(&PastPage { version, limit, token: token.as_deref() }, body);
+        teller.out.context.pulse.working();
+        if let Err(error) = answer {
+            let fault = error.fault();
+            if fault == Fault::TooLong && limit > 1 {
+                limit = (limit / PAGE_SHRINK).max(1);
+                continue;
+            }
+            report.failed(&error);
+            return Err(Comparison::Failed(fault));
+        }
+        teller.out.context.metrics.bytes_received(body.len() as u64);
+        let page = ListPage::parse(body).map_err(|error| {
+            report.ended(format!("the list of the past cannot be read: {error}"));
+            Comparison::Failed(Fault::Undecodable)
+        })?;
+        if page.version != *version {
+            report.ended(format!("asked what was there at version {version}, the server answered with version {}", page.version));
+            return Err(Comparison::OtherVersion);
+        }
+        if let Some(difference) = page.objects().find_map(|object| teller.difference(object, &beyond)) {
+            report.ended(format!("at version {version} the server had {difference}"));
+            return Err(Comparison::Different);
+        }
+        match page.next {
+            // A server that gives the same token for ever would be asked for ever.
+            Some(next) if token.as_deref() == Some(&*next) => return Err(Comparison::Failed(Fault::Undecodable)),
+            Some(next) => token = Some(next),
+            None => break,
+        }
+    }
+    match teller.missing_from_comparison(&beyond) {
+        0 => Ok(()),
+        missing => {
+            report.ended(format!("at version {version} the server did not have {missing} of the objects that were told"));
+            Err(Comparison::Different)
+        }
+    }
+}
+
+/// The lines of a watch of which the first was looked at, and is still to come.
+struct Peeked<'a> {
+    lines: Box<dyn WatchLines + 'a>,
+    first: Option<First>,
+    /// The first line, where it is whole.
+    bytes: Vec<u8>,
+}
+
+/// What the first look at a watch gave.
+enum First {
+    Whole,
+    TooLong(u64),
+    Broken(u64),
+    Partial,
+    Quiet,
+    End,
+}
+
+impl<'a> Peeked<'a> {
+    /// Looks once: a server that does not have the version says so at once, and any other may be silent.
+    fn of(mut lines: Box<dyn WatchLines + 'a>) -> Result<Self, Error> {
+        let mut bytes = Vec::new();
+        let first = match lines.next()? {
+            Line::Whole(line) => {
+                bytes.extend_from_slice(line);
+                First::Whole
+            }
+            Line::TooLong(length) => First::TooLong(length),
+            Line::Broken(length) => First::Broken(length),
+            Line::Partial => First::Partial,
+            Line::Quiet => First::Quiet,
+            Line::End => First::End,
+        };
+        Ok(Self { lines, first: Some(first), bytes })
+    }
+
+    /// Why the server ends the watch before it has begun.
+    fn refusal(&self, report: &mut Report) -> Option<Fault> {
+        let Ok(WatchLine::Error(status)) = WatchLine::parse(&self.bytes) else { return None };
+        report.error_line(&status);
+        Some(status.fault(None))
+    }
+}
+
+impl WatchLines for Peeked<'_> {
+    fn next(&mut self) -> Result<Line<'_>, Error> {
+        Ok(match self.first.take() {
+            Some(First::Whole) => Line::Whole(&self.bytes),
+            Some(First::TooLong(length)) => Line::TooLong(length),
+            Some(First::Broken(length)) => Line::Broken(length),
+            Some(First::Partial) => Line::Partial,
+            Some(First::Quiet) => Line::Quiet,
+            Some(First::End) => Line::End,
+            None => {
+                self.bytes = Vec::new();
+                return self.lines.next();
+            }
+        })
+    }
+
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.lines.past(page, body)
+    }
+
+    fn is_ready(&mut self) -> bool {
+        self.first.is_some() || self.lines.is_ready()
+    }
+
+    fn bytes_received(&self) -> u64 {
+        self.lines.bytes_received()
+    }
+}

@@ -1,0 +1,62 @@
+//! What comes again, and what was there before: against what was told.
+
+use super::{Phase, Standing, Teller};
+use crate::api::{DecodeError, ObjectRef, ResourceVersion};
+use std::collections::HashSet;
+
+impl Teller {
+    /// The newest event came again, and then comes all that came after it.
+    pub(in crate::informer) fn replayed(&mut self) {
+        self.told_up_to = self.reached.as_ref().and_then(ResourceVersion::number);
+    }
+
+    /// Whether something comes after a replay from before what was reached. Either the history has parted from the one that was
+    /// told between its newest event and there; or a list has told what became of objects, and their events come now.
+    pub(super) fn is_doubtful(&mut self, version: &ResourceVersion) -> bool {
+        let Some((told, number)) = self.told_up_to.zip(version.number()) else { return false };
+        if number > told {
+            self.told_up_to = None;
+        }
+        number <= told
+    }
+
+    /// Whether a version lies before the one that was reached. No server that agrees with itself sends such a bookmark.
+    pub(super) fn is_past(&self, version: &ResourceVersion) -> bool {
+        let reached = self.reached.as_ref().filter(|_| self.phase == Phase::Live).and_then(ResourceVersion::number);
+        version.number().zip(reached).is_some_and(|(version, reached)| version < reached)
+    }
+
+    /// Begins a comparison of the past with what was told. Gives the uids of the objects about which that past says nothing, as
+    /// something was told of them beyond it.
+    pub(in crate::informer) fn begin_comparison(&mut self) -> HashSet<Box<str>> {
+        self.store.begin_list();
+        self.replay.uids()
+    }
+
+    /// How an object of the past differs from what was told. One of which only the name can be read says nothing.
+    pub(in crate::informer) fn difference(
+        &mut self,
+        object: Result<ObjectRef<'_>, DecodeError>,
+        beyond: &HashSet<Box<str>>,
+    ) -> Option<String> {
+        let object = match object {
+            Ok(object) => object,
+            Err(error) => match error.object_key() {
+                Some(key) => {
+                    self.store.spare(key);
+                    return None;
+                }
+                None => return Some(format!("an object that cannot be read: {error}")),
+            },
+        };
+        if self.store.see(&object) == Standing::Same || beyond.contains(object.uid_json()) {
+            return None;
+        }
+        Some(format!("{} at version {}, which was not told", object.name(), object.resource_version()))
+    }
+
+    /// How many objects were told and were not in the past.
+    pub(in crate::informer) fn missing_from_comparison(&self, beyond: &HashSet<Box<str>>) -> usize {
+        self.store.missing_uids().filter(|uid| !beyond.contains(*uid)).count()
+    }
+}
