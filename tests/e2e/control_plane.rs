@@ -21,6 +21,7 @@ use tempfile::TempDir;
 pub(crate) struct ControlPlane {
     // Dropped in this order: the server, its store, their folder.
     api_server: Mutex<Option<Guarded>>,
+    second_api_server: Mutex<Option<Guarded>>,
     etcd: Mutex<Option<Guarded>>,
     assets: PathBuf,
     options: Options,
@@ -44,6 +45,7 @@ pub(crate) struct Backup(TempDir);
 #[derive(Clone, Copy, Debug)]
 struct Ports {
     api_server: u16,
+    second_api_server: u16,
     etcd: u16,
     etcd_peer: u16,
 }
@@ -57,10 +59,11 @@ impl ControlPlane {
     pub(crate) fn start(assets: &Path, options: Options) -> Self {
         let plane = Self {
             api_server: Mutex::default(),
+            second_api_server: Mutex::default(),
             etcd: Mutex::default(),
             assets: assets.to_owned(),
             options,
-            ports: Ports { api_server: free_port(), etcd: free_port(), etcd_peer: free_port() },
+            ports: Ports { api_server: free_port(), second_api_server: free_port(), etcd: free_port(), etcd_peer: free_port() },
             pki: Pki::new(),
             dir: tempfile::Builder::new().prefix("faro-e2e-plane-").tempdir().expect("a folder for the control plane"),
         };
@@ -80,6 +83,21 @@ impl ControlPlane {
         self.ports.api_server
     }
 
+    /// The port of the second API server, where there is one.
+    pub(crate) fn second_port(&self) -> u16 {
+        self.ports.second_api_server
+    }
+
+    /// Starts one more API server on the same store. It listens when this returns.
+    pub(crate) fn start_second_api_server(&self) {
+        self.run_api_server(&self.second_api_server, self.ports.second_api_server);
+    }
+
+    /// Ends the second API server as a crash would.
+    pub(crate) fn kill_second_api_server(&self) {
+        *lock(&self.second_api_server) = None;
+    }
+
     /// Ends the API server as a crash would.
     pub(crate) fn kill_api_server(&self) {
         *lock(&self.api_server) = None;
@@ -87,12 +105,16 @@ impl ControlPlane {
 
     /// Starts the API server, on the same port as before. It listens when this returns; `/readyz` is the caller's to ask.
     pub(crate) fn start_api_server(&self) {
+        self.run_api_server(&self.api_server, self.ports.api_server);
+    }
+
+    fn run_api_server(&self, place: &Mutex<Option<Guarded>>, port: u16) {
         let file = |name: &str| self.dir.path().join(name).display().to_string();
         let mut command = Command::new(self.assets.join("kube-apiserver"));
         command
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.ports.etcd))
             .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])
-            .arg(format!("--secure-port={}", self.ports.api_server))
+            .arg(format!("--secure-port={port}"))
             .arg(format!("--tls-cert-file={}", file("serving.crt")))
             .arg(format!("--tls-private-key-file={}", file("serving.key")))
             .arg(format!("--client-ca-file={}", file("ca.crt")))
@@ -104,7 +126,7 @@ impl ControlPlane {
             // Pods may be created although no controller makes service accounts for their namespaces.
             .arg("--disable-admission-plugins=ServiceAccount")
             .args(self.options.api_server_flags);
-        self.run(&mut command, &self.api_server, "kube-apiserver", self.ports.api_server);
+        self.run(&mut command, place, "kube-apiserver", port);
     }
 
     /// Copies etcd's files while it stands still: what a crash at this moment would leave behind.

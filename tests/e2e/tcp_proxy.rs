@@ -3,6 +3,7 @@
 use faro::lifecycle::{Joined, Stop};
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ struct StopOnDrop(Stop);
 
 #[derive(Debug)]
 struct Wire {
-    target: u16,
+    targets: Vec<u16>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -34,10 +37,15 @@ struct State {
 impl TcpProxy {
     /// Listens on a free port and forwards to `target`.
     pub(crate) fn to(target: u16) -> Self {
+        Self::to_any(vec![target])
+    }
+
+    /// Listens on a free port and forwards to `targets` in turn, passing over those that do not listen.
+    pub(crate) fn to_any(targets: Vec<u16>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         listener.set_nonblocking(true).expect("a listener can be non-blocking");
         let port = listener.local_addr().expect("a bound listener has an address").port();
-        let wire = Arc::new(Wire { target, state: Mutex::default() });
+        let wire = Arc::new(Wire { targets, turn: AtomicUsize::new(0), state: Mutex::default() });
         let (stop, shared) = (Stop::new(), Arc::clone(&wire));
         let stopped = stop.clone();
         let acceptor = Joined::spawn("proxy-accept", move || shared.accept(&listener, &stopped)).expect("a thread for the proxy");
@@ -86,13 +94,26 @@ impl Wire {
             return Ok(Vec::new());
         }
         client.set_nonblocking(false)?;
-        let server = TcpStream::connect(("127.0.0.1", self.target))?;
+        let server = self.next_server()?;
         state.open.extend([client.try_clone()?, server.try_clone()?]);
         let back = (server.try_clone()?, client.try_clone()?);
         Ok(vec![
             Joined::spawn("proxy-up", move || pump(client, server))?,
             Joined::spawn("proxy-down", move || pump(back.0, back.1))?,
         ])
+    }
+
+    fn next_server(&self) -> io::Result<TcpStream> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let in_turn = self.targets.iter().cycle().skip(turn % self.targets.len()).take(self.targets.len());
+        let mut last = io::Error::from(io::ErrorKind::ConnectionRefused);
+        for port in in_turn {
+            match TcpStream::connect(("127.0.0.1", *port)) {
+                Ok(server) => return Ok(server),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     fn set_cut(&self, cut: bool) {

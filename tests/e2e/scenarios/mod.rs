@@ -1,6 +1,7 @@
 //! What is shown, one function each; its name says what.
 
 mod access;
+mod between;
 mod changes;
 mod chaos;
 mod check;
@@ -34,6 +35,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         faults::every_delete_is_told_once_after_a_compaction,
         faults::nothing_is_lost_when_the_api_server_is_killed_and_restarted,
         faults::a_restore_from_a_backup_is_found_and_every_difference_told,
+        between::no_state_is_skipped_between_two_servers_whose_connections_are_cut,
+        between::changes_come_through_an_nginx_that_buffers,
         kills::nothing_is_lost_or_doubled_in_15_s_of_kills,
     ));
     all.extend(scenarios!(Cluster:

@@ -17,7 +17,7 @@ const WIDGETS: &str = "chaos.faro.test/v1/widgets";
 const LEASES: &str = "coordination.k8s.io/v1/leases";
 
 /// `CHAOS_SEED`, or another one each time.
-pub(super) fn seed() -> u64 {
+pub(in crate::scenarios) fn seed() -> u64 {
     std::env::var("CHAOS_SEED").map_or_else(|_| fastrand::u64(0..1_000_000), |seed| seed.parse().expect("CHAOS_SEED is a number"))
 }
 

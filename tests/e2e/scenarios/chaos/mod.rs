@@ -16,6 +16,7 @@ pub(super) use disk::{
 pub(super) use downtime::{
     what_happened_while_faro_was_down_is_told_change_by_change, what_happened_while_faro_was_down_is_told_once_after_a_compaction,
 };
+pub(super) use field::seed;
 pub(super) use kills::nothing_is_lost_or_doubled_in_a_minute_of_kills_and_cuts;
 pub(super) use many::{
     fifty_thousand_known_objects_are_not_told_again_by_a_real_server,
