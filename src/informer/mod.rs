@@ -19,6 +19,7 @@ mod handover;
 mod held;
 mod history;
 mod machine;
+mod outage;
 mod page_trail;
 mod replay;
 mod report;

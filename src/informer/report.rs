@@ -1,13 +1,16 @@
 //! What an informer tells people: log lines at changes of state, its condition, and its counts of restarts and relists.
 
 use super::machine::{Detour, Note, Pause};
-use crate::api::{Status, Watch};
+use super::outage::{Kind, Matter, Say};
+use super::server::Seat;
+use crate::api::{Status, Watch, WatchTarget};
 use crate::chain::chain;
 use crate::client::Error;
 use crate::health::{Condition, WatchStatus};
 use crate::metrics::{RelistReason, RestartReason, WatchMetrics};
 use crate::seldom::Seldom;
-use std::fmt::Write;
+use log::Level;
+use std::fmt::{Arguments, Write};
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,10 +20,16 @@ pub(super) struct Report {
     watch: Arc<Watch>,
     status: Arc<WatchStatus>,
     metrics: WatchMetrics,
-    /// What went wrong last.
+    /// Its place among the watches of the server, which say together what they all meet.
+    seat: Seat,
+    /// What went wrong last, and its kind.
     cause: String,
-    /// The trouble that was logged and is not over.
-    trouble: Option<(Condition, String)>,
+    kind: Kind,
+    /// The trouble that is not over.
+    trouble: Option<(Condition, Kind)>,
+    trouble_cause: String,
+    /// That everything is listed again was logged.
+    is_relist_said: bool,
     /// A note has just said what the next pause is for.
     is_said: bool,
     unreadable: Seldom,
@@ -34,12 +43,16 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics) -> Self {
+    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics, seat: Seat) -> Self {
         Self {
             watch,
             status,
             metrics,
+            seat,
             cause: String::new(),
+            kind: Kind::Ended,
+            trouble_cause: String::new(),
+            is_relist_said: false,
             trouble: None,
             is_said: false,
             unreadable: Seldom::default(),
@@ -53,22 +66,23 @@ impl Report {
 
     /// Remembers why a request failed.
     pub(super) fn failed(&mut self, error: &Error) {
-        self.cause = chain(error);
+        (self.cause, self.kind) = (chain(error), Kind::of(error));
     }
 
     /// Remembers what cut a watch that went well.
     pub(super) fn cut(&mut self, error: &Error) {
-        self.cause = chain(error);
+        self.failed(error);
     }
 
     /// Remembers why a stream ended.
     pub(super) fn ended(&mut self, cause: impl Into<String>) {
-        self.cause = cause.into();
+        (self.cause, self.kind) = (cause.into(), Kind::Ended);
     }
 
     /// Remembers what the server said at the end of a stream.
     pub(super) fn error_line(&mut self, status: &Status) {
         self.cause = format!("{} {}: {}", status.code, status.reason, status.message);
+        self.kind = Kind::of_status(status);
     }
 
     pub(super) fn note(&mut self, note: Note) {
@@ -81,7 +95,9 @@ impl Report {
                     self.status.unsync();
                 }
                 self.metrics.relist(reason);
-                log::warn!(cause:% = cause; "{target}: {}, listing again", relist_words(reason));
+                let say = self.seat.may_say(Matter::Relist(reason), Instant::now());
+                self.is_relist_said = say != Say::Nothing;
+                said(say, Level::Warn, target, cause, format_args!("{}, listing again", relist_words(reason)));
             }
             Note::Restart(RestartReason::Ended) => {
                 self.metrics.restart(RestartReason::Ended);
@@ -98,7 +114,8 @@ impl Report {
             Note::Restart(RestartReason::Silent) => {
                 self.metrics.restart(RestartReason::Silent);
                 self.status.fell_silent();
-                log::warn!(cause:% = cause; "{target}: watch is silent, watching again");
+                let say = self.seat.may_say(Matter::Silent, Instant::now());
+                said(say, Level::Warn, target, cause, format_args!("watch is silent, watching again"));
             }
             // The pause or the probe that follows says more, or all is well again before anyone could act.
             Note::Restart(reason @ (RestartReason::Connection | RestartReason::Error | RestartReason::OldBookmark)) => {
@@ -108,7 +125,8 @@ impl Report {
             // So it is on every server before streaming lists, for every watch: nothing that anyone could act upon.
             Note::Pages(Detour::Refused) => log::debug!("{target}: {}, listing by pages", detour_words(Detour::Refused)),
             Note::Pages(detour @ (Detour::NoFirstByte | Detour::NoEnd | Detour::Cut)) => {
-                log::info!(cause:% = cause; "{target}: {}, listing by pages", detour_words(detour));
+                let say = self.seat.may_say(Matter::Pages(detour), Instant::now());
+                said(say, Level::Info, target, cause, format_args!("{}, listing by pages", detour_words(detour)));
             }
             Note::SmallerPages(limit) => {
                 log::info!(cause:% = cause; "{target}: a page is too long or too slow, listing by pages of {limit}");
@@ -134,7 +152,7 @@ impl Report {
             Pause::VersionGone(versions) => (Condition::VersionGone, self.version_gone(versions)),
         };
         let headline = if *pause == Pause::Refused { "refused" } else { condition_words(condition) };
-        self.trouble(condition, headline, words, length);
+        self.trouble(pause, condition, headline, words, length);
     }
 
     /// The very first list has begun.
@@ -152,11 +170,14 @@ impl Report {
             self.well();
             return;
         }
-        if !self.synced {
+        let first = !self.synced;
+        if first {
             self.metrics.synced_after(self.begun.elapsed());
         }
         (self.synced, self.caught_up) = (true, true);
-        log::info!(objects, resource_version = version; "{}: listed, watching", self.watch.target);
+        // Of many watches that list again at once, those that did not say so do not say how it ended.
+        let level = if first || mem::take(&mut self.is_relist_said) { Level::Info } else { Level::Debug };
+        log::log!(level, objects, resource_version = version; "{}: listed, watching", self.watch.target);
         self.trouble = None;
         self.well();
     }
@@ -183,8 +204,11 @@ impl Report {
     pub(super) fn answered(&mut self) {
         self.status.answered();
         self.is_said = false;
-        if let Some((_, cause)) = self.trouble.take() {
-            log::info!(after:% = cause; "{}: the server answers again", self.watch.target);
+        let was_said = self.seat.goes_on(Instant::now());
+        if self.trouble.take().is_some() {
+            let (target, after) = (&self.watch.target, mem::take(&mut self.trouble_cause));
+            let level = if was_said { Level::Info } else { Level::Debug };
+            log::log!(level, after:%; "{target}: the server answers again");
             self.well();
         }
     }
@@ -203,19 +227,33 @@ impl Report {
     }
 
     /// Logs trouble once, at its beginning; the same trouble again is a step, not a change.
-    fn trouble(&mut self, condition: Condition, headline: &str, words: String, length: Duration) {
-        let target = &self.watch.target;
-        let retry_after = format!("{:.1}s", length.as_secs_f64());
-        let is_known = self.trouble.as_ref().is_some_and(|(known, cause)| *known == condition && *cause == words);
-        if is_known || mem::take(&mut self.is_said) {
-            log::debug!(cause:% = words, retry_after:%; "{target}: {headline}");
-        } else {
-            log::warn!(cause:% = words, retry_after:%; "{target}: {headline}");
-        }
+    fn trouble(&mut self, pause: &Pause, condition: Condition, headline: &str, words: String, length: Duration) {
+        let now = Instant::now();
+        let is_known = self.trouble == Some((condition, self.kind));
+        let is_said = mem::take(&mut self.is_said);
+        let say = match pause {
+            Pause::Backoff | Pause::Reconnect | Pause::After(_) => {
+                // Also where a note has said it: the server counts who fails.
+                let say = self.seat.fails(self.kind, &words, now);
+                if is_said { Say::Nothing } else { say }
+            }
+            // The server answers; what it says is of this watch.
+            Pause::Forbidden | Pause::Refused | Pause::Absent | Pause::VersionGone(_) => {
+                self.seat.goes_on(now);
+                if is_known { Say::Nothing } else { Say::It }
+            }
+            Pause::SecondLook | Pause::Unknown(_) if !is_known => self.seat.may_say(Matter::Failing(self.kind), now),
+            Pause::Relist if !is_known && !is_said => Say::It,
+            Pause::Relist | Pause::SecondLook | Pause::Unknown(_) | Pause::Brief | Pause::Cut => Say::Nothing,
+        };
+        let (target, retry_after) = (&self.watch.target, format!("{:.1}s", length.as_secs_f64()));
+        let level = if say == Say::Nothing { Level::Debug } else { Level::Warn };
+        log::log!(level, cause:% = words, retry_after:%; "{target}: {headline}{}", others(say));
         if !is_known {
-            self.status.set(condition, words.clone());
-            self.trouble = Some((condition, words));
+            self.trouble = Some((condition, self.kind));
+            self.trouble_cause.clone_from(&words);
         }
+        self.status.set(condition, words);
     }
 
     /// Trying again will not help: what to change.
@@ -262,6 +300,20 @@ impl Report {
 
 /// Why a list that has ended counts as none.
 const PARTIAL: &str = "the list holds objects that cannot be read, not even their names; listed again before long";
+
+/// Logs what one watch meets, as far as it says so itself.
+fn said(say: Say, level: Level, target: &WatchTarget, cause: &str, words: Arguments<'_>) {
+    let level = if say == Say::Nothing { Level::Debug } else { level };
+    log::log!(level, cause; "{target}: {words}{}", others(say));
+}
+
+/// What is added where others do not say the same.
+fn others(say: Say) -> &'static str {
+    match say {
+        Say::ItForAll => "; other watches that meet the same are not logged for a minute",
+        Say::It | Say::Nothing => "",
+    }
+}
 
 /// The verb that the server's message refuses.
 fn forbidden_verb(message: &str) -> &'static str {

@@ -1,7 +1,9 @@
 //! What the watches of one server know together: whether many were cut at once, whether it failed, what holds its answers back.
+//! Logs what is said once for all of them.
 //!
 //! Takes what each watch meets, gives what follows for the others. Shared by all informers of a server, as the gate is.
 
+use super::outage::{Failing, Kind, Matter, News, Say, Watches};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,12 +27,26 @@ struct Seen {
     held: Option<Instant>,
     /// That something does so was logged.
     is_held_logged: bool,
+    watches: Watches,
+}
+
+/// One watch among those of a server; no longer counted when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    server: Server,
+    failing: Option<Failing>,
 }
 
 impl Server {
     /// The server of this name, or URL, without any credentials.
     pub fn new(name: impl Into<String>) -> Self {
         Self(Arc::new(Inner { name: name.into(), seen: Mutex::default() }))
+    }
+
+    /// Counts one more watch.
+    pub(super) fn join(&self) -> Seat {
+        self.lock().watches.count += 1;
+        Seat { server: self.clone(), failing: None }
     }
 
     /// Counts a cut at `now`. Returns whether so many came at once that coming back at once would be a burden.
@@ -72,8 +88,56 @@ impl Server {
         self.lock().held.is_some_and(|held| now.saturating_duration_since(held) < HELD_FOR)
     }
 
+    fn log(&self, news: &News, watches: usize, cause: &str) {
+        let name = &self.0.name;
+        match news {
+            News::None => {}
+            News::Gone { failing } => {
+                log::warn!(cause; "{name} fails for {failing} of {watches} watches: trying again, others that fail are not logged: {cause}");
+            }
+            News::Back { watches, after } => {
+                log::info!("{name} answers again after {:.1} s: {watches} watches go on", after.as_secs_f64());
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// The watch fails at `now`. Returns whether it says so itself.
+    pub(super) fn fails(&mut self, kind: Kind, cause: &str, now: Instant) -> Say {
+        let mut seen = self.server.lock();
+        let ((say, news), watches) = (seen.watches.fails(&mut self.failing, kind, now), seen.watches.count);
+        drop(seen);
+        self.server.log(&news, watches, cause);
+        say
+    }
+
+    /// The watch is answered at `now`. Returns whether it was said that it failed.
+    pub(super) fn goes_on(&mut self, now: Instant) -> bool {
+        if self.failing.is_none() {
+            return false;
+        }
+        let mut seen = self.server.lock();
+        let ((was_said, news), watches) = (seen.watches.goes_on(&mut self.failing, now), seen.watches.count);
+        drop(seen);
+        self.server.log(&news, watches, "");
+        was_said
+    }
+
+    /// Whether the watch says at `now` what others may have to say too.
+    pub(super) fn may_say(&self, matter: Matter, now: Instant) -> Say {
+        self.server.lock().watches.may_say(matter, now)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.goes_on(Instant::now());
+        self.server.lock().watches.count -= 1;
     }
 }
 

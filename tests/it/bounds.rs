@@ -49,7 +49,8 @@ fn documented_figures_are_served_and_move_with_what_happens() {
     let api = Api::with_a_and_b();
     let garbage = r#"{"type":"DELETED","object":{"metadata":{"name":"#.to_owned();
     let changes = [line("MODIFIED", "a", 11), line("DELETED", "b", 12), line("ADDED", "c", 13)];
-    api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&changes), watch(&[EXPIRED.to_owned()]), watch(&[garbage]).left_open()]);
+    let expired = || watch(&[EXPIRED.to_owned()]);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&changes), expired(), expired(), watch(&[garbage]).left_open()]);
     api.server.on(&format!("list {CONFIGMAPS}"), [page(20, &[("a", 11), ("d", 18)])]);
     let daemon = start(&api, WATCH_CONFIGMAPS);
     daemon.wait_for("DELETED demo/c inferred");

@@ -25,6 +25,7 @@ mod login;
 mod many;
 mod messages;
 mod middleware;
+mod outage;
 mod promtool;
 mod proxy;
 mod reload;
