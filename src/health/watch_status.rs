@@ -255,7 +255,7 @@ impl fmt::Debug for AskAccepted {
 
 const NOT_ACCEPTED: &str = "read, and not accepted yet by every handler and output that it is for";
 const SILENT: &str = "silent";
-const SILENT_REASON: &str = "neither byte nor end came in time; opened again, and not relied on until something comes";
+const SILENT_REASON: &str = "neither event, bookmark nor end came in time; opened again, and not relied on until something comes";
 
 impl Condition {
     /// `starting`, `listing`, `synced`, `forbidden`, `absent`, `version_gone` or `retrying`.

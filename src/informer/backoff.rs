@@ -81,6 +81,15 @@ mod tests {
     }
 
     #[test]
+    fn a_watch_that_went_well_makes_the_next_pause_a_short_one() {
+        let limits = Limits::default();
+        let (mut backoff, now) = (Backoff::new(fastrand::Rng::with_seed(1), &limits), Instant::now());
+        (0..10).for_each(|_| _ = backoff.next(now, limits.backoff_max, &limits));
+        backoff.reset();
+        assert!(backoff.next(now, limits.backoff_max, &limits) <= limits.backoff_first);
+    }
+
+    #[test]
     fn two_minutes_of_calm_begin_anew() {
         let limits = Limits::default();
         let mut backoff = Backoff::new(fastrand::Rng::with_seed(1), &limits);

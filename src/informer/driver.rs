@@ -344,7 +344,11 @@ impl Driver {
         }
         // Not even the head came in time: something on the way waits for the end of an answer before it gives any of it.
         let is_held_back = fault == Fault::Connection && list.is_some_and(|list| at.elapsed() >= list.first_byte);
-        if is_held_back { Input::Close(Close::NoFirstByte) } else { Input::Failed(fault) }
+        if is_held_back {
+            self.held.no_head();
+            return Input::Close(Close::NoFirstByte);
+        }
+        Input::Failed(fault)
     }
 
     /// Learns from a stream that was read, and gives what the machine wants next.
@@ -365,15 +369,8 @@ impl Driver {
             Some(Close::Error(Fault::Expired)) => self.source.renew(),
             // What holds answers back gives them with their end.
             Some(Close::Overdue | Close::Silent) => self.held.failed(),
-            Some(
-                Close::Error(_)
-                | Close::HeldHead
-                | Close::NoFirstByte
-                | Close::NoInitialEventsEnd
-                | Close::Slow
-                | Close::NotReplayed,
-            )
-            | None => {}
+            Some(Close::NoFirstByte) => _ = self.held.no_head(),
+            Some(Close::Error(_) | Close::HeldHead | Close::NoInitialEventsEnd | Close::Slow | Close::NotReplayed) | None => {}
         }
         read.step
     }

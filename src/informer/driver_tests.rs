@@ -273,7 +273,7 @@ fn a_streaming_list_without_a_byte_for_10_s_goes_on_by_pages() {
     let enough = ticks(Limits::default().first_byte);
     check(
         vec![Answer::Watch(vec![Read::Quiet(enough)]), listed(&["a@7"], "10")],
-        &["stream", "page 500", "watch 10"],
+        &["stream", "page 500", "watch 10, short"],
         &["ADDED(initial) a@7"],
     );
     check(vec![Answer::Watch(vec![Read::Quiet(enough - 1)])], &["stream"], &[]);
@@ -484,6 +484,12 @@ fn a_head_that_is_held_back_is_asked_for_with_a_short_end_and_is_no_trouble() {
     assert_eq!(asked, ["stream", "page 500", "watch 10", "watch 10, short", "watch 11, short"]);
     assert_eq!((told, status.get().0), (vec!["ADDED(initial) a@7".to_owned(), "UPDATED a@11".to_owned()], Condition::Synced));
     assert!(server.holds_back(Instant::now()));
+}
+
+#[test]
+fn a_watch_after_a_list_that_gave_no_byte_ends_soon_so_that_what_is_held_back_is_not_late() {
+    let silent = Answer::Watch(vec![Read::Quiet(ticks(Limits::default().first_byte))]);
+    check(vec![silent, listed(&[], "10")], &["stream", "page 500", "watch 10, short"], &[]);
 }
 
 #[test]

@@ -118,7 +118,9 @@ impl Report {
                 said(say, Level::Warn, target, cause, format_args!("watch is silent, watching again"));
             }
             // The pause or the probe that follows says more, or all is well again before anyone could act.
-            Note::Restart(reason @ (RestartReason::Connection | RestartReason::Error | RestartReason::OldBookmark)) => {
+            Note::Restart(
+                reason @ (RestartReason::Connection | RestartReason::Cut | RestartReason::Error | RestartReason::OldBookmark),
+            ) => {
                 self.metrics.restart(reason);
                 log::debug!(cause:% = cause; "{target}: watch lost, watching again");
             }

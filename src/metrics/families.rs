@@ -116,7 +116,7 @@ impl Families {
             ),
             watch_restarts: new.counters(
                 "faro_watch_restarts_total",
-                "Times a watch was opened again, by reason; `ended` is the server's own timeout and harmless.",
+                "Times a watch was opened again, by reason; `ended` is the server's own timeout, `cut` a proxy's, and both are harmless.",
                 &["gvr", "reason"],
             ),
         }

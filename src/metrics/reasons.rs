@@ -3,11 +3,13 @@
 /// Why a watch was opened again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RestartReason {
-    /// The server ended it, as it does after its timeout.
+    /// It lasted its time: the server ended it, or Faro where the server did not.
     Ended,
-    /// The connection broke or could not be made.
+    /// The connection could not be made, or broke at once.
     Connection,
-    /// No byte and no end for longer than allowed.
+    /// The connection broke after the watch had lasted or brought something, as proxies do.
+    Cut,
+    /// No event, bookmark or end for longer than allowed.
     Silent,
     /// The receivers were busy for too long; Faro closed it.
     Slow,
@@ -38,13 +40,15 @@ pub enum RelistReason {
 
 impl RestartReason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 6] = [Self::Ended, Self::Connection, Self::Silent, Self::Slow, Self::Error, Self::OldBookmark];
+    pub const ALL: [Self; 7] =
+        [Self::Ended, Self::Connection, Self::Cut, Self::Silent, Self::Slow, Self::Error, Self::OldBookmark];
 
     /// The value of the label `reason`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ended => "ended",
             Self::Connection => "connection",
+            Self::Cut => "cut",
             Self::Silent => "silent",
             Self::Slow => "slow",
             Self::Error => "error",

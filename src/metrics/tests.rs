@@ -40,7 +40,7 @@ fn what_is_counted_is_told_under_its_labels() {
     check(&text, r#"faro_events_total{event_type="DELETED",gvr="v1/pods"} 3"#);
     check(&text, r#"faro_inferred_events_total{event_type="UPDATED",gvr="v1/pods"} 0"#);
     check(&text, r#"faro_inferred_events_total{event_type="DELETED",gvr="v1/pods"} 3"#);
-    for (times, reason) in ["ended", "connection", "silent", "slow", "error", "old_bookmark"].into_iter().enumerate() {
+    for (times, reason) in ["ended", "connection", "cut", "silent", "slow", "error", "old_bookmark"].into_iter().enumerate() {
         check(&text, &format!(r#"faro_watch_restarts_total{{gvr="v1/pods",reason="{reason}"}} {}"#, times + 1));
     }
     let relists = ["expired", "unproven", "other_history", "stuck", "dirty", "interrupted", "returned"];

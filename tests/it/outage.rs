@@ -1,7 +1,7 @@
 //! What is logged of a server that goes and comes back: two lines, and little more, however many watches it has.
 
 use crate::answer::Answer;
-use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, page, refused_streaming_list};
+use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, line, page, refused_streaming_list, watch};
 use crate::capture::start;
 use crate::support::daemon::Setup;
 use faro::sim::Cluster;
@@ -51,5 +51,22 @@ fn a_page_with_an_id_of_its_own_each_time_is_the_same_failure() {
     let log = daemon.log();
     let said = |words: &str| log.lines().filter(|line| line.contains(words) && !line.contains(" debug ")).count();
     assert_eq!((said("bad gateway"), said("request id 1")), (2, 2), "when it begins and when it is over: {log}");
+    daemon.stop();
+}
+
+#[test]
+fn a_proxy_that_cuts_watches_now_and_then_is_no_word() {
+    let api = Api::with_a_and_b();
+    let change = |version| watch(&[line("MODIFIED", "a", version)]).left_open();
+    api.server.on(&format!("watch {CONFIGMAPS}"), [change(11), change(12), change(13)]);
+    let daemon = start(&api, WATCH_CONFIGMAPS);
+    for changes in 1..=3 {
+        daemon.wait_for_lines("the next change", |lines| lines.len() == 2 + changes);
+        api.server.cut_all();
+    }
+    daemon.wait_for_log(&["watch lost, watching again"]);
+    let log = daemon.log();
+    assert!(!log.lines().any(|line| line.contains(" warn ") && !line.contains("namespace demo: not there")), "{log}");
+    assert!(daemon.metric("faro_watch_restarts_total", r#"reason="cut""#) >= 2.0);
     daemon.stop();
 }

@@ -85,7 +85,7 @@ impl Machine {
     /// Goes on at once: who comes back soon enough finds the server that was there before.
     fn watch_cut(&mut self, watching: Watching, at_once: bool) -> Step {
         let pause = self.pace(at_once).unwrap_or(Pause::Cut);
-        self.pause(pause, again(watching)).noting(Note::Restart(RestartReason::Connection))
+        self.pause(pause, again(watching)).noting(Note::Restart(RestartReason::Cut))
     }
 
     /// The pause before a watch that ends as soon as it is open again and again: it goes on, but asks no faster than that.
