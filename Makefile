@@ -133,6 +133,7 @@ e2e: test-e2e ## The same as test-e2e
 chaos: ## Kill Faro, cut it off, fill its disk; show that nothing is lost or doubled, and what that costs; CHAOS_SEED=n
 	$(CARGO) build --release --locked
 	$(CARGO) test --locked --features e2e --test e2e -- chaos
+	KILLS=100 STUCK_SECONDS=600 $(CARGO) test --locked --test kills
 
 load: ## List 20,000 pods from a real API server; print memory and CPU
 	$(CARGO) build --release --locked
