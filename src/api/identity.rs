@@ -93,6 +93,11 @@ impl Identity {
         [namespace_json, name_json].join("\0").into()
     }
 
+    /// The namespace in `key`, as JSON text without quotes: what a namespace is made of needs no escapes.
+    pub fn namespace_of_key(key: &str) -> &str {
+        key.split_once(END).map_or("", |(namespace, _)| namespace)
+    }
+
     /// What `key` names, for people: `shop/web-0`, or `node-1` where there is no namespace.
     pub fn words_of_key(key: &str) -> String {
         let (namespace, name) = key.split_once(END).unwrap_or(("", key));

@@ -43,12 +43,28 @@ pub struct Watch {
     pub gvr: String,
     /// The configured `cluster_name`, when one is set.
     pub cluster_name: Option<String>,
+    /// The namespaces that are asked for, all where there are none. They hold also where the kind has no namespaces now, and
+    /// its target none: a definition that comes back may have another scope.
+    pub namespaces: Vec<String>,
 }
 
 impl Watch {
     /// Names `target`. `cluster` identifies the cluster (a uid or a URL); `cluster_name` is what lines show.
     pub fn new(target: WatchTarget, cluster: &str, cluster_name: Option<String>) -> Self {
-        Self { id: WatchId::new(cluster, &target), gvr: target.gvr.to_string(), target, cluster_name }
+        let (id, gvr, namespaces) =
+            (WatchId::new(cluster, &target), target.gvr.to_string(), target.namespace.iter().cloned().collect());
+        Self { id, gvr, target, cluster_name, namespaces }
+    }
+
+    /// The same watch, of objects of these namespaces and of those that live in none; of all where there are none.
+    #[must_use]
+    pub fn confined_to(self, namespaces: Vec<String>) -> Self {
+        Self { namespaces, ..self }
+    }
+
+    /// Whether an object of this namespace was asked for.
+    pub fn covers(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || namespace.is_empty() || self.namespaces.iter().any(|asked| asked == namespace)
     }
 }
 

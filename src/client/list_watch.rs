@@ -37,6 +37,12 @@ pub trait ListWatch: Send {
     /// As the server or the connection fails.
     fn version(&mut self) -> Result<Option<ServerVersion>, Error>;
 
+    /// Whether it asks for the objects of all namespaces although some are configured: as it must of a kind that has none, whose
+    /// definition may come back with another scope. Defaults to no.
+    fn asks_everywhere(&self) -> bool {
+        false
+    }
+
     /// Counts the bytes of lists as they come, while a call blocks too, and one for each head. Defaults to a counter that stands
     /// still, for sources that carry no bytes.
     fn received(&self) -> Arc<AtomicU64> {

@@ -28,6 +28,8 @@ pub struct RestListWatch {
     received: Arc<AtomicU64>,
     /// By what the cluster is known, where that can be read.
     cluster_uid: Option<String>,
+    /// The namespaces that are asked for, also while the kind has none.
+    namespaces: Vec<String>,
 }
 
 impl RestListWatch {
@@ -44,6 +46,15 @@ impl RestListWatch {
         self
     }
 
+    /// Says which namespaces are asked for, also while the kind has none: where it is one, its path is asked for as soon as the kind
+    /// is namespaced.
+    #[must_use]
+    pub fn confined_to(mut self, namespaces: Vec<String>) -> Self {
+        self.namespaces = namespaces;
+        self.address = self.address();
+        self
+    }
+
     /// A handle that ends the request under way, and every later one, from another thread.
     pub fn interrupt(&self) -> Interrupt {
         self.http.interrupt()
@@ -57,7 +68,16 @@ impl RestListWatch {
     pub(super) fn over(http: Box<dyn Http>, target: &WatchTarget, scope: Option<Scope>, content: Content) -> Self {
         let content = if target.gvr.is_secrets() { Content::Metadata } else { content };
         let address = Address::new(target, scope);
-        Self { http, target: target.clone(), scope, address, content, received: Arc::default(), cluster_uid: None }
+        Self {
+            http,
+            target: target.clone(),
+            scope,
+            address,
+            content,
+            received: Arc::default(),
+            cluster_uid: None,
+            namespaces: Vec::new(),
+        }
     }
 
     /// Reads so much of a list that its kind shows, and no more.
@@ -92,6 +112,21 @@ impl RestListWatch {
             return read;
         }
         read_to_limit(&mut response, body, &LIST_LIMIT, &request, self.http.server())
+    }
+
+    fn address(&self) -> Address {
+        let namespace = self.namespace().map(str::to_owned);
+        Address::new(&WatchTarget { namespace, ..self.target.clone() }, self.scope)
+    }
+
+    /// The namespace whose path is asked for.
+    fn namespace(&self) -> Option<&str> {
+        match (self.scope, &self.target.namespace, self.namespaces.as_slice()) {
+            (Some(Scope::Cluster), _, _) => None,
+            (Some(Scope::Namespaced) | None, Some(namespace), _) => Some(namespace),
+            (Some(Scope::Namespaced), None, [namespace]) => Some(namespace),
+            (Some(Scope::Namespaced) | None, None, _) => None,
+        }
     }
 
     fn list_accept(&self) -> &'static str {
@@ -159,6 +194,10 @@ impl ListWatch for RestListWatch {
         Ok(Box::new(RestLines { lines: Lines::new(response), request, source: self }))
     }
 
+    fn asks_everywhere(&self) -> bool {
+        !self.namespaces.is_empty() && self.namespace().is_none()
+    }
+
     fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {
         let path = self.address.list(&PageRequest { limit: 1, token: None });
         let proof = match proof {
@@ -170,7 +209,7 @@ impl ListWatch for RestListWatch {
             && self.scope != Some(scope)
         {
             self.scope = Some(scope);
-            self.address = Address::new(&self.target, self.scope);
+            self.address = self.address();
         }
         Ok(served)
     }

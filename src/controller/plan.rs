@@ -5,7 +5,8 @@
 use crate::api::{Scope, WatchTarget};
 use crate::client::{ApiResource, Discovery, Lookup};
 use crate::config::ConfiguredWatch;
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What is to be watched, by what was asked for; two may turn out to be one, where a kind has no namespaces.
@@ -20,6 +21,8 @@ pub(super) struct Planned {
     pub(super) target: WatchTarget,
     /// Known where the server serves it already.
     pub(super) scope: Option<Scope>,
+    /// The namespaces that were asked for, also where the kind has none; all where there are none.
+    pub(super) namespaces: BTreeSet<String>,
 }
 
 /// Configured watches that the server can never serve: every one, each with its place and its cure.
@@ -35,7 +38,8 @@ pub(super) fn plan(configured: Vec<ConfiguredWatch>, discovery: &Discovery) -> (
     for asked in configured {
         match resolve(&asked, discovery) {
             Ok((target, scope)) => {
-                plan.insert(asked.target.clone(), Planned { asked, target, scope });
+                let namespaces = asked.target.namespace.iter().cloned().collect();
+                plan.insert(asked.target.clone(), Planned { asked, target, scope, namespaces });
             }
             Err(mistake) => mistakes.push(mistake),
         }
@@ -43,9 +47,24 @@ pub(super) fn plan(configured: Vec<ConfiguredWatch>, discovery: &Discovery) -> (
     (plan, if mistakes.is_empty() { Ok(()) } else { Err(PlanError { mistakes }) })
 }
 
-/// Each target once, with one of those that asked for it.
+/// Each target once, with one of those that asked for it and the namespaces of all of them.
 pub(super) fn distinct(plan: &Plan) -> BTreeMap<WatchTarget, Planned> {
-    plan.values().map(|planned| (planned.target.clone(), planned.clone())).collect()
+    let mut distinct: BTreeMap<WatchTarget, Planned> = BTreeMap::new();
+    for planned in plan.values() {
+        match distinct.entry(planned.target.clone()) {
+            Entry::Vacant(vacant) => _ = vacant.insert(planned.clone()),
+            Entry::Occupied(mut occupied) => {
+                let namespaces = &mut occupied.get_mut().namespaces;
+                // Who asks for all namespaces asks for those of the others, too.
+                if namespaces.is_empty() || planned.namespaces.is_empty() {
+                    namespaces.clear();
+                } else {
+                    namespaces.extend(planned.namespaces.iter().cloned());
+                }
+            }
+        }
+    }
+    distinct
 }
 
 fn resolve(watch: &ConfiguredWatch, discovery: &Discovery) -> Result<(WatchTarget, Option<Scope>), String> {
@@ -110,3 +129,25 @@ impl fmt::Display for PlanError {
 }
 
 impl std::error::Error for PlanError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_kind_without_namespaces_is_watched_once_and_the_namespaces_asked_for_are_remembered() {
+        for (asked, expected) in [("[a, b]", &["a", "b"][..]), ("[]", &[]), ("[a]", &["a"])] {
+            let yaml = format!("output_dir: x\nresources: [{{gvr: v1/nodes, namespace_names: {asked}}}]");
+            let planned = Config::from_yaml(&yaml, "c").unwrap().watches().into_iter().map(|asked| {
+                let target = WatchTarget { namespace: None, ..asked.target.clone() };
+                let namespaces = asked.target.namespace.iter().cloned().collect();
+                (asked.target.clone(), Planned { asked, target, scope: Some(Scope::Cluster), namespaces })
+            });
+            let distinct = distinct(&planned.collect());
+            let found: Vec<Vec<&str>> =
+                distinct.values().map(|planned| planned.namespaces.iter().map(String::as_str).collect()).collect();
+            assert_eq!(found, [expected.to_vec()], "{asked}");
+        }
+    }
+}

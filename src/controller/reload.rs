@@ -3,10 +3,10 @@
 //! Takes the plan in force and the one that is to replace it; gives what to start and what to stop. Promises that everything
 //! is checked, and every new watch started, before the first one is stopped: a configuration is taken whole or not at all.
 
-use super::plan::{self, Plan};
+use super::plan::{self, Plan, Planned};
 use super::run::{self, Run};
 use super::{Controller, ControllerError, Inner, namespaces};
-use crate::api::{Scope, WatchTarget};
+use crate::api::WatchTarget;
 use crate::config::{Config, ConfigError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,9 +98,9 @@ fn keep_decided(plan: &Plan, next: &mut Plan) {
 }
 
 /// What to do so that the next plan is at work.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Difference {
-    start: BTreeMap<WatchTarget, Option<Scope>>,
+    start: BTreeMap<WatchTarget, Planned>,
     stop: BTreeSet<WatchTarget>,
 }
 
@@ -108,11 +108,11 @@ fn difference(running: &BTreeSet<WatchTarget>, next: &Plan) -> Difference {
     let wanted = plan::distinct(next);
     let stop = running.iter().filter(|target| !wanted.contains_key(target)).cloned().collect();
     let new = wanted.into_iter().filter(|(target, _)| !running.contains(target));
-    let start = new.map(|(target, planned)| (target, planned.scope)).collect();
+    let start = new.collect();
     Difference { start, stop }
 }
 
-fn tell_changed_selectors(start: &BTreeMap<WatchTarget, Option<Scope>>, stop: &BTreeSet<WatchTarget>) {
+fn tell_changed_selectors(start: &BTreeMap<WatchTarget, Planned>, stop: &BTreeSet<WatchTarget>) {
     for target in start.keys() {
         let place = target.place();
         if let Some(before) = stop.iter().find(|before| before.place() == place) {
@@ -124,15 +124,16 @@ fn tell_changed_selectors(start: &BTreeMap<WatchTarget, Option<Scope>>, stop: &B
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Scope;
     use crate::config::ConfiguredWatch;
-    use crate::controller::plan::Planned;
 
     /// The plan of a configuration of these resources.
     fn plan(yaml: &str) -> Plan {
         let config = Config::from_yaml(&format!("output_dir: x\nresources: [{yaml}]"), "c").unwrap();
         let planned = |asked: ConfiguredWatch| {
             let target = asked.target.clone();
-            (target.clone(), Planned { asked, target, scope: Some(Scope::Namespaced) })
+            let namespaces = target.namespace.iter().cloned().collect();
+            (target.clone(), Planned { asked, target, scope: Some(Scope::Namespaced), namespaces })
         };
         config.watches().into_iter().map(planned).collect()
     }

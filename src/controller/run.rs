@@ -7,7 +7,7 @@ use super::memory::Memory;
 use super::plan::{self, Plan, PlanError, Planned};
 use super::watches::{AskedBy, Maker, Start, Watches};
 use super::{ControllerError, Inner, Summary, namespaces};
-use crate::api::{Scope, Watch, WatchTarget};
+use crate::api::{Watch, WatchTarget};
 use crate::client::{self, Interrupt, Transport};
 use crate::config::{Config, ConfiguredWatch, InitialEvents, MetricsConfig};
 use crate::controller::keeper::{Keeper, Surroundings};
@@ -159,10 +159,10 @@ impl Run {
         let cluster = self.cluster.get_or_init(|| cluster);
         // All are known before the first is synced: ready means all of them.
         let known: Vec<_> = plan::distinct(plan)
-            .into_iter()
-            .map(|(target, Planned { scope, .. })| {
-                let watch = Arc::new(Watch::new(target, cluster, inner.config.cluster_name.clone()));
-                (self.health.add_watch(Arc::clone(&watch)), watch, scope)
+            .into_values()
+            .map(|planned| {
+                let watch = watch_of(&planned, cluster, &inner.config);
+                (self.health.add_watch(Arc::clone(&watch)), watch, planned.scope)
             })
             .collect();
         self.remembered.get_or_init(|| memory.as_ref().map_or_else(Vec::new, |memory| memory.remembered(cluster)));
@@ -217,8 +217,7 @@ impl Run {
         let (plan, mistakes) = plan_of(inner, &inner.survey().transport, waiting.clone())?;
         let starting = self.in_their_places(&plan, reserved);
         *waiting = starting.iter().map(|planned| planned.asked.clone()).collect();
-        let starting = starting.into_iter().map(|planned| (planned.target, planned.scope));
-        let (started, outcome) = self.start_more(inner, starting, AskedBy::Program);
+        let (started, outcome) = self.start_more(inner, starting.into_iter(), AskedBy::Program);
         drop(waiting.drain(..started));
         outcome?;
         mistakes?;
@@ -245,12 +244,12 @@ impl Run {
     pub(super) fn start_configured(
         &self,
         inner: &Inner,
-        mut start: BTreeMap<WatchTarget, Option<Scope>>,
+        mut start: BTreeMap<WatchTarget, Planned>,
     ) -> Result<usize, ControllerError> {
         let deadline = Instant::now() + inner.config.shutdown_grace;
         let reserved = self.watches.claim(start.keys(), deadline)?;
         start.retain(|target, _| reserved.contains(target));
-        let (started, outcome) = self.start_more(inner, start.into_iter(), AskedBy::Configuration);
+        let (started, outcome) = self.start_more(inner, start.into_values(), AskedBy::Configuration);
         self.watches.give_up(&reserved);
         if outcome.is_err() {
             self.watches.remove(reserved.iter(), None, &self.maker(inner), deadline);
@@ -269,13 +268,11 @@ impl Run {
     fn start_more(
         &self,
         inner: &Inner,
-        starting: impl Iterator<Item = (WatchTarget, Option<Scope>)>,
+        starting: impl Iterator<Item = Planned>,
         asked_by: AskedBy,
     ) -> (usize, Result<(), ControllerError>) {
         let cluster = self.cluster.get().expect("watches are added once the cluster was asked");
-        let name = &inner.config.cluster_name;
-        let starting: Vec<_> =
-            starting.map(|(target, scope)| (Arc::new(Watch::new(target, cluster, name.clone())), scope)).collect();
+        let starting: Vec<_> = starting.map(|planned| (watch_of(&planned, cluster, &inner.config), planned.scope)).collect();
         if let Err(error) = self.ids.take(starting.iter().map(|(watch, _)| &**watch)) {
             return (0, Err(error.into()));
         }
@@ -365,6 +362,12 @@ impl Run {
         }
         Ok(Summary { unfinished: self.dispatcher.unfinished() })
     }
+}
+
+/// What is planned, with the names that its events carry.
+fn watch_of(planned: &Planned, cluster: &str, config: &Config) -> Arc<Watch> {
+    let watch = Watch::new(planned.target.clone(), cluster, config.cluster_name.clone());
+    Arc::new(watch.confined_to(planned.namespaces.iter().cloned().collect()))
 }
 
 /// What the server makes of these watches, and what it can never serve of them.

@@ -286,7 +286,8 @@ impl Maker<'_> {
         let book = Arc::clone(&ledger);
         status.ask_accepted(move || book.lacking_of_lists().map_or(0, |lacking| !lacking.to_bits()));
         let rest = RestListWatch::new(self.client.transport(), &watch.target, scope, self.content_of(&watch))
-            .in_cluster(self.cluster_uid.map(str::to_owned));
+            .in_cluster(self.cluster_uid.map(str::to_owned))
+            .confined_to(watch.namespaces.clone());
         let interrupt = rest.interrupt();
         let stop = self.stop.child();
         let context = Context {

@@ -87,6 +87,9 @@ const PAGE_SHORT_BYTES: usize = 8 * 1024 * 1024;
 /// What a server answers whose feature gate for streaming lists is off (`watch-list-streaming-switched-off.http`).
 const UNPROCESSABLE: u16 = 422;
 
+/// Why the scope of a kind is read again.
+pub(super) const STRANGERS: &str = "objects came of a namespace that was not asked for: the kind may have another scope now";
+
 /// With so many watches the reconnects of all are spread over the whole of the time allowed for it.
 const WATCHES_MANY: f64 = 100.0;
 
@@ -306,6 +309,7 @@ impl Driver {
         let is_proven = list.is_none() && asked.replay.is_none();
         let until = self.cut.take().map(|cut| cut + self.teller.out.context.limits.unchecked);
         self.teller.out.context.pulse.waiting();
+        self.teller.is_asked_everywhere = self.source.asks_everywhere();
         let opened = self.source.watch(start, asked.timeout);
         self.teller.out.context.pulse.working();
         if let (Ok(_), Some(permit)) = (&opened, &self.teller.out.permit) {
@@ -388,6 +392,7 @@ impl Driver {
         let mut body = mem::take(&mut self.body);
         let request = PageRequest { limit, token };
         let asked = Instant::now();
+        self.teller.is_asked_everywhere = self.source.asks_everywhere();
         let input = match self.asking(|source| source.list(&request, &mut body)) {
             Ok(()) => {
                 self.report.answered();
@@ -431,6 +436,10 @@ impl Driver {
                 }
                 Err(Halt::Slow | Halt::Stop) => return Input::Stop,
             }
+        }
+        if self.teller.is_scope_doubtful() {
+            self.report.ended(STRANGERS);
+            return Input::Failed(Fault::NotFound);
         }
         Input::Page(Page { version: page.version, next: page.next, whole, quick })
     }

@@ -80,6 +80,7 @@ impl Scene {
         match words[..] {
             ["receivers", "busy"] => self.outbox.give_credit(Some(0)),
             ["receivers", "take", n] => self.outbox.give_credit(Some(n.parse().unwrap())),
+            ["asked", "everywhere"] => self.teller.is_asked_everywhere = true,
             ["receivers", "free"] => self.outbox.give_credit(None),
             ["paused"] => self.teller.list_paused(),
             ["known", ref objects @ ..] => *self = Self::new(Some(objects)),
@@ -199,7 +200,11 @@ impl Scene {
     }
 
     fn line(&mut self, bytes: &[u8]) -> Input {
-        match self.teller.line(bytes) {
+        let heard = self.teller.line(bytes);
+        if self.teller.is_scope_doubtful() {
+            return Input::Failed(Fault::NotFound);
+        }
+        match heard {
             Ok(Heard::Line(line)) => Input::Line(line),
             Ok(Heard::Error(status)) => Input::Close(Close::Error(status.fault(None))),
             Ok(Heard::Unreadable(_)) => {
@@ -231,6 +236,9 @@ impl Scene {
                 }
                 None => {}
             }
+        }
+        if self.teller.is_scope_doubtful() {
+            return Input::Failed(Fault::NotFound);
         }
         Input::Page(Page { version: page.version, next: page.next, whole, quick: words.contains(&"quick") })
     }

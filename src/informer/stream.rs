@@ -1,5 +1,6 @@
 //! Reads one open watch or streaming list, line by line, until the machine wants something else.
 
+use super::driver::STRANGERS;
 use super::handover::{Halt, Patience};
 use super::held::Course;
 use super::history;
@@ -196,7 +197,12 @@ impl<'a> Stream<'a> {
                 self.listed += u64::from(self.asked.list.is_some());
                 let heard = self.teller.line(bytes);
                 self.note(&heard);
-                Some(take(heard, self.teller, self.report))
+                let input = take(heard, self.teller, self.report);
+                if self.teller.is_scope_doubtful() {
+                    self.report.ended(STRANGERS);
+                    return Some(Input::Failed(Fault::NotFound));
+                }
+                Some(input)
             }
             Ok(Line::TooLong(length)) => {
                 self.begun = true;

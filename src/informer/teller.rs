@@ -25,6 +25,12 @@ pub(super) struct Teller {
     pub(super) dirt: Dirt,
     replay: Replay,
     unreadables: Unreadables,
+    /// The server is asked for the objects of all namespaces although some are configured.
+    pub(super) is_asked_everywhere: bool,
+    /// Objects came of a namespace that nobody asked for.
+    strangers: Strangers,
+    /// Such came in the list under way, or in the last one.
+    strangers_listed: bool,
     /// What comes now are whole objects, though metadata was asked for.
     is_whole: bool,
     /// That whole objects come was logged.
@@ -62,7 +68,24 @@ impl Teller {
     pub(super) fn new(out: Handover, store: Store, replay: Replay, reached: Option<ResourceVersion>) -> Self {
         let (dirt, unreadables, unconfirmed) = (Dirt::default(), Unreadables::default(), VecDeque::new());
         let (is_whole, is_whole_said, phase, told_up_to, newest) = (false, false, Phase::Live, None, None);
-        Self { out, store, dirt, replay, unreadables, is_whole, is_whole_said, phase, reached, told_up_to, newest, unconfirmed }
+        let (is_asked_everywhere, strangers, strangers_listed) = (false, Strangers::None, false);
+        Self {
+            out,
+            store,
+            dirt,
+            replay,
+            unreadables,
+            is_asked_everywhere,
+            strangers,
+            strangers_listed,
+            is_whole,
+            is_whole_said,
+            phase,
+            reached,
+            told_up_to,
+            newest,
+            unconfirmed,
+        }
     }
 
     /// Begins a list: from here on the version to resume from stands still.
@@ -71,6 +94,7 @@ impl Teller {
         self.drop_unconfirmed();
         self.replay.begin_list();
         self.unreadables.clear();
+        self.strangers_listed = false;
         self.store.begin_list();
         (self.newest, self.told_up_to) = (None, None);
         self.dirt.list_began(Instant::now());
@@ -94,6 +118,9 @@ impl Teller {
         self.confirm(patience)?;
         self.dirt.list_ended(whole && self.unreadables.len() == 0);
         self.publish_unreadables();
+        if !self.strangers_listed {
+            self.strangers = Strangers::None;
+        }
         self.phase = Phase::Live;
         self.out.permit = None;
         // What could not be read may have changed or gone: only a list that reads everything ends that doubt.
@@ -202,9 +229,32 @@ impl Teller {
     /// An object of a list that cannot be read, but perhaps for its name.
     fn unread(&mut self, error: &DecodeError) -> Unread {
         let Some(key) = error.object_key() else { return Unread { why: error.to_string(), is_named: false } };
-        self.store.spare(key);
-        self.unreadables.found(key);
+        if self.is_asked_everywhere && !self.out.watch.covers(Identity::namespace_of_key(key)) {
+            self.stranger();
+        } else {
+            self.store.spare(key);
+            self.unreadables.found(key);
+        }
         Unread { why: format!("{}: {error}", Identity::words_of_key(key)), is_named: true }
+    }
+
+    /// An object of a namespace that nobody asked for: a definition has come back with another scope, and what was asked for
+    /// without a namespace means all of them now. One namespace is asked for by its path, several by that of all.
+    fn stranger(&mut self) {
+        self.strangers_listed = true;
+        if self.strangers == Strangers::None && self.out.watch.namespaces.len() == 1 {
+            self.strangers = Strangers::Came;
+        }
+    }
+
+    /// Whether the scope of the kind must be read again, because of what has come. Says so once: where that changes nothing, such
+    /// objects are passed over.
+    pub(super) fn is_scope_doubtful(&mut self) -> bool {
+        let is_doubtful = self.strangers == Strangers::Came;
+        if is_doubtful {
+            self.strangers = Strangers::Known;
+        }
+        is_doubtful
     }
 
     fn publish_unreadables(&self) {
@@ -262,6 +312,10 @@ impl Teller {
                     self.out.send_again(event, emission.sequence);
                 }
             }
+            return Ok(());
+        }
+        if self.is_asked_everywhere && !self.out.watch.covers(&object.namespace()) {
+            self.stranger();
             return Ok(());
         }
         if self.unreadables.read(object) {
@@ -416,6 +470,17 @@ impl Teller {
     fn is_secret(&self) -> bool {
         self.out.watch.target.gvr.is_secrets()
     }
+}
+
+/// Whether objects come of a namespace that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strangers {
+    /// None came in the last list and since.
+    None,
+    /// The first one has come.
+    Came,
+    /// They come, and the scope was read again because of it.
+    Known,
 }
 
 /// What a line of a watch was.

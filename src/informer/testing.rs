@@ -132,7 +132,7 @@ pub(super) fn words(event: &MatchedEvent) -> String {
     format!("{}{flag} {}{uid}@{}", event.event_type, metadata.name(), metadata.resource_version())
 }
 
-/// The object `name@version` or `name/uid@version`, as in a list; `?` cannot be read, and `name?` but for its name.
+/// The object `name@version` or `name/uid@version`, as in a list, in the namespace `demo` or in that before a colon; `?` cannot be read, and `name?` but for its name.
 pub(super) fn object(text: &str) -> String {
     if text == "?" {
         return r#"{"metadata":{"broken":true}}"#.to_owned();
@@ -140,10 +140,11 @@ pub(super) fn object(text: &str) -> String {
     if let Some(name) = text.strip_suffix('?') {
         return format!(r#"{{"metadata":{{"name":"{name}","namespace":"demo","labels":{{"app":7}}}}}}"#);
     }
+    let (namespace, text) = text.split_once(':').unwrap_or(("demo", text));
     let (name, version) = text.split_once('@').expect("name@version");
     let (name, uid) = name.split_once('/').map_or((name, format!("u-{name}")), |(name, uid)| (name, uid.to_owned()));
     format!(
-        r#"{{"metadata":{{"name":"{name}","namespace":"demo","uid":"{uid}","resourceVersion":"{version}","labels":{{"app":"{name}"}}}},"data":{{"key":"value"}}}}"#
+        r#"{{"metadata":{{"name":"{name}","namespace":"{namespace}","uid":"{uid}","resourceVersion":"{version}","labels":{{"app":"{name}"}}}},"data":{{"key":"value"}}}}"#
     )
 }
 

@@ -6,6 +6,7 @@ mod ending;
 mod handing;
 mod misuse;
 mod removing;
+mod scope;
 mod syncing;
 
 use crate::support::lines::{self, Line};

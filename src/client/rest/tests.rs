@@ -219,6 +219,29 @@ fn a_lookup_teaches_the_scope() {
 }
 
 #[test]
+fn a_kind_that_is_namespaced_again_is_asked_for_in_the_namespace_of_the_configuration() {
+    let document = |namespaced: bool| {
+        let body =
+            format!(r#"{{"resources":[{{"name":"widgets","namespaced":{namespaced},"kind":"Widget","verbs":["list"]}}]}}"#);
+        Transcript::made("/apis/example.com/v1", 200, &body)
+    };
+    for (asked, expected) in [(vec!["demo"], "/namespaces/demo"), (vec!["demo", "shop"], ""), (vec![], "")] {
+        let script = Script::new([document(true)]);
+        let everywhere = WatchTarget::all("example.com/v1/widgets".parse().unwrap());
+        let rest = RestListWatch::over(Box::new(script.clone()), &everywhere, Some(Scope::Cluster), Content::Metadata);
+        let mut rest = rest.confined_to(asked.iter().map(ToString::to_string).collect());
+        assert_eq!(rest.asks_everywhere(), !asked.is_empty(), "{asked:?}");
+        assert!(rest.list(&PAGE, &mut Vec::new()).is_err());
+        assert_eq!(rest.lookup(Proof::Server).unwrap(), Served::Yes);
+        assert_eq!(rest.asks_everywhere(), asked.len() > 1, "{asked:?}");
+        assert!(rest.list(&PAGE, &mut Vec::new()).is_err());
+        let lists = script.asked().into_iter().map(|(path, _, _)| path).filter(|path| path.contains("widgets"));
+        let path = |namespace: &str| format!("/apis/example.com/v1{namespace}/widgets?limit=2");
+        assert_eq!(lists.collect::<Vec<_>>(), [path(""), path(expected)], "{asked:?}");
+    }
+}
+
+#[test]
 fn an_answer_over_its_limit_is_an_error_and_says_the_limit() {
     let body = [b'x'; 11];
     for (limit, fits) in [(11, true), (10, false), (0, false)] {
