@@ -146,13 +146,13 @@ impl Lane {
         }
     }
 
-    /// Waits until there is something to take, or until `due`. A lane that is closed has nothing more to wait for but that.
-    pub(super) fn wait(&self, due: Option<Instant>) {
+    /// Waits until there is something to take, or until `due`. What the worker has found before is no news: `knows_closed` says
+    /// whether that was that the lane is closed.
+    pub(super) fn wait(&self, due: Option<Instant>, knows_closed: bool) {
         let mut state = self.state();
-        let was_closed = state.is_closed;
         loop {
             let has_news =
-                !state.works.is_empty() || !state.restored.is_empty() || state.is_swept || state.is_closed != was_closed;
+                !state.works.is_empty() || !state.restored.is_empty() || state.is_swept || state.is_closed != knows_closed;
             let limit = due.map(|due| due.saturating_duration_since(Instant::now()));
             if has_news || self.is_halted() || limit.is_some_and(|limit| limit.is_zero()) {
                 state.worker_waits = false;
@@ -178,5 +178,23 @@ impl Lane {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_is_closed_between_a_look_and_the_wait_is_no_wait() {
+        let (lanes, mut taken) = (Lanes::new(1), VecDeque::new());
+        let found = lanes.lane(0).take(&mut taken);
+        assert!(!found.is_closed);
+        lanes.close();
+        lanes.lane(0).wait(None, found.is_closed);
+        let found = lanes.lane(0).take(&mut taken);
+        assert!(found.is_closed && taken.is_empty());
+        // Nothing but its time is waited for then.
+        lanes.lane(0).wait(Some(Instant::now()), found.is_closed);
     }
 }

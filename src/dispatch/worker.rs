@@ -137,7 +137,7 @@ impl Worker {
         let look = self.parking.has_parked().then(|| Instant::now() + LOOK_PAUSE);
         let due = [self.parking.next_due(), look].into_iter().flatten().min();
         self.pulse.waiting();
-        self.lane().wait(due);
+        self.lane().wait(due, self.is_closed);
         self.pulse.working();
         self.relieve();
     }
