@@ -296,6 +296,8 @@ pub mod informer;
 pub mod lifecycle;
 #[cfg_attr(not(feature = "metrics"), path = "metrics/absent.rs")]
 pub mod metrics;
+#[cfg(any(feature = "cli", feature = "state"))]
+mod named;
 mod seldom;
 #[cfg(feature = "sim")]
 pub mod sim;

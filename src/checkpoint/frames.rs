@@ -8,7 +8,7 @@
 //! (4 bytes), a checksum (8) and the payload; numbers are little-endian.
 
 use super::{StateError, folder};
-use crate::folders::{Identity, Named, identity, named_as};
+use crate::named::{Identity, Named, identity, named_as};
 use redb::StorageBackend;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read};

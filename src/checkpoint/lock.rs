@@ -1,8 +1,8 @@
 //! One process a folder: the file `lock`, locked for as long as its holder lives, which says who that is.
 
 use super::StateError;
-use crate::folders::{Named, named};
 use crate::lifecycle::Stop;
+use crate::named::{Named, named};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};

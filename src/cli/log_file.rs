@@ -7,8 +7,8 @@
 
 use crate::config::RotateConfig;
 use crate::files::{self, FileKind, Keeper, Keeping};
-use crate::folders::{Named, named};
 use crate::health::Pulse;
+use crate::named::{Named, named};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
