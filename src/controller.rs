@@ -5,6 +5,7 @@
 
 mod adding;
 mod fold;
+mod guard;
 mod ids;
 mod keeper;
 mod memory;

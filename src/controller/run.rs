@@ -2,6 +2,7 @@
 //! that what was read is still written.
 
 use super::adding::Remembered;
+use super::guard::Guard;
 use super::ids::Ids;
 use super::memory::Memory;
 use super::plan::{self, Plan, PlanError, Planned};
@@ -41,6 +42,8 @@ pub(super) struct Run {
     gate: ListGate,
     server: Server,
     histories: Histories,
+    /// Set where the cluster is known by its uid.
+    guard: OnceLock<Arc<Guard>>,
     /// By what the cluster is known; set once it was asked.
     cluster: OnceLock<String>,
     /// Whose each watch id is.
@@ -90,6 +93,7 @@ impl Run {
             gate: ListGate::new(config.max_concurrent_lists),
             server: Server::new(inner.client.server()),
             histories: Histories::default(),
+            guard: OnceLock::new(),
             cluster: OnceLock::new(),
             ids: Ids::default(),
             cluster_uid: OnceLock::new(),
@@ -151,6 +155,10 @@ impl Run {
     ) -> Result<(), ControllerError> {
         let server = inner.client.server();
         self.cluster_uid.get_or_init(|| uid.clone());
+        if let Some(uid) = &uid {
+            let guard = Guard::new(uid.clone(), inner.client.transport(), inner.stop.clone());
+            self.guard.get_or_init(|| Arc::new(guard));
+        }
         let cluster = match &mut memory {
             Some(memory) => memory.identify(uid, server)?,
             // Where kube-system cannot be read, the URL stands for the cluster.
@@ -311,6 +319,7 @@ impl Run {
             gate: &self.gate,
             server: &self.server,
             histories: &self.histories,
+            guard: self.guard.get(),
             wants_objects: self.writer.as_ref().is_some_and(|writer| writer.wants_objects()),
             skip_initial: inner.config.initial_events == InitialEvents::Skip,
         }
@@ -338,6 +347,9 @@ impl Run {
         let deadline = Instant::now() + grace;
         self.health.stopping();
         self.dispatcher.close();
+        if let Some(guard) = self.guard.get() {
+            guard.interrupt().interrupt();
+        }
         let looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((interrupt, _)) = &looking {
             interrupt.interrupt();
@@ -354,6 +366,9 @@ impl Run {
             writer.stop(deadline);
         }
         *self.http.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(other) = self.guard.get().and_then(|guard| guard.found()) {
+            return Err(other.clone().into());
+        }
         if let Some(error) = keeper.and_then(Keeper::failure) {
             return Err(error.into());
         }

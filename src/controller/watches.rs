@@ -2,6 +2,7 @@
 
 use super::ControllerError;
 use super::adding::Added;
+use super::guard::Guard;
 use super::keeper::Keeper;
 use super::memory;
 use crate::api::{Scope, Watch, WatchTarget};
@@ -10,7 +11,7 @@ use crate::client::{Client, Content, Interrupt, RestListWatch};
 use crate::config::ConfiguredWatch;
 use crate::dispatch::{Dispatcher, Interest, Ledger};
 use crate::health::{Health, WatchStatus};
-use crate::informer::{Context, Histories, Informer, Limits, ListGate, Server};
+use crate::informer::{ClusterCheck, Context, Histories, Informer, Limits, ListGate, Server};
 use crate::lifecycle::{Joined, Stop};
 use crate::metrics::Metrics;
 use std::collections::btree_map::Entry;
@@ -78,6 +79,7 @@ pub(super) struct Maker<'a> {
     pub(super) gate: &'a ListGate,
     pub(super) server: &'a Server,
     pub(super) histories: &'a Histories,
+    pub(super) guard: Option<&'a Arc<Guard>>,
     /// What comes after the handlers needs whole objects.
     pub(super) wants_objects: bool,
     pub(super) skip_initial: bool,
@@ -298,6 +300,7 @@ impl Maker<'_> {
             gate: self.gate.clone(),
             server: self.server.clone(),
             histories: self.histories.clone(),
+            cluster: self.guard.cloned().map(|guard| guard as Arc<dyn ClusterCheck>),
             limits: Limits::default(),
             content_is_metadata: rest.content() == Content::Metadata,
             skip_initial: self.skip_initial,

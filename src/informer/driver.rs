@@ -5,6 +5,7 @@
 mod comparing;
 
 use super::backoff::Backoff;
+use super::cluster_check::{Identified, Suspicion};
 use super::gate::{Entrant, Member, Permit, Turn};
 use super::handover::{Halt, Handover, Patience};
 use super::held::Held;
@@ -37,6 +38,8 @@ pub(super) struct Driver {
     held: Held,
     /// When the watch was cut or ended by the server, but for time that passed since then without a sign that the server was away.
     cut: Option<Instant>,
+    /// Whether the server may be another cluster's by now.
+    suspicion: Suspicion,
     member: Member,
     /// Where an earlier run has come to, until it is taken.
     resume: (Option<ResourceVersion>, Option<Anchor>),
@@ -121,6 +124,7 @@ impl Driver {
             looks,
             held,
             cut,
+            suspicion: Suspicion::None,
             member,
             resume,
             body,
@@ -176,6 +180,7 @@ impl Driver {
             }
             Action::Compare(version) => return self.compare(&version),
             Action::BeginHistory => {
+                self.suspicion.grave();
                 self.teller.out.begin_history();
                 Input::HistoryBegun
             }
@@ -315,17 +320,24 @@ impl Driver {
         if let (Ok(_), Some(permit)) = (&opened, &self.teller.out.permit) {
             permit.answered(at.elapsed());
         }
+        let opened = opened.and_then(|lines| match self.suspicion.clear(&self.teller.out.context, &mut self.report) {
+            Identified::Same => Ok(Some(lines)),
+            Identified::Other => Ok(None),
+            Identified::Unknown(error) => Err(error),
+        });
         let read = opened.map(|lines| {
+            let lines = lines?;
             self.report.answered();
             if is_proven {
                 self.report.watching();
             }
             let is_late = until.is_some_and(|until| Instant::now() > until);
             let opened = if is_late { Heard::OpenedLate } else { Heard::Opened };
-            Stream::new(lines, asked, &mut self.machine, &mut self.teller, &mut self.report).read(opened)
+            Some(Stream::new(lines, asked, &mut self.machine, &mut self.teller, &mut self.report).read(opened))
         });
         match read {
-            Ok(read) => Outcome::Next(self.have_read(read)),
+            Ok(Some(read)) => Outcome::Next(self.have_read(read)),
+            Ok(None) => Outcome::Happened(Input::Stop),
             Err(error) => Outcome::Happened(self.not_opened(&error, list, at)),
         }
     }
@@ -368,13 +380,26 @@ impl Driver {
                 }
                 // As a server ends its watches that is stopped in order.
                 self.cut = (end != End::InTime).then(Instant::now);
+                if end != End::InTime {
+                    self.suspicion.slight();
+                }
             }
-            Some(Close::Cut { .. }) => self.cut = Some(Instant::now()),
-            Some(Close::Error(Fault::Expired)) => self.source.renew(),
+            Some(Close::Cut { .. }) => {
+                self.cut = Some(Instant::now());
+                self.suspicion.slight();
+            }
+            Some(Close::Error(Fault::Expired)) => {
+                self.source.renew();
+                self.suspicion.grave();
+            }
+            Some(Close::Slow) => self.suspicion.slight(),
             // What holds answers back gives them with their end.
-            Some(Close::Overdue | Close::Silent) => self.held.failed(),
+            Some(Close::Overdue | Close::Silent) => {
+                self.held.failed();
+                self.suspicion.grave();
+            }
             Some(Close::NoFirstByte) => _ = self.held.no_head(),
-            Some(Close::Error(_) | Close::HeldHead | Close::NoInitialEventsEnd | Close::Slow | Close::NotReplayed) | None => {}
+            Some(Close::Error(_) | Close::HeldHead | Close::NoInitialEventsEnd | Close::NotReplayed) | None => {}
         }
         read.step
     }
@@ -395,6 +420,11 @@ impl Driver {
         self.teller.is_asked_everywhere = self.source.asks_everywhere();
         let input = match self.asking(|source| source.list(&request, &mut body)) {
             Ok(()) => {
+                match self.suspicion.clear(&self.teller.out.context, &mut self.report) {
+                    Identified::Same => {}
+                    Identified::Other => return Input::Stop,
+                    Identified::Unknown(error) => return self.list_failed(error.fault()),
+                }
                 self.report.answered();
                 self.answered(asked);
                 self.last_list = LastList::Sound;
@@ -556,6 +586,7 @@ impl Driver {
         self.report.failed(error);
         match fault {
             Fault::Connection | Fault::Server | Fault::Busy { .. } | Fault::Unauthorized => {
+                self.suspicion.grave();
                 self.teller.out.context.server.has_failed(Instant::now());
             }
             Fault::Expired

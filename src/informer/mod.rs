@@ -8,6 +8,7 @@
 //! Inside, a pure state machine decides, the teller compares, and the driver does the I/O between them.
 
 mod backoff;
+mod cluster_check;
 mod dirt;
 mod driver;
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod testing;
 mod timing;
 mod unreadable;
 
+pub use cluster_check::ClusterCheck;
 pub use gate::{Entrant, ListGate, MAX_CONCURRENT_LISTS, Permit, Turn};
 pub use history::Histories;
 pub use server::Server;
@@ -64,6 +66,8 @@ pub struct Context {
     pub server: Server,
     /// Shared by all informers of one cluster.
     pub histories: Histories,
+    /// Looks whose server it is; `None` where the cluster cannot be known.
+    pub cluster: Option<Arc<dyn ClusterCheck>>,
     /// The sign of life of the informer's thread.
     pub pulse: Pulse,
     /// How long to wait for what.

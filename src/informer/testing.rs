@@ -180,6 +180,7 @@ pub(super) fn context(watch: &Arc<Watch>, stop: &Stop) -> Context {
         gate: ListGate::default(),
         server: Server::new("the test's server"),
         histories: Histories::default(),
+        cluster: None,
         pulse: health.add_thread("test"),
         limits: hasty(),
         content_is_metadata: false,

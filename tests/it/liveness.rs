@@ -88,6 +88,7 @@ fn trapped_informer(cluster: &Cluster, endpoints: &Endpoints, trap: Trap, stop: 
         gate: ListGate::default(),
         server: Server::new("test"),
         histories: Histories::default(),
+        cluster: None,
         pulse: endpoints.health.add_thread("inf-v1/configmaps"),
         limits: Limits::default(),
         content_is_metadata: false,

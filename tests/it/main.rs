@@ -16,6 +16,7 @@ mod events;
 mod examples;
 mod faults;
 mod flow;
+mod history;
 mod kinds;
 mod kubectl;
 mod library;

@@ -6,6 +6,7 @@
 use super::{Driver, LastList, Outcome, acquire_permit};
 use crate::api::{Fault, ListPage, ResourceVersion, WatchLine};
 use crate::client::{Error, Line, PastPage, WatchLines, WatchStart};
+use crate::informer::cluster_check::Identified;
 use crate::informer::gate::Turn;
 use crate::informer::machine::{Comparison, Input, Line as Heard};
 use crate::informer::report::Report;
@@ -26,7 +27,7 @@ enum Compared {
     Same(Reading),
     /// The past does not prove the history.
     Not(Comparison),
-    /// Faro stops.
+    /// Faro stops, or the server is another cluster's.
     Stopped,
 }
 
@@ -62,6 +63,11 @@ impl Driver {
         let mut lines = opened?;
         if let Some(fault) = lines.refusal(&mut self.report) {
             return Ok(Compared::Refused(fault));
+        }
+        match self.suspicion.clear(&self.teller.out.context, &mut self.report) {
+            Identified::Same => {}
+            Identified::Other => return Ok(Compared::Stopped),
+            Identified::Unknown(error) => return Err(error),
         }
         self.report.answered();
         // Not before: a silent watch is looked at for seconds, in which others may list.

@@ -99,6 +99,7 @@ impl Watching {
             gate: gate.clone(),
             server: Server::new("test"),
             histories: Histories::default(),
+            cluster: None,
             pulse: health.add_thread("test"),
             limits: hasty(),
             content_is_metadata: selection.content == Content::Metadata,

@@ -1,0 +1,147 @@
+//! A server that has another history than the one that was told, or is another cluster's: found at a start and while Faro runs.
+
+use crate::support::daemon::{Daemon, Setup};
+use crate::support::lines::Line;
+use crate::support::wait::SOON;
+use faro::api::WatchTarget;
+use faro::sim::Cluster;
+use std::collections::BTreeMap;
+
+const CONFIG: &str = "resources: [{gvr: v1/configmaps, namespace_names: [default]}]";
+
+fn create(cluster: &Cluster, name: &str) {
+    let object = format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","namespace":"default"}}}}"#);
+    cluster.create(&object).unwrap();
+}
+
+fn cluster_with(names: &[&str]) -> Cluster {
+    let cluster = Cluster::start().unwrap();
+    names.iter().for_each(|name| create(&cluster, name));
+    cluster
+}
+
+fn setup(cluster: &Cluster) -> Setup {
+    Setup::with_config(CONFIG).kubeconfig(cluster.kubeconfig())
+}
+
+/// What never was, once a backup from before it is restored.
+fn change(cluster: &Cluster) {
+    create(cluster, "ghost");
+    cluster.delete("v1/configmaps", "default/o2").unwrap();
+    cluster.label("v1/configmaps", "default/o1", &[("touched", Some("1"))]).unwrap();
+}
+
+/// More writes than those that were lost.
+fn overtake(cluster: &Cluster) {
+    (0..10).for_each(|n| create(cluster, &format!("new{n}")));
+}
+
+/// Each object's uid and version.
+type Objects = BTreeMap<String, (String, String)>;
+
+fn objects(cluster: &Cluster) -> Objects {
+    let target = WatchTarget { namespace: Some("default".to_owned()), ..WatchTarget::all("v1/configmaps".parse().unwrap()) };
+    let objects = cluster.objects(&target).unwrap();
+    let identity = |object: &faro::api::Object| {
+        let object = object.as_ref();
+        (object.name().into_owned(), (object.uid().into_owned(), object.resource_version().to_string()))
+    };
+    objects.iter().map(identity).collect()
+}
+
+/// What a reader of the lines knows.
+fn replayed(lines: &[Line]) -> Objects {
+    let mut known = Objects::new();
+    for line in lines {
+        if line.event_type == "DELETED" {
+            known.remove(&line.name);
+        } else {
+            known.insert(line.name.clone(), (line.uid.clone(), line.resource_version.clone()));
+        }
+    }
+    known
+}
+
+fn wait_until_agreed(daemon: &Daemon, cluster: &Cluster) -> Vec<Line> {
+    let objects = objects(cluster);
+    daemon.wait_for_lines("the lines agree with the server", |lines| replayed(lines) == objects)
+}
+
+/// Runs until three objects and the changes that are to be lost were told, and stops.
+fn told_and_stopped(cluster: &Cluster, setup: &Setup) -> faro::sim::Backup {
+    let daemon = setup.clone().start_ready();
+    daemon.wait_for_lines("the first list", |lines| lines.len() >= 3);
+    let backup = cluster.snapshot();
+    change(cluster);
+    daemon.wait_for_lines("the changes", |lines| lines.len() >= 6);
+    daemon.stop();
+    backup
+}
+
+fn check_inferred(lines: &[Line]) {
+    let ghost = lines.iter().find(|line| line.name == "ghost" && line.event_type == "DELETED").expect("the ghost is gone");
+    assert!(ghost.inferred && lines[6..].iter().all(|line| line.inferred), "{:?}", &lines[6..]);
+}
+
+#[test]
+fn a_backup_that_was_written_past_what_was_told_is_found_at_the_next_start() {
+    let cluster = cluster_with(&["o1", "o2", "o3"]);
+    let setup = setup(&cluster);
+    let backup = told_and_stopped(&cluster, &setup);
+    cluster.restore_then(&backup, overtake).unwrap();
+    let daemon = setup.start_ready();
+    check_inferred(&wait_until_agreed(&daemon, &cluster));
+    daemon.stop();
+}
+
+#[test]
+fn a_backup_that_is_still_behind_what_was_told_is_found_at_the_next_start() {
+    let cluster = cluster_with(&["o1", "o2", "o3"]);
+    let setup = setup(&cluster);
+    let backup = told_and_stopped(&cluster, &setup);
+    cluster.restore(&backup).unwrap();
+    let daemon = setup.start_ready();
+    check_inferred(&wait_until_agreed(&daemon, &cluster));
+    daemon.stop();
+}
+
+#[test]
+fn a_backup_that_was_written_past_what_was_told_is_found_while_faro_runs() {
+    let cluster = cluster_with(&["o1", "o2", "o3"]);
+    let mut daemon = setup(&cluster).start_ready();
+    daemon.wait_for_lines("the first list", |lines| lines.len() >= 3);
+    let backup = cluster.snapshot();
+    change(&cluster);
+    daemon.wait_for_lines("the changes", |lines| lines.len() >= 6);
+    cluster.restore_then(&backup, overtake).unwrap();
+    check_inferred(&wait_until_agreed(&daemon, &cluster));
+    daemon.wait_until_ready();
+    assert_eq!(daemon.metric("faro_relists_total", r#"reason="other_history""#), 1.0);
+    daemon.stop();
+}
+
+#[test]
+fn a_server_that_only_restarts_is_gone_on_with_and_nothing_is_listed() {
+    let cluster = cluster_with(&["o1", "o2", "o3"]);
+    let daemon = setup(&cluster).start_ready();
+    daemon.wait_for_lines("the first list", |lines| lines.len() >= 3);
+    cluster.restart().unwrap();
+    change(&cluster);
+    let lines = wait_until_agreed(&daemon, &cluster);
+    assert!(lines.iter().all(|line| !line.inferred), "{lines:?}");
+    assert_eq!(daemon.metric("faro_relists_total", "v1/configmaps"), 0.0);
+    daemon.stop();
+}
+
+#[test]
+fn another_cluster_behind_the_same_url_ends_the_run_and_nothing_of_it_is_told() {
+    let cluster = cluster_with(&["o1", "o2"]);
+    let other = Cluster::builder().seed(77).start().unwrap();
+    create(&other, "stranger");
+    let daemon = setup(&cluster).start_ready();
+    daemon.wait_for_lines("the first list", |lines| lines.len() >= 2);
+    cluster.restore_then(&other.snapshot(), overtake).unwrap();
+    let ended = daemon.wait_for_end(SOON);
+    assert_eq!((ended.code, ended.lines.len()), (Some(1), 2), "{}", ended.log);
+    assert!(ended.log.contains("another cluster") && ended.log.contains("--reset-state"), "{}", ended.log);
+}
