@@ -93,7 +93,9 @@ impl Server {
         match news {
             News::None => {}
             News::Gone { failing } => {
-                log::warn!(cause; "{name} fails for {failing} of {watches} watches: trying again, others that fail are not logged: {cause}");
+                log::warn!(
+                    "{name} fails for {failing} of {watches} watches, trying again; no single one is logged until it is back: {cause}"
+                );
             }
             News::Back { watches, after } => {
                 log::info!("{name} answers again after {:.1} s: {watches} watches go on", after.as_secs_f64());

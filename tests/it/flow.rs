@@ -92,7 +92,8 @@ fn server_that_was_killed_and_comes_back_loses_nothing() {
     assert_eq!(code, 200, "the first list has ended, and stays so: {body}");
     assert!(body.contains("v1/configmaps"), "{body}");
     // While it was away `a` changed and `b` went; the version is still known.
-    api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&[line("MODIFIED", "a", 11), line("DELETED", "b", 12)]).left_open()]);
+    let replay = [line("ADDED", "b", 8), line("MODIFIED", "a", 11), line("DELETED", "b", 12)];
+    api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&replay).left_open()]);
     api.server.reopen();
     let lines = daemon.wait_for_lines("both changes", |lines| lines.len() >= 4);
     assert_eq!(briefs(&lines[2..]), ["UPDATED demo/a", "DELETED demo/b"]);
