@@ -28,6 +28,8 @@ pub(super) struct Report {
     /// The trouble that is not over.
     trouble: Option<(Condition, Kind)>,
     trouble_cause: String,
+    /// It was said of this watch, so that its end is too.
+    is_trouble_said: bool,
     /// That everything is listed again was logged.
     is_relist_said: bool,
     /// A note has just said what the next pause is for.
@@ -52,6 +54,7 @@ impl Report {
             cause: String::new(),
             kind: Kind::Ended,
             trouble_cause: String::new(),
+            is_trouble_said: false,
             is_relist_said: false,
             trouble: None,
             is_said: false,
@@ -206,7 +209,7 @@ impl Report {
     pub(super) fn answered(&mut self) {
         self.status.answered();
         self.is_said = false;
-        let was_said = self.seat.goes_on(Instant::now());
+        let was_said = self.seat.goes_on(Instant::now()) | mem::take(&mut self.is_trouble_said);
         if self.trouble.take().is_some() {
             let (target, after) = (&self.watch.target, mem::take(&mut self.trouble_cause));
             let level = if was_said { Level::Info } else { Level::Debug };
@@ -249,6 +252,7 @@ impl Report {
             Pause::Relist | Pause::SecondLook | Pause::Unknown(_) | Pause::Brief | Pause::Cut => Say::Nothing,
         };
         let (target, retry_after) = (&self.watch.target, format!("{:.1}s", length.as_secs_f64()));
+        self.is_trouble_said |= say != Say::Nothing;
         let level = if say == Say::Nothing { Level::Debug } else { Level::Warn };
         log::log!(level, cause:% = words, retry_after:%; "{target}: {headline}{}", others(say));
         if !is_known {
