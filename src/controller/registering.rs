@@ -106,7 +106,8 @@ impl Controller {
 impl Registration {
     /// Whether the handler has accepted the first list of every watch that it gets events of; false while it gets events of none,
     /// and while nothing runs. A watch that is forbidden, or whose kind is not served, has nothing to list:
-    /// [`Controller::readiness`] names those.
+    /// [`Controller::readiness`] names those. An object that the handler has refused for so long that it is
+    /// [owed](dispatch::Settings::owed_after) is not waited for.
     pub fn has_synced(&self) -> bool {
         let Some(run) = self.controller.upgrade().and_then(|controller| controller.at_work()) else { return false };
         let mut watches = run.health().watches();

@@ -14,8 +14,8 @@ pub(crate) const GVR: &str = "v1/configmaps";
 const OBJECTS_MAX: usize = 80;
 /// Between two changes: a third of what the receiver takes.
 const PAUSE: Duration = Duration::from_millis(10);
-/// The stuck object changes with every so many others.
-const STUCK_ONE_IN: u32 = 4;
+/// The stuck object changes with every so many others: what it is owed comes one after the other at the end, a call each.
+const STUCK_ONE_IN: u32 = 40;
 
 /// Random changes, and the history of each object.
 pub(crate) struct Load {

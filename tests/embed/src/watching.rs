@@ -29,6 +29,6 @@ pub fn controller(
         let value = event.value()?;
         let key = value["data"]["key"].as_str().unwrap_or_default();
         tell(format!("{} {}/{} {key}", event.event_type, event.namespace(), event.name()))
-    }).unwrap();
+    })?;
     Ok(controller)
 }
