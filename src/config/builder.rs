@@ -53,7 +53,7 @@ enum Tree {
 enum Leaf {
     Bool(bool),
     Number(u64),
-    Seconds(Duration),
+    Duration(Duration),
     Text(String),
 }
 
@@ -117,16 +117,16 @@ impl ConfigBuilder {
         self.leaf("log_file", Leaf::Bool(is_wanted))
     }
 
-    /// Stop by itself after so long, in whole seconds; a part of one is refused. Defaults to zero: run until stopped.
+    /// Stop by itself after so long. Defaults to zero: run until stopped.
     #[must_use]
     pub fn auto_shutdown(self, after: Duration) -> Self {
-        self.leaf("auto_shutdown_sec", Leaf::Seconds(after))
+        self.leaf("auto_shutdown_sec", Leaf::Duration(after))
     }
 
-    /// How long a stop waits for queues to drain, in whole seconds. Defaults to 10 s.
+    /// How long a stop waits for queues to drain. Defaults to 10 s.
     #[must_use]
     pub fn shutdown_grace(self, grace: Duration) -> Self {
-        self.leaf("shutdown_grace_sec", Leaf::Seconds(grace))
+        self.leaf("shutdown_grace_sec", Leaf::Duration(grace))
     }
 
     /// Whether events are written to files. Defaults to true, in a build without the feature `export` to false.
@@ -163,11 +163,11 @@ impl ConfigBuilder {
         self.member("state", "enabled", Leaf::Bool(is_wanted))
     }
 
-    /// When an events file is closed and the next one begun: at so many bytes, or at this age in whole seconds (zero: at any
+    /// When an events file is closed and the next one begun: at so many bytes, or at this age (zero: at any
     /// age). Defaults to 100 MiB or a day.
     #[must_use]
     pub fn rotate(self, max_bytes: u64, max_age: Duration) -> Self {
-        self.member("rotate", "max_bytes", Leaf::Number(max_bytes)).member("rotate", "max_age_sec", Leaf::Seconds(max_age))
+        self.member("rotate", "max_bytes", Leaf::Number(max_bytes)).member("rotate", "max_age_sec", Leaf::Duration(max_age))
     }
 
     /// How closed files are compressed. Defaults to [`Compression::None`].
@@ -181,11 +181,11 @@ impl ConfigBuilder {
         self.leaf("compress", Leaf::Text(text.to_owned()))
     }
 
-    /// Which closed files are removed: the oldest beyond so many bytes, and those older than this in whole seconds; zero is
+    /// Which closed files are removed: the oldest beyond so many bytes, and those older than this; zero is
     /// no limit. Defaults to 1 GiB and any age.
     #[must_use]
     pub fn retain(self, total_bytes: u64, max_age: Duration) -> Self {
-        self.member("retain", "total_bytes", Leaf::Number(total_bytes)).member("retain", "max_age_sec", Leaf::Seconds(max_age))
+        self.member("retain", "total_bytes", Leaf::Number(total_bytes)).member("retain", "max_age_sec", Leaf::Duration(max_age))
     }
 
     /// How many watches may list at once. Defaults to 4.
@@ -270,9 +270,7 @@ fn leaf_value(leaf: Leaf) -> Value {
     match leaf {
         Leaf::Bool(value) => Value::Bool(value),
         Leaf::Number(value) => Value::Integer(value.into()),
-        Leaf::Seconds(value) if value.subsec_nanos() == 0 => Value::Integer(value.as_secs().into()),
-        // Refused: files know whole seconds alone.
-        Leaf::Seconds(value) => Value::Float(value.as_secs_f64()),
+        Leaf::Duration(value) => Value::Duration(value),
         Leaf::Text(value) => Value::Text(value),
     }
 }
@@ -334,18 +332,17 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_second_is_refused_and_never_rounded_to_nothing() {
-        let part = Duration::from_millis(1500);
-        for (config, key, found) in [
-            (Config::builder("out").auto_shutdown(Duration::from_millis(900)), "auto_shutdown_sec", "0.9"),
-            (Config::builder("out").shutdown_grace(part), "shutdown_grace_sec", "1.5"),
-            (Config::builder("out").retain(0, Duration::from_millis(500)), "retain.max_age_sec", "0.5"),
-            (Config::builder("out").rotate(70_000, part), "rotate.max_age_sec", "1.5"),
-        ] {
-            let text = config.build().unwrap_err().to_string();
-            let is_named = text.starts_with(&format!("the configuration: {key}: expected a whole number of seconds"));
-            assert!(is_named && text.ends_with(&format!("found {found}")), "{text}");
-        }
+    fn a_part_of_a_second_is_kept_as_it_is_and_a_time_beyond_ten_years_refused() {
+        let part = Duration::from_nanos(900_000_001);
+        let config = Config::builder("out").auto_shutdown(part).shutdown_grace(part).retain(0, part).rotate(70_000, part);
+        let config = config.build().unwrap();
+        assert_eq!((config.auto_shutdown, config.shutdown_grace), (Some(part), part));
+        assert_eq!((config.retain.max_age, config.rotate.max_age), (Some(part), Some(part)));
+        let text = Config::builder("out").auto_shutdown(Duration::MAX).build().unwrap_err().to_string();
+        assert!(
+            text.starts_with("the configuration: auto_shutdown_sec: expected a whole number of seconds from 0 to 3"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(super) fn found(node: &Node) -> String {
         Value::Bool(value) => value.to_string(),
         Value::Integer(value) => value.to_string(),
         Value::Float(value) => value.to_string(),
+        Value::Duration(value) => value.as_secs_f64().to_string(),
         Value::Text(text) => quoted(text),
         Value::List(_) => "a list".to_owned(),
         Value::Map(_) => "a mapping".to_owned(),
@@ -51,7 +52,7 @@ fn quoted(text: &str) -> String {
 pub(super) fn text<'n>(node: &'n Node, what: &str) -> Result<&'n str, String> {
     match &node.value {
         Value::Text(text) => Ok(text),
-        Value::Bool(_) | Value::Integer(_) | Value::Float(_) => {
+        Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Duration(_) => {
             Err(format!("expected {what}, found {}; put it in quotes", found(node)))
         }
         Value::Null | Value::List(_) | Value::Map(_) => Err(format!("expected {what}, found {}", found(node))),
@@ -76,12 +77,20 @@ pub(super) fn integer(node: &Node, allowed: RangeInclusive<u64>, what: &str) -> 
     let number = match &node.value {
         Value::Integer(number) => u64::try_from(*number).ok().filter(|number| allowed.contains(number)),
         Value::Text(text) if text.parse::<u64>().is_ok() => return Err(format!("{}; leave the quotes out", error())),
-        Value::Null | Value::Bool(_) | Value::Float(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => None,
+        Value::Null | Value::Bool(_) | Value::Float(_) | Value::Duration(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+            None
+        }
     };
     number.ok_or_else(error)
 }
 
+/// Whole seconds of a file, and any duration of a program.
 pub(super) fn seconds(node: &Node) -> Result<Duration, String> {
+    if let Value::Duration(value) = node.value
+        && value <= Duration::from_secs(SECONDS_MAX)
+    {
+        return Ok(value);
+    }
     Ok(Duration::from_secs(integer(node, 0..=SECONDS_MAX, "a whole number of seconds")?))
 }
 

@@ -6,6 +6,7 @@
 
 use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, Visitor};
 use std::fmt;
+use std::time::Duration;
 
 /// A value of the tree.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) enum Value {
     Bool(bool),
     Integer(i128),
     Float(f64),
+    /// From a program: no text is one.
+    Duration(Duration),
     Text(String),
     List(Vec<Node>),
     /// Keys may be of any kind here, and may repeat.
@@ -227,7 +230,9 @@ mod tests {
                     return nodes.for_each(|node| walk(text, node, out));
                 }
                 Value::Text(word) => word.clone(),
-                scalar @ (Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_)) => format!("{scalar:?}"),
+                scalar @ (Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Duration(_)) => {
+                    format!("{scalar:?}")
+                }
             };
             out.push(format!("{shown}@{}", line_of(text, node.number).unwrap()));
         }

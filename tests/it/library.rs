@@ -221,7 +221,7 @@ fn handler_that_does_not_return_stops_no_other_kind_and_is_left_after_the_grace(
     assert_eq!(told.last().unwrap(), "UPDATED demo/s 299");
     assert_eq!(run.stop().unfinished, 2);
     release.request();
-    assert_eq!(lines::read(&api.folder().join("out")).len(), 290, "what no handler accepted is not written");
+    assert_eq!(lines::read(&api.folder().join("out")).len(), 292, "the files hold what the handler has not accepted");
 }
 
 #[test]
