@@ -1,6 +1,7 @@
 //! Reads one open watch or streaming list, line by line, until the machine wants something else.
 
 use super::driver::STRANGERS;
+use super::gate::Permit;
 use super::handover::{Halt, Patience};
 use super::held::Course;
 use super::history;
@@ -278,6 +279,9 @@ impl<'a> Stream<'a> {
 
     /// What a broken connection means: nothing bad after a watch that lasted or brought something, for so proxies do.
     fn broken(&mut self, error: &Error) -> Input {
+        if self.teller.out.permit.as_ref().is_some_and(Permit::is_withdrawn) {
+            return Input::Withdrawn;
+        }
         let fault = error.fault();
         let has_lasted = self.has_lasted();
         if self.asked.list.is_none() && fault == Fault::Connection && (has_lasted || self.spoke.is_some()) {

@@ -6,7 +6,7 @@
 //! Where many kinds hang, that alone would keep sound ones waiting for as long as the hung ones take to fail. So who waits for
 //! the first byte longer than is usual on this server is withdrawn, once, when others wait, and comes back behind them. A sound
 //! server pays for that with a request or two; how long is usual is learned from its answers, and where none comes at all ever
-//! fewer are withdrawn.
+//! fewer are withdrawn. When no more may be in flight, who receives next to nothing is withdrawn as well, whatever came before.
 
 use super::Entrant;
 use std::collections::{BTreeMap, VecDeque};
@@ -127,13 +127,17 @@ impl Door {
             return None;
         }
         let (patience, is_full) = (self.patience(), self.in_flight() >= self.limit * IN_FLIGHT_FACTOR);
-        let idle = self.inside.iter_mut().filter(|(_, inside)| match inside.turn {
-            Turn::Live => ticket.turn == Turn::Live && inside.waits_for(now) >= patience,
-            Turn::First => inside.waits_for(now) >= patience,
-            // Once withdrawn it has time, unless it keeps somebody out.
-            Turn::Failed => is_full && inside.waits_for(now) >= ANSWER_WAIT,
+        let in_the_way = self.inside.iter_mut().filter(|(_, inside)| {
+            let is_idle = is_full && inside.is_idle(now);
+            inside.may_be_withdrawn()
+                && match inside.turn {
+                    Turn::Live => ticket.turn == Turn::Live && (is_idle || inside.waits_for(now) >= patience),
+                    Turn::First => is_idle || inside.waits_for(now) >= patience,
+                    // Once withdrawn it has time, unless it keeps somebody out.
+                    Turn::Failed => is_idle,
+                }
         });
-        let (number, inside) = idle.min_by_key(|(_, inside)| inside.entered.0)?;
+        let (number, inside) = in_the_way.min_by_key(|(_, inside)| inside.entered.0)?;
         inside.is_withdrawn = true;
         self.patience = self.patience.mul_f64(1.0 + PATIENCE_GROWTH / self.limit as f64).min(ANSWER_WAIT);
         Some(*number)
@@ -192,19 +196,22 @@ impl Inside {
         if received.wrapping_sub(self.counted) >= PROGRESS_BYTES {
             (self.counted, self.since) = (received, now);
         }
-        let is_waiting = now.saturating_duration_since(self.since) >= ANSWER_WAIT;
-        !self.is_withdrawn && (self.keeps_place || !is_waiting)
+        !self.is_withdrawn && (self.keeps_place || !self.is_idle(now))
     }
 
-    /// For how long it has waited for the first byte; for no time where it must not be withdrawn.
+    /// Whether next to nothing has come for long, as was seen when this was asked last.
+    fn is_idle(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= ANSWER_WAIT
+    }
+
+    fn may_be_withdrawn(&self) -> bool {
+        self.can_be_withdrawn && !self.is_withdrawn && !self.keeps_place
+    }
+
+    /// For how long it has waited for the first byte; for no time once that is there.
     fn waits_for(&self, now: Instant) -> Duration {
         let (entered, before) = self.entered;
-        let may = self.can_be_withdrawn && !self.is_withdrawn && !self.keeps_place;
-        if may && self.received.load(Ordering::Relaxed) == before {
-            now.saturating_duration_since(entered)
-        } else {
-            Duration::ZERO
-        }
+        if self.received.load(Ordering::Relaxed) == before { now.saturating_duration_since(entered) } else { Duration::ZERO }
     }
 }
 

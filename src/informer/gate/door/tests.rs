@@ -212,6 +212,23 @@ fn who_is_answered_as_slowly_as_is_usual_is_not_withdrawn_and_nobody_is_twice_in
 }
 
 #[test]
+fn lists_without_end_that_fill_the_gate_make_room() {
+    let mut hall = Hall::new(2);
+    for n in 0..6 {
+        hall.sends(&format!("endless {n}"), Turn::First);
+    }
+    hall.sends("sound", Turn::First);
+    let mut let_in = hall.let_in();
+    for _ in 0..20 {
+        (0..6).for_each(|n| hall.receives(&format!("endless {n}"), 1000));
+        hall.seconds_pass(1);
+        let_in.extend(hall.let_in());
+    }
+    let place = let_in.iter().position(|name| name == "sound");
+    assert_eq!(place, Some(6), "{let_in:?}");
+}
+
+#[test]
 fn a_live_watch_is_not_withdrawn_for_a_first_list_nor_is_anyone_for_one_that_failed() {
     for (inside, waits, expected) in [
         (Turn::Live, Turn::First, false),
