@@ -3,22 +3,24 @@
 //! Owns the clock: durations become inputs here and nowhere else.
 
 mod comparing;
+mod listing;
 
 use super::backoff::Backoff;
 use super::cluster_check::{Identified, Suspicion};
-use super::gate::{Entrant, Member, Permit, Turn};
+use super::gate::Member;
 use super::handover::{Halt, Handover, Patience};
 use super::held::Held;
-use super::machine::{Action, Close, End, Input, Line as Heard, Machine, Page, Pause, Step};
+use super::machine::{Action, Close, End, Input, Line as Heard, Machine, Pause, Step};
 use super::page_trail::PageTrail;
 use super::replay::Replay;
 use super::report::Report;
 use super::store::Store;
 use super::stream::{Asked, ListSilence, Reading, Stream};
-use super::teller::{Phase, Teller};
+use super::teller::Teller;
 use super::{Informer, Resume};
-use crate::api::{Anchor, Fault, ListPage, ResourceVersion};
-use crate::client::{Error, Interrupt, ListWatch, PageRequest, WatchStart};
+use crate::api::{Anchor, Fault, ResourceVersion};
+use crate::client::{Error, Interrupt, ListWatch, WatchStart};
+use listing::LastList;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -59,17 +61,6 @@ pub(super) struct Driver {
     server_changes: u64,
 }
 
-/// How the last request of a list went, which decides how the next one waits for its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LastList {
-    /// It was answered, or none was made.
-    Sound,
-    /// It failed.
-    Failed,
-    /// The server was too busy to answer it.
-    Busy,
-}
-
 /// What carrying out an action led to.
 enum Outcome {
     /// Something for the machine.
@@ -77,15 +68,6 @@ enum Outcome {
     /// A stream was read, and the machine already said what comes next.
     Next(Step),
 }
-
-/// `kind` of a list of which the server was asked for metadata only.
-const METADATA_LIST_KIND: &str = "PartialObjectMetadataList";
-
-/// A page that came so quickly would come in time if it were twenty times as large, the largest step between two limits.
-const PAGE_QUICK: Duration = Duration::from_secs(2);
-
-/// And one so short would not be too long.
-const PAGE_SHORT_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a server answers whose feature gate for streaming lists is off (`watch-list-streaming-switched-off.http`).
 const UNPROCESSABLE: u16 = 422;
@@ -196,93 +178,6 @@ impl Driver {
             }
             Action::Read | Action::Stop => unreachable!("only an open stream is read, and a stop ends the loop"),
         })
-    }
-
-    fn stream_list(&mut self) -> Outcome {
-        if !self.begin_list() {
-            return Outcome::Happened(Input::Stop);
-        }
-        match self.may_stream() {
-            Ok(true) => {}
-            // As the server itself would say.
-            Ok(false) => return Outcome::Happened(Input::Failed(Fault::Refused)),
-            Err(fault) => return Outcome::Happened(self.list_failed(fault)),
-        }
-        let limits = &self.teller.out.context.limits;
-        let (first_byte, end, step) = (limits.first_byte, limits.initial_events_end, limits.initial_events_step);
-        let asked = self.asked_list(ListSilence { first_byte, end, step });
-        let outcome = self.stream(&WatchStart::InitialEvents, asked);
-        if self.machine.streams_without_end() {
-            self.member.streaming().give_up(self.group());
-        }
-        match outcome {
-            // Nothing is wrong with a server that has no streaming lists; pages are asked for in the same place.
-            Outcome::Happened(Input::Failed(Fault::Refused)) => {}
-            Outcome::Happened(Input::Failed(fault)) => return Outcome::Happened(self.list_failed(fault)),
-            // The end of a list gives the place back, and so does a list that waits for its receivers.
-            Outcome::Happened(_) | Outcome::Next(_) if self.teller.out.permit.is_some() => {
-                _ = self.list_failed(Fault::Connection);
-            }
-            Outcome::Happened(_) | Outcome::Next(_) => self.last_list = LastList::Sound,
-        }
-        outcome
-    }
-
-    /// Whether a streaming list is worth asking for.
-    fn may_stream(&mut self) -> Result<bool, Fault> {
-        self.learn_version()?;
-        Ok(self.member.streaming().is_usable(self.group()))
-    }
-
-    /// Reads the server's version where nobody has, or where the server may be another by now. Fails as a server does that
-    /// answers nothing. One that answers all but this goes on as what it was before.
-    fn learn_version(&mut self) -> Result<(), Fault> {
-        let (server, now) = (&self.teller.out.context.server, Instant::now());
-        if self.member.streaming().version_read().is_some_and(|read| !server.has_failed_since(read)) {
-            return Ok(());
-        }
-        match self.asking(|source| source.version()) {
-            Ok(version) => {
-                self.answered(now);
-                self.member.streaming().learn(version, now);
-            }
-            Err(fault) if self.is_withdrawn() => return Err(fault),
-            Err(fault @ (Fault::Busy { .. } | Fault::Stopped)) => return Err(fault),
-            Err(fault @ (Fault::Connection | Fault::Server | Fault::Unauthorized | Fault::UnknownVersion)) => {
-                if !mem::replace(&mut self.is_version_withheld, true) {
-                    return Err(fault);
-                }
-            }
-            Err(Fault::Expired | Fault::Refused | Fault::Forbidden | Fault::NotFound | Fault::Undecodable | Fault::TooLong) => {
-                self.member.streaming().learn(None, now);
-            }
-        }
-        self.is_version_withheld = false;
-        Ok(())
-    }
-
-    fn group(&self) -> &str {
-        self.teller.out.watch.target.gvr.group()
-    }
-
-    /// The next list of this watch waits for others, and so does the rest of this one. Gives what came of the request.
-    fn list_failed(&mut self, fault: Fault) -> Input {
-        let input = if self.is_withdrawn() { Input::Withdrawn } else { Input::Failed(fault) };
-        let is_busy = matches!(fault, Fault::Busy { .. });
-        self.last_list = if is_busy { LastList::Busy } else { LastList::Failed };
-        self.teller.out.permit = None;
-        input
-    }
-
-    /// The request of `asked` was answered.
-    fn answered(&self, asked: Instant) {
-        if let Some(permit) = &self.teller.out.permit {
-            permit.answered(asked.elapsed());
-        }
-    }
-
-    fn is_withdrawn(&self) -> bool {
-        self.teller.out.permit.as_ref().is_some_and(Permit::is_withdrawn)
     }
 
     fn watch(&mut self, version: ResourceVersion) -> Outcome {
@@ -404,93 +299,6 @@ impl Driver {
         read.step
     }
 
-    fn page(&mut self, token: Option<&str>, limit: u32) -> Input {
-        // A later page waits for its turn too, when its list gave its place up to wait for the receivers.
-        let may = if token.is_none() { self.begin_list() } else { self.acquire_permit(Turn::Live) };
-        if !may {
-            return Input::Stop;
-        }
-        if token.is_none() && self.machine.must_page() {
-            // A server that came back as a newer one may stream the next list. What fails here fails the page as well.
-            self.learn_version().unwrap_or_default();
-        }
-        let mut body = mem::take(&mut self.body);
-        let request = PageRequest { limit, token };
-        let asked = Instant::now();
-        self.teller.is_asked_everywhere = self.source.asks_everywhere();
-        let input = match self.asking(|source| source.list(&request, &mut body)) {
-            Ok(()) => {
-                match self.suspicion.clear(&self.teller.out.context, &mut self.report) {
-                    Identified::Same => {}
-                    Identified::Other => return Input::Stop,
-                    Identified::Unknown(error) => return self.list_failed(error.fault()),
-                }
-                self.report.answered();
-                self.answered(asked);
-                self.last_list = LastList::Sound;
-                self.tell_page(&body, asked.elapsed() < PAGE_QUICK && body.len() < PAGE_SHORT_BYTES)
-            }
-            Err(fault) => self.list_failed(fault),
-        };
-        self.body = body;
-        input
-    }
-
-    fn tell_page(&mut self, body: &[u8], quick: bool) -> Input {
-        let context = &self.teller.out.context;
-        context.metrics.bytes_received(body.len() as u64);
-        context.status.heard();
-        let page = match ListPage::parse(body) {
-            Ok(page) => page,
-            Err(error) => return self.unreadable_page(&error.to_string()),
-        };
-        let is_whole = context.content_is_metadata && page.kind != METADATA_LIST_KIND;
-        if self.teller.refuses(is_whole) {
-            return self.unreadable_page("whole objects came where only metadata was asked for");
-        }
-        if let Err(why) = self.trail.follow(&page) {
-            return self.unreadable_page(why);
-        }
-        let mut whole = true;
-        for object in page.objects() {
-            match self.teller.page_object(&object) {
-                Ok(None) => {}
-                Ok(Some(unread)) => {
-                    self.report.unreadable(&unread.why);
-                    if unread.is_named {
-                        self.teller.spared();
-                    } else {
-                        whole = false;
-                        self.teller.skipped();
-                    }
-                }
-                Err(Halt::Slow | Halt::Stop) => return Input::Stop,
-            }
-        }
-        if self.teller.is_scope_doubtful() {
-            self.report.ended(STRANGERS);
-            return Input::Failed(Fault::NotFound);
-        }
-        Input::Page(Page { version: page.version, next: page.next, whole, quick })
-    }
-
-    fn unreadable_page(&mut self, why: &str) -> Input {
-        self.teller.out.context.metrics.decode_error();
-        self.report.ended(format!("the list cannot be read: {why}"));
-        Input::Failed(Fault::Undecodable)
-    }
-
-    fn end_list(&mut self, version: &ResourceVersion, whole: bool) -> Input {
-        match self.teller.end_list(version, whole, Patience::Unlimited) {
-            Ok(newest) => {
-                self.end_of_list_work();
-                self.report.listed(self.teller.store.len(), version.as_str(), whole);
-                Input::ListEnded { newest }
-            }
-            Err(Halt::Slow | Halt::Stop) => Input::Stop,
-        }
-    }
-
     fn pause(&mut self, pause: &Pause) -> Input {
         self.end_of_list_work();
         let length = self.length(pause);
@@ -536,39 +344,6 @@ impl Driver {
         self.backoff.up_to(self.teller.out.context.limits.reconnect_spread.mul_f64(share))
     }
 
-    /// Waits for the turn of this list and begins it. `false` on stop.
-    fn begin_list(&mut self) -> bool {
-        let turn = if self.machine.in_first_list() { Turn::First } else { Turn::Live };
-        if !self.acquire_permit(turn) {
-            return false;
-        }
-        self.trail = PageTrail::default();
-        self.report.listing();
-        self.teller.begin_list(if self.machine.in_first_list() { Phase::FirstList } else { Phase::Relist });
-        true
-    }
-
-    /// `turn` is that of a list about which nothing is wrong.
-    fn acquire_permit(&mut self, turn: Turn) -> bool {
-        let interrupt = self.interrupter.clone();
-        let entrant = Entrant { interrupt, ..self.entrant(turn) };
-        acquire_permit(&mut self.teller.out, entrant)
-    }
-
-    /// How it asks for a place among those who list: one whose answer is not awaited so long that it must be ended.
-    fn entrant(&self, turn: Turn) -> Entrant {
-        let turn = if self.last_list == LastList::Sound { turn } else { Turn::Failed };
-        // A server that is too busy gets no more requests on account of its slow answers.
-        let keeps_place = self.last_list == LastList::Busy;
-        Entrant { turn, received: Arc::clone(&self.received), keeps_place, interrupt: None }
-    }
-
-    /// Lets others list, and gives the memory of a page back.
-    fn end_of_list_work(&mut self) {
-        self.teller.out.permit = None;
-        self.body = Vec::new();
-    }
-
     /// Asks the source, and remembers why it failed when it did.
     fn asking<T>(&mut self, ask: impl FnOnce(&mut dyn ListWatch) -> Result<T, Error>) -> Result<T, Fault> {
         self.teller.out.context.pulse.waiting();
@@ -600,13 +375,4 @@ impl Driver {
         }
         fault
     }
-}
-
-fn acquire_permit(out: &mut Handover, entrant: Entrant) -> bool {
-    if out.permit.is_none() {
-        out.context.pulse.waiting();
-        out.permit = out.context.gate.acquire(&out.context.stop, entrant);
-        out.context.pulse.working();
-    }
-    out.permit.is_some()
 }

@@ -3,12 +3,14 @@
 //! Takes the version to resume from; opens a watch there and leaves it unread, so that nothing after it is lost, while pages of
 //! the past are compared with the store. Reads the watch where they are the same.
 
-use super::{Driver, LastList, Outcome, acquire_permit};
+use super::listing::{LastList, acquire_permit};
+use super::{Driver, Outcome};
 use crate::api::{Fault, ListPage, ResourceVersion, WatchLine};
 use crate::client::{Error, Line, PastPage, WatchLines, WatchStart};
 use crate::informer::cluster_check::Identified;
 use crate::informer::gate::Turn;
 use crate::informer::machine::{Comparison, Input, Line as Heard};
+use crate::informer::page_trail::PageTrail;
 use crate::informer::report::Report;
 use crate::informer::stream::{Asked, Reading, Stream};
 use crate::informer::teller::Teller;
@@ -94,7 +96,7 @@ fn compare_pages(
     body: &mut Vec<u8>,
 ) -> Result<(), Comparison> {
     let beyond = teller.begin_comparison();
-    let (mut limit, mut token) = (PAGE_LIMIT, None);
+    let (mut limit, mut token, mut trail) = (PAGE_LIMIT, None, PageTrail::default());
     loop {
         if teller.out.context.stop.is_requested() {
             return Err(Comparison::Failed(Fault::Stopped));
@@ -124,9 +126,11 @@ fn compare_pages(
             report.ended(format!("at version {version} the server had {difference}"));
             return Err(Comparison::Different);
         }
+        if let Err(why) = trail.follow(&page) {
+            report.ended(format!("the list of the past cannot be read: {why}"));
+            return Err(Comparison::Failed(Fault::Undecodable));
+        }
         match page.next {
-            // A server that gives the same token for ever would be asked for ever.
-            Some(next) if token.as_deref() == Some(&*next) => return Err(Comparison::Failed(Fault::Undecodable)),
             Some(next) => token = Some(next),
             None => break,
         }
