@@ -112,7 +112,7 @@ impl Fault {
     ];
 
     /// Those that [`Faults::seeded`] chooses from.
-    pub const SEEDED: [Self; 25] = [
+    pub const SEEDED: [Self; 28] = [
         Self::Cut,
         Self::CutInChunk,
         Self::CutInLine,
@@ -138,6 +138,9 @@ impl Fault {
         Self::WholeObjects,
         Self::SamePage,
         Self::ProxyNotFound,
+        Self::HeldHead,
+        Self::OldBookmark,
+        Self::UnreadableObject,
     ];
 
     fn concerns(self, target: Target) -> bool {

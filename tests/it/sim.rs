@@ -22,6 +22,9 @@ use world::World;
 /// In each test run.
 const SEEDS: u64 = 200;
 
+/// In so many each mutation is caught.
+const SEEDS_TO_CATCH: u64 = 300;
+
 /// How often each fault strikes in them at least. Each does several times as often, however fast the machine.
 const STRIKES_MIN: u64 = 5;
 
@@ -56,7 +59,7 @@ fn an_informer_that_is_broken_in_any_one_way_is_caught() {
         // A world in which a whole informer fails as well, for want of time, catches nobody.
         let broken = move |seed, mutant| broken_law(seed, mutant, mutation.faults(seed));
         let catches = move |seed| broken(seed, Some(mutation)).filter(|_| broken(seed, None).is_none());
-        let work = move || match (0..SEEDS).find_map(|seed| Some((seed, catches(seed)?))) {
+        let work = move || match (0..SEEDS_TO_CATCH).find_map(|seed| Some((seed, catches(seed)?))) {
             Some((seed, why)) => report_caught(mutation, seed, &why),
             None => sender.send(mutation).unwrap(),
         };
@@ -64,7 +67,7 @@ fn an_informer_that_is_broken_in_any_one_way_is_caught() {
     });
     drop((catchers, sender));
     let escaped: Vec<_> = escaped.iter().collect();
-    assert!(escaped.is_empty(), "no world of {SEEDS} seeds caught these: {escaped:?}");
+    assert!(escaped.is_empty(), "no world of {SEEDS_TO_CATCH} seeds caught these: {escaped:?}");
 }
 
 /// How the law was broken, if it was.

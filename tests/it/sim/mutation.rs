@@ -8,6 +8,7 @@ use faro::client::{
     Error, Interrupt, Line, ListWatch, PageRequest, PastPage, Proof, Served, ServerVersion, WatchLines, WatchStart,
 };
 use faro::event::{Credit, EventType, Mark, MatchedEvent, Outlet};
+use faro::informer::Limits;
 use faro::sim::{Fault as SimFault, Faults};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,10 +18,16 @@ use std::time::Duration;
 /// One way to be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mutation {
+    /// Whoever says 404 is believed, and all that was known is told as deleted.
+    BelievesANotFound,
     /// Some `DELETED` are never told.
     ForgetsADelete,
     /// A relist is not compared with what was known: no `DELETED` is inferred.
     ForgetsWhatAListLacks,
+    /// After a bookmark of an older version the watch goes on from there.
+    GoesBackWithABookmark,
+    /// Of two events that come together the second is not heard.
+    HearsOneOfTwo,
     /// A version that the server no longer has is left for the newest one, without a list.
     IgnoresGone,
     /// A line that cannot be read is passed over, and nothing is listed again for it.
@@ -29,18 +36,33 @@ pub(super) enum Mutation {
     ResumesFromAWrongVersion,
     /// What should come again is taken to have come, and nothing is asked for it.
     SkipsTheProbe,
+    /// No definition of the objects' group is believed to be gone, as if the group were built in.
+    SeesNoAbsence,
     /// Two events of one object change places.
     SwapsTwoEvents,
     /// A new object under an old name is told as a change of the old one.
     TakesANamesakeForTheSame,
+    /// An object of a list whose metadata cannot be read is taken to be gone.
+    TakesUnreadableForGone,
     /// Some events are told again.
     TellsTwice,
     /// A list ends with its first page, and a streaming list where it is cut.
     TrustsHalfAList,
+    /// Bytes that say nothing are a sign of life, for as long as they come.
+    TrustsHeartbeats,
+    /// A streaming list is waited for, however long it does not end.
+    WaitsForTheEndOfAList,
 }
 
 impl Mutation {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 17] = [
+        Self::BelievesANotFound,
+        Self::GoesBackWithABookmark,
+        Self::HearsOneOfTwo,
+        Self::SeesNoAbsence,
+        Self::TakesUnreadableForGone,
+        Self::TrustsHeartbeats,
+        Self::WaitsForTheEndOfAList,
         Self::ForgetsADelete,
         Self::ForgetsWhatAListLacks,
         Self::IgnoresGone,
@@ -58,10 +80,19 @@ impl Mutation {
         match self {
             // Every list would find what a line hid that was passed over.
             Self::PassesOverUnreadableLines => Faults::only(&[SimFault::Cut, SimFault::Garbage]).seed(seed).one_in(2),
-            Self::ForgetsADelete
+            Self::GoesBackWithABookmark => Faults::only(&[SimFault::OldBookmark]).seed(seed).one_in(2),
+            Self::HearsOneOfTwo => Faults::only(&[SimFault::GluedEvents]).seed(seed).one_in(2),
+            Self::TakesUnreadableForGone => {
+                Faults::only(&[SimFault::UnreadableObject, SimFault::Gone, SimFault::Cut]).seed(seed).one_in(2)
+            }
+            Self::TrustsHeartbeats => Faults::only(&[SimFault::Heartbeats]).seed(seed).one_in(2),
+            Self::WaitsForTheEndOfAList => Faults::only(&[SimFault::EndlessList]).seed(seed).one_in(2),
+            Self::BelievesANotFound
+            | Self::ForgetsADelete
             | Self::ForgetsWhatAListLacks
             | Self::IgnoresGone
             | Self::ResumesFromAWrongVersion
+            | Self::SeesNoAbsence
             | Self::SkipsTheProbe
             | Self::SwapsTwoEvents
             | Self::TakesANamesakeForTheSame
@@ -70,9 +101,32 @@ impl Mutation {
         }
     }
 
+    /// How long the informer waits for what.
+    pub(super) fn limits(self, limits: Limits) -> Limits {
+        match self {
+            Self::TrustsHeartbeats => Limits { silence_margin: FOR_EVER, ..limits },
+            Self::WaitsForTheEndOfAList => Limits { initial_events_end: FOR_EVER, ..limits },
+            Self::BelievesANotFound
+            | Self::ForgetsADelete
+            | Self::ForgetsWhatAListLacks
+            | Self::GoesBackWithABookmark
+            | Self::HearsOneOfTwo
+            | Self::IgnoresGone
+            | Self::PassesOverUnreadableLines
+            | Self::ResumesFromAWrongVersion
+            | Self::SeesNoAbsence
+            | Self::SkipsTheProbe
+            | Self::SwapsTwoEvents
+            | Self::TakesANamesakeForTheSame
+            | Self::TakesUnreadableForGone
+            | Self::TellsTwice
+            | Self::TrustsHalfAList => limits,
+        }
+    }
+
     /// A source that lets the informer hear what it would make of the truth.
     pub(super) fn source(self, source: impl ListWatch + 'static) -> Box<dyn ListWatch> {
-        Box::new(Mishearing { mutation: self, source, gone: false, page: Vec::new(), last: (0, Vec::new()) })
+        Box::new(Mishearing { mutation: self, source, gone: false, back: None, page: Vec::new(), last: (0, Vec::new()) })
     }
 
     /// An outlet that tells what a broken informer would.
@@ -85,11 +139,16 @@ impl Mutation {
 /// How seldom a mistake is made that could be made with each event.
 const MISTAKE_ONE_IN: u8 = 8;
 
+/// No world lasts so long.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
 struct Mishearing<S> {
     mutation: Mutation,
     source: S,
     /// The server said that it no longer has the version.
     gone: bool,
+    /// An old bookmark said to go back to here.
+    back: Option<ResourceVersion>,
     page: Vec<u8>,
     /// The line that came last, by its version.
     last: (u64, Vec<u8>),
@@ -103,12 +162,18 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
             let text = String::from_utf8_lossy(body).replace(r#""continue":"#, r#""unheard":"#);
             *body = text.into_bytes();
         }
+        if self.mutation == Mutation::TakesUnreadableForGone {
+            leave_unreadable_out(body);
+        }
         Ok(())
     }
 
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
         let start = match (start, self.mutation) {
             (WatchStart::After(version), Mutation::ResumesFromAWrongVersion) => WatchStart::After(next(version)),
+            (WatchStart::After(version), Mutation::GoesBackWithABookmark) => {
+                WatchStart::After(self.back.take().unwrap_or_else(|| version.clone()))
+            }
             (WatchStart::After(_), Mutation::IgnoresGone) if self.gone => WatchStart::After(self.newest()?),
             (WatchStart::After(_) | WatchStart::InitialEvents, _) => start.clone(),
         };
@@ -129,22 +194,33 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
         };
         self.gone = false;
         Ok(match self.mutation {
+            Mutation::GoesBackWithABookmark => Box::new(Backward { lines, newest: 0, back: &mut self.back }),
+            Mutation::HearsOneOfTwo => Box::new(HalfDeaf { lines, line: Vec::new() }),
             Mutation::IgnoresGone => Box::new(DeafToGone { lines, gone: &mut self.gone }),
             Mutation::PassesOverUnreadableLines => Box::new(DeafToGarbage { lines }),
             Mutation::TrustsHalfAList if half => Box::new(Hasty { lines, newest: 0, line: Vec::new(), ended: false }),
-            Mutation::ForgetsADelete
+            Mutation::BelievesANotFound
+            | Mutation::ForgetsADelete
             | Mutation::ForgetsWhatAListLacks
             | Mutation::ResumesFromAWrongVersion
+            | Mutation::SeesNoAbsence
             | Mutation::SkipsTheProbe
             | Mutation::SwapsTwoEvents
             | Mutation::TakesANamesakeForTheSame
+            | Mutation::TakesUnreadableForGone
             | Mutation::TellsTwice
-            | Mutation::TrustsHalfAList => lines,
+            | Mutation::TrustsHalfAList
+            | Mutation::TrustsHeartbeats
+            | Mutation::WaitsForTheEndOfAList => lines,
         })
     }
 
     fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {
-        self.source.lookup(proof)
+        match (self.mutation, self.source.lookup(proof)) {
+            (Mutation::BelievesANotFound, _) => Ok(Served::Absent),
+            (Mutation::SeesNoAbsence, Ok(Served::Absent)) => Ok(Served::Unknown("the group is built in".to_owned())),
+            (_, found) => found,
+        }
     }
 
     fn version(&mut self) -> Result<Option<ServerVersion>, Error> {
@@ -197,6 +273,72 @@ impl WatchLines for Credulous<'_> {
             *self.last = (version_of(&object), text.to_vec());
         }
         Ok(line)
+    }
+
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.lines.past(page, body)
+    }
+}
+
+/// A page without the objects whose uid is no text.
+fn leave_unreadable_out(page: &mut Vec<u8>) {
+    let Ok(mut list) = serde_json::from_slice::<serde_json::Value>(page) else { return };
+    if let Some(items) = list["items"].as_array_mut()
+        && items.iter().any(|item| item["metadata"]["uid"].is_number())
+    {
+        items.retain(|item| !item["metadata"]["uid"].is_number());
+        *page = list.to_string().into_bytes();
+    }
+}
+
+/// Hears an old bookmark, takes it for the newest version, and ends.
+struct Backward<'a> {
+    lines: Box<dyn WatchLines + 'a>,
+    newest: u64,
+    back: &'a mut Option<ResourceVersion>,
+}
+
+impl WatchLines for Backward<'_> {
+    fn next(&mut self) -> Result<Line<'_>, Error> {
+        let line = self.lines.next()?;
+        if let Line::Whole(text) = line {
+            match WatchLine::parse(text) {
+                Ok(WatchLine::Object { object, .. }) => self.newest = version_of(&object),
+                Ok(WatchLine::Bookmark { version, .. }) if version.number().is_some_and(|number| number < self.newest) => {
+                    *self.back = Some(version);
+                    return Ok(Line::Partial);
+                }
+                Ok(WatchLine::Bookmark { .. } | WatchLine::Error(_)) | Err(_) => {}
+            }
+        }
+        Ok(line)
+    }
+
+    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+        self.lines.past(page, body)
+    }
+}
+
+/// Passes over the event that is there already when one was read.
+struct HalfDeaf<'a> {
+    lines: Box<dyn WatchLines + 'a>,
+    line: Vec<u8>,
+}
+
+impl WatchLines for HalfDeaf<'_> {
+    fn next(&mut self) -> Result<Line<'_>, Error> {
+        match self.lines.next()? {
+            Line::Whole(line) => self.line = line.to_vec(),
+            Line::TooLong(bytes) => return Ok(Line::TooLong(bytes)),
+            Line::Broken(bytes) => return Ok(Line::Broken(bytes)),
+            Line::Partial => return Ok(Line::Partial),
+            Line::Quiet => return Ok(Line::Quiet),
+            Line::End => return Ok(Line::End),
+        }
+        if self.lines.is_ready() {
+            self.lines.next()?;
+        }
+        Ok(Line::Whole(&self.line))
     }
 
     fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
@@ -340,14 +482,21 @@ impl<O: Outlet> Outlet for Misspeaking<O> {
                 self.outlet.send(event.clone());
                 self.outlet.send(event);
             }
-            Mutation::ForgetsADelete
+            Mutation::BelievesANotFound
+            | Mutation::ForgetsADelete
             | Mutation::ForgetsWhatAListLacks
+            | Mutation::GoesBackWithABookmark
+            | Mutation::HearsOneOfTwo
             | Mutation::IgnoresGone
             | Mutation::PassesOverUnreadableLines
             | Mutation::ResumesFromAWrongVersion
+            | Mutation::SeesNoAbsence
             | Mutation::SkipsTheProbe
+            | Mutation::TakesUnreadableForGone
             | Mutation::TellsTwice
-            | Mutation::TrustsHalfAList => self.outlet.send(event),
+            | Mutation::TrustsHalfAList
+            | Mutation::TrustsHeartbeats
+            | Mutation::WaitsForTheEndOfAList => self.outlet.send(event),
         }
     }
 

@@ -101,7 +101,7 @@ impl Watching {
             histories: Histories::default(),
             cluster: None,
             pulse: health.add_thread("test"),
-            limits: hasty(),
+            limits: mutation.map_or_else(hasty, |mutation| mutation.limits(hasty())),
             content_is_metadata: selection.content == Content::Metadata,
             skip_initial: false,
         };

@@ -44,17 +44,37 @@ pub(super) enum Fate {
     OvertakenUnseen,
     /// The definition of the objects goes, comes back with another scope perhaps, and goes and comes again.
     Redefined,
+    /// In the end the definition of the objects goes for good, while nobody is connected.
+    Undefined,
     /// Something between server and informers finds nothing for a while, or nothing of the objects' group.
     Hidden,
 }
 
 impl Fate {
-    const ALL: [Self; 7] =
-        [Self::Plain, Self::Resumed, Self::Restored, Self::Overtaken, Self::OvertakenUnseen, Self::Redefined, Self::Hidden];
+    const ALL: [Self; 8] = [
+        Self::Plain,
+        Self::Resumed,
+        Self::Restored,
+        Self::Overtaken,
+        Self::OvertakenUnseen,
+        Self::Redefined,
+        Self::Undefined,
+        Self::Hidden,
+    ];
 }
 
 /// Many worlds are plain.
-const FATES: [Fate; 6] = [Fate::Plain, Fate::Plain, Fate::Plain, Fate::Resumed, Fate::Restored, Fate::Hidden];
+const FATES: [Fate; 9] = [
+    Fate::Plain,
+    Fate::Plain,
+    Fate::Plain,
+    Fate::Resumed,
+    Fate::Restored,
+    Fate::Overtaken,
+    Fate::OvertakenUnseen,
+    Fate::Undefined,
+    Fate::Hidden,
+];
 
 const WRITES: usize = 60;
 
@@ -94,7 +114,7 @@ impl World {
         let cluster = builder.start().unwrap();
         let has_things = random.u8(0..3) == 0;
         let fate = asked_for("SIM_FATE", &Fate::ALL).unwrap_or(FATES[random.usize(0..FATES.len())]);
-        let kind = if has_things || fate == Fate::Redefined { Kind::Things } else { Kind::ConfigMaps };
+        let kind = if has_things || matches!(fate, Fate::Redefined | Fate::Undefined) { Kind::Things } else { Kind::ConfigMaps };
         let writer = Writer::new(random.fork(), kind, seed % 2 == 1, WRITES);
         writer.prepare(&cluster);
         let pause = Duration::from_millis(30);
@@ -144,9 +164,16 @@ impl World {
             // Nothing is written before every watch has noticed.
             self.go_back();
         }
+        if self.fate == Fate::Undefined {
+            self.cluster.down();
+            self.writer.undefine(&self.cluster);
+            self.cluster.up().unwrap();
+        }
         let struck = self.cluster.faults_struck();
         self.cluster.set_faults(Faults::none());
-        self.all_list();
+        if self.fate != Fate::Undefined {
+            self.all_list();
+        }
         if struck.contains_key(&Fault::UnreadableObject) {
             // Nobody lists again for one object that could not be read.
             self.writer.touch_all(&self.cluster);
@@ -161,7 +188,7 @@ impl World {
 
     fn meet_fate(&mut self) {
         match self.fate {
-            Fate::Plain | Fate::Restored => {}
+            Fate::Plain | Fate::Restored | Fate::Undefined => {}
             Fate::Resumed => {
                 self.watches.iter_mut().for_each(Watching::end);
                 (0..self.random.usize(0..WRITES_AFTER)).for_each(|_| self.writer.write(&self.cluster));
@@ -261,7 +288,7 @@ impl World {
     }
 
     fn objects(&self, watching: &Watching) -> Objects {
-        let objects = self.cluster.objects(&watching.target).unwrap();
+        let objects = self.cluster.objects(&watching.target).unwrap_or_default();
         objects.iter().map(|object| (key(&object.as_ref()), state(&object.as_ref()))).collect()
     }
 

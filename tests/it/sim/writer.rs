@@ -62,6 +62,8 @@ pub(super) struct Writer {
     moves_on: bool,
     written: usize,
     writes: usize,
+    /// There is nothing that could be written.
+    undefined: bool,
 }
 
 pub(super) const NAMESPACES: [&str; 2] = ["demo", "other"];
@@ -77,7 +79,7 @@ impl Writer {
     /// Whoever writes so often altogether.
     pub(super) fn new(random: fastrand::Rng, kind: Kind, moves_on: bool, writes: usize) -> Self {
         let (had, apps, gone) = (HashSet::new(), HashMap::new(), HashSet::new());
-        Self { random, kind, had, apps, gone, moves_on, written: 0, writes }
+        Self { random, kind, had, apps, gone, moves_on, written: 0, writes, undefined: false }
     }
 
     /// Makes what objects need to be there.
@@ -93,11 +95,13 @@ impl Writer {
     /// The definition goes, and all things with it.
     pub(super) fn undefine(&mut self, cluster: &Cluster) {
         self.gone.extend(self.uids(cluster));
+        self.undefined = true;
         cluster.delete("apiextensions.k8s.io/v1/customresourcedefinitions", DEFINITION).unwrap();
     }
 
     /// Things are defined as before.
-    pub(super) fn define_again(&self, cluster: &Cluster) {
+    pub(super) fn define_again(&mut self, cluster: &Cluster) {
+        self.undefined = false;
         define(cluster, "Namespaced");
     }
 
@@ -114,6 +118,9 @@ impl Writer {
 
     /// One change of one object.
     pub(super) fn write(&mut self, cluster: &Cluster) {
+        if self.undefined {
+            return;
+        }
         self.written += 1;
         let name = format!("{}/{}", self.choose(&NAMESPACES), self.choose(self.names()));
         let (gvr, app) = (self.kind.gvr(), self.choose(&APPS));
