@@ -9,6 +9,7 @@ mod crds;
 mod examples;
 mod faults;
 mod harness;
+mod history;
 mod judging;
 mod library;
 mod load;
@@ -37,6 +38,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         faults::a_restore_from_a_backup_is_found_and_every_difference_told,
         between::no_state_is_skipped_between_two_servers_whose_connections_are_cut,
         between::changes_come_through_an_nginx_that_buffers,
+        history::a_restored_and_overtaken_server_is_found_while_faro_runs,
+        history::a_restored_and_overtaken_server_is_found_by_the_next_start,
         kills::nothing_is_lost_or_doubled_in_15_s_of_kills,
     ));
     all.extend(scenarios!(Cluster:
@@ -140,6 +143,8 @@ fn of_chaos() -> Vec<Scenario> {
         chaos::nothing_is_lost_when_the_disk_is_read_only,
         chaos::the_state_costs_at_most_a_quarter_of_processor_time,
         chaos::what_a_hundred_thousand_known_pods_take,
+        chaos::twenty_restored_and_overtaken_servers_are_found_while_faro_runs,
+        chaos::twenty_restored_and_overtaken_servers_are_found_by_the_next_start,
     )
     .into()
 }

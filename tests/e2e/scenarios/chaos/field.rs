@@ -6,10 +6,10 @@ use crate::writer::widgets_definition;
 
 /// Watches of everything, by label and by namespace; three kinds, one of them a custom resource.
 #[derive(Clone, Debug)]
-pub(super) struct Field {
-    pub(super) watches: Vec<Selection>,
+pub(in crate::scenarios) struct Field {
+    pub(in crate::scenarios) watches: Vec<Selection>,
     /// Gvr and namespace.
-    pub(super) places: Vec<(String, String)>,
+    pub(in crate::scenarios) places: Vec<(String, String)>,
 }
 
 const CONFIG_MAPS: &str = "v1/configmaps";
@@ -23,7 +23,7 @@ pub(in crate::scenarios) fn seed() -> u64 {
 
 impl Field {
     /// In two new namespaces of a real cluster.
-    pub(super) fn on(cluster: &Cluster) -> Self {
+    pub(in crate::scenarios) fn on(cluster: &Cluster) -> Self {
         // Other scenarios may have defined it.
         cluster.kubectl.apply(&widgets_definition());
         cluster.kubectl.run("wait --for=condition=established --timeout=30s crd widgets.chaos.faro.test");
@@ -32,7 +32,7 @@ impl Field {
     }
 
     /// In two new namespaces of a simulated one.
-    pub(super) fn on_simulated(cluster: &faro::sim::Cluster) -> Self {
+    pub(in crate::scenarios) fn on_simulated(cluster: &faro::sim::Cluster) -> Self {
         let namespace = |name| format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}");
         let manifests = [namespace("left"), namespace("right"), widgets_definition()];
         manifests.iter().for_each(|manifest| drop(cluster.create(manifest).expect("a new cluster has none of these")));
@@ -53,7 +53,7 @@ impl Field {
     }
 
     /// The watches, as a configuration has them.
-    pub(super) fn config(&self) -> String {
+    pub(in crate::scenarios) fn config(&self) -> String {
         let entry = |watch: &Selection| {
             let namespace = watch.namespace.as_ref().map(|name| format!(", namespace_names: [{name}]")).unwrap_or_default();
             let label = watch.label.map(|label| format!(", label_selector: {LABEL}={label}")).unwrap_or_default();
@@ -63,7 +63,7 @@ impl Field {
     }
 
     /// Objects that are written last; each watch has one of them.
-    pub(super) fn last(&self) -> Vec<Key> {
+    pub(in crate::scenarios) fn last(&self) -> Vec<Key> {
         let places = self.places.iter().filter(|(gvr, namespace)| gvr != CONFIG_MAPS || *namespace == self.places[0].1);
         places.map(|(gvr, namespace)| (gvr.clone(), namespace.clone(), "last".to_owned())).collect()
     }
