@@ -70,3 +70,15 @@ fn a_proxy_that_cuts_watches_now_and_then_is_no_word() {
     assert!(daemon.metric("faro_watch_restarts_total", r#"reason="cut""#) >= 2.0);
     daemon.stop();
 }
+
+#[test]
+fn a_refusal_that_is_over_is_said_too() {
+    let api = Api::new(Release::V1_20);
+    api.server.on(&format!("watch {CONFIGMAPS}"), [refused_streaming_list()]);
+    let refused = Answer::json(403, r#"{"message":"cannot list resource \"configmaps\""}"#);
+    api.server.on(&format!("list {CONFIGMAPS}"), [refused, page(10, &[("a", 7)])]);
+    let daemon = start(&api, WATCH_CONFIGMAPS);
+    daemon.wait_for_log(&["warn", "forbidden"]);
+    daemon.wait_for_log(&["info", "the server answers again"]);
+    daemon.stop();
+}
