@@ -31,7 +31,7 @@ mod setup_error;
 mod testing;
 mod tls;
 #[cfg(test)]
-mod transcript;
+pub(crate) mod transcript;
 mod transport;
 mod url;
 mod version;

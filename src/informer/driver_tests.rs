@@ -1,7 +1,7 @@
 //! The driver against a scripted server in memory: what it asks, what it tells, and that every wait of it ends.
 
 use super::testing::{self, Outbox, bookmark, line, object, page};
-use super::{Context, Entrant, Informer, Limits, ListGate, Resume};
+use super::{ClusterCheck, Context, Entrant, Informer, Limits, ListGate, Resume};
 use crate::api::{Anchor, Identity, ObjectRef, ResourceVersion, Status, ToldId};
 use crate::client::{
     Error, Line, ListWatch, NoHead, PageRequest, PastPage, Proof, READ_TICK, Served, ServerVersion, WatchLines, WatchStart,
@@ -708,3 +708,27 @@ fn a_list_that_waits_for_its_receivers_lets_others_list() {
 
 /// Longer than any test may take: who waits for it waits for a stop.
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// What a server says of its cluster when it is asked.
+#[derive(Debug)]
+struct Cluster(Option<bool>);
+
+impl ClusterCheck for Cluster {
+    fn is_same(&self, _: Instant) -> Result<bool, Error> {
+        self.0.ok_or_else(|| Error::Stopped { request: "ask".to_owned() })
+    }
+}
+
+#[test]
+fn nothing_is_read_of_a_server_that_is_another_clusters_after_a_cut() {
+    let told_by = |says| {
+        let changes = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@11"))]);
+        let answers = vec![streamed(&["a@7"], "10", vec![Read::Quiet(1), Read::Cut]), changes];
+        let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+        stage.informer.context.cluster = Some(Arc::new(Cluster(says)));
+        stage.run().1
+    };
+    assert_eq!(told_by(Some(false)), ["ADDED(initial) a@7"]);
+    assert_eq!(told_by(Some(true)), ["ADDED(initial) a@7", "UPDATED a@11"]);
+    assert_eq!(told_by(None), ["ADDED(initial) a@7", "UPDATED a@11"], "after a mere cut a server that does not say is trusted");
+}

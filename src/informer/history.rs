@@ -65,6 +65,10 @@ pub(super) fn not_replayed(newest: &Anchor, found: &str, report: &mut Report) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ListPage;
+    use crate::client::transcript::Transcript;
+    use crate::informer::testing;
+    use crate::lifecycle::Stop;
 
     #[test]
     fn those_that_find_the_same_history_give_it_the_same_number_and_a_later_one_a_higher() {
@@ -72,5 +76,51 @@ mod tests {
         let found: Vec<u32> = [1, 1, 2, 1, 3].into_iter().map(|own| histories.after(own)).collect();
         // The fourth was not there when the others found the third: to it that is the next.
         assert_eq!((found, histories.newest()), (vec![2, 2, 3, 3, 4], 4));
+    }
+
+    fn lines(name: &str) -> Vec<Vec<u8>> {
+        let body = Transcript::golden(name).body;
+        body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn what_recorded_servers_list_is_found_again_in_their_watches_whole_or_metadata_only() {
+        for (list, watched) in [
+            ("list-all", "watch-rv0"),
+            ("list-all", "watch-list-streaming-metadata-only"),
+            ("list-metadata-only", "watch-list-streaming"),
+            ("list-metadata-only", "watch-no-rv"),
+            ("server-1.20/list-all", "server-1.20/watch-rv0"),
+            ("server-1.20/list-metadata-only", "server-1.20/watch-no-rv"),
+        ] {
+            let body = Transcript::golden(list).body;
+            let page = ListPage::parse(&body).unwrap();
+            let listed: Vec<_> = page.objects().map(|object| Anchor::of_listed(&object.unwrap())).collect();
+            let mut found = 0;
+            for line in lines(watched) {
+                let Ok(WatchLine::Object { kind, object }) = WatchLine::parse(&line) else { continue };
+                found += listed.iter().filter(|anchor| anchor.is(kind, &object)).count();
+            }
+            assert!(found >= 2, "{found} of {list} in {watched}");
+        }
+    }
+
+    #[test]
+    fn what_recorded_servers_replay_is_known_again_and_nothing_else_is() {
+        let watch = testing::watch("v1/configmaps");
+        let context = testing::context(&watch, &Stop::new());
+        let mut report = Report::new(watch, context.status, context.metrics, context.server.join());
+        for server in ["", "server-1.20/"] {
+            for name in ["watch-replay", "watch-replay-left-the-selector"] {
+                let line = lines(&format!("{server}{name}")).remove(0);
+                let Ok(WatchLine::Object { kind, object }) = WatchLine::parse(&line) else { panic!("{name}") };
+                let newest = Anchor::of_event(kind, &object, None);
+                let is_replayed = |input| matches!(input, Input::Line(Line::Replayed));
+                assert!(is_replayed(replayed(&line, &newest, &mut report)), "{server}{name}");
+                let other = String::from_utf8(line.clone()).unwrap().replace("\"time\":\"20", "\"time\":\"19");
+                assert!(!is_replayed(replayed(other.as_bytes(), &newest, &mut report)), "{server}{name} at another time");
+            }
+            assert!(lines(&format!("{server}watch-replay-future")).is_empty(), "the future is silent");
+        }
     }
 }
