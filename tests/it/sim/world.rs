@@ -84,6 +84,9 @@ const PATIENCE_HURRIED: Duration = Duration::from_secs(10);
 /// Writes behind the faults, to see that every watch still lives.
 const WRITES_AFTER: usize = 10;
 
+/// How long a restored server is away: no restore is over before whoever asks has been refused.
+const AWAY: Duration = Duration::from_millis(100);
+
 /// How many writes something is hidden at most.
 const HIDDEN_MAX: usize = 20;
 
@@ -218,7 +221,11 @@ impl World {
         self.cluster.advance(Duration::from_secs(2));
         let writes = self.random.usize(0..WRITES);
         let writer = &mut self.writer;
-        self.cluster.restore_then(&backup, |cluster| (0..writes).for_each(|_| writer.write(cluster))).unwrap();
+        let overtake = |cluster: &Cluster| {
+            (0..writes).for_each(|_| writer.write(cluster));
+            pause(AWAY);
+        };
+        self.cluster.restore_then(&backup, overtake).unwrap();
         self.writer.note_gone(before, &self.cluster);
         self.went_back = true;
     }
@@ -248,7 +255,7 @@ impl World {
     fn go_back(&mut self) {
         let backup = self.backup.take().expect("it was made before the end");
         let before = self.writer.uids(&self.cluster);
-        self.cluster.restore(&backup).unwrap();
+        self.cluster.restore_then(&backup, |_| pause(AWAY)).unwrap();
         self.writer.note_gone(before, &self.cluster);
         self.went_back = true;
     }
