@@ -113,13 +113,13 @@ impl Controller {
         let mut added = self.0.added();
         let is_done = added.waiting.is_empty() || self.0.stop.is_requested();
         let outcome = match tried {
-            Err(error) if is_done => {
-                // Nothing that could be tried again.
+            Err(error) if is_done || matches!(error, ControllerError::Plan(_)) => {
+                // Nothing that could be tried again, though something else may have been added meanwhile.
                 if !error.is_stop() {
                     log::error!("{}", chain(&error));
                 }
                 added.outcome.mistake = Some(error);
-                Ok(())
+                if is_done { Ok(()) } else { Err(ControllerError::StateBusy) }
             }
             tried if is_done => tried.map(drop),
             tried => tried.and(Err(ControllerError::StateBusy)),
