@@ -65,6 +65,10 @@
 //! # }
 //! ```
 //!
+//! With the state on, what is handed to a handler is journalled before it is called, and what it accepts afterwards: a restart, also
+//! after `kill -9`, gives each subscription what it lacks and no other one anything again. It is known by its
+//! [`name`](dispatch::Subscription::name). A loss of power can take the journal's last second.
+//!
 //! After a crash an event may come again: the [`id`](event::MatchedEvent::id) is what to know it by.
 //!
 //! ## Only some events

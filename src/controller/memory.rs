@@ -67,6 +67,7 @@ impl Memory {
         let stored = store.watches()?;
         let recorder = Recorder::new(journal, Spill::open(&config.state.dir)?);
         recorder.begin(subscriptions)?;
+        recovery.warn_of_gone();
         Ok(Some(Self { store, stored, recorder: Arc::new(recorder), emissions: recovery.into_emissions() }))
     }
 

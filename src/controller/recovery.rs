@@ -17,6 +17,8 @@ pub(super) struct Recovery {
     /// The subscriptions of this run, in the order of their bits.
     names: Vec<String>,
     has_export: bool,
+    /// The subscriptions of the run before that this one has not.
+    gone: Vec<String>,
     /// The subscription of this run for each bit of the records that follow.
     table: Vec<Option<Receivers>>,
     watches: HashMap<WatchId, Emissions>,
@@ -39,6 +41,7 @@ impl Recovery {
     pub(super) fn record(&mut self, record: Record) {
         match record {
             Record::Receivers(names) => {
+                self.gone = names.iter().filter(|name| !self.names.contains(name)).cloned().collect();
                 let number = |name: &String| self.names.iter().position(|known| known == name);
                 self.table = names.iter().map(|name| number(name).map(Receivers::of)).collect();
             }
@@ -101,6 +104,17 @@ impl Recovery {
         all.push(Emission { sequence, event_type, identity, is_listed, lacking: everyone.to_bits() });
         *written = all.len();
         true
+    }
+
+    /// Says which subscriptions are gone, and with them what they have not accepted.
+    pub(super) fn warn_of_gone(&self) {
+        if !self.gone.is_empty() && !self.watches.is_empty() {
+            log::warn!(
+                "subscriptions of the run before are not registered any more, and get nothing of what they had not accepted: {}; \
+                 `Subscription::name` keeps one known whatever else of it changes",
+                self.gone.join(", ")
+            );
+        }
     }
 
     /// What was found, for each watch.

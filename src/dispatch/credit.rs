@@ -84,6 +84,16 @@ impl Gate {
         Credit::Granted
     }
 
+    /// Takes nothing, and waits `limit`, or less when `account` is closed.
+    pub(super) fn wait_until_closed(&self, account: &Account, limit: Duration) -> Credit {
+        let mut counts = self.counts();
+        counts.waiting += 1;
+        (counts, _) =
+            self.freed.wait_timeout_while(counts, limit, |_| !account.is_closed()).unwrap_or_else(PoisonError::into_inner);
+        counts.waiting -= 1;
+        if account.is_closed() { Credit::Closed } else { Credit::Exhausted }
+    }
+
     fn must_wait(&self, account: &Account, counts: &Counts) -> bool {
         let exhausted = account.in_flight() >= CREDITS_PER_WATCH || counts.in_flight >= CREDITS_PER_GVR;
         !account.is_closed() && (exhausted || self.bytes.load(Ordering::Relaxed) >= IN_FLIGHT_BYTES_PER_GVR)

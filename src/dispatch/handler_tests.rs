@@ -255,3 +255,48 @@ fn a_handler_that_hangs_is_named_while_it_hangs() {
     assert_eq!(logged(gvr).len(), 2, "and once more when it has returned");
     assert_eq!(health.liveness().threads, 0);
 }
+
+#[test]
+fn an_object_that_waits_is_named_once_and_once_more_when_nothing_of_it_waits() {
+    keep_logs();
+    let gvr = "waits.example.com/v1/once";
+    let refusals = Arc::<Mutex<u32>>::default();
+    let counted = Arc::clone(&refusals);
+    let failing = move |_: &MatchedEvent| {
+        let mut refusals = counted.lock().unwrap();
+        *refusals += 1;
+        if *refusals <= 3 { Err("the mailbox is full".into()) } else { Ok(()) }
+    };
+    let settings = Settings { retry: Retry { attempts_max: None, ..settings().retry }, ..settings() };
+    let dispatcher = started(settings, vec![Registered::new(Subscription::new().name("mail"), failing)]);
+    let watch = watch(gvr);
+    send(&mut outlet(&dispatcher, &watch), event(&watch, "a", 1));
+    assert_eq!(dispatcher.drain(DEADLINE), Drained { unfinished: 0 });
+    let lines = logged(gvr);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("WARN {gvr} default/a: subscription mail refuses an event")), "{}", lines[0]);
+    assert!(lines[0].ends_with("the mailbox is full"), "{}", lines[0]);
+    assert!(lines[1].starts_with(&format!("INFO {gvr} default/a: subscription mail has accepted all")), "{}", lines[1]);
+}
+
+#[test]
+fn a_thousand_objects_that_wait_are_ten_lines() {
+    keep_logs();
+    let gvr = "waits.example.com/v1/many";
+    let (seen, calls) = bounded(10_000);
+    let failing = move |event: &MatchedEvent| -> Result<(), HandlerError> {
+        seen.send(event.name().into_owned())?;
+        Err("refused".into())
+    };
+    let retry = Retry { pause_first: DEADLINE * 60, pause_max: DEADLINE * 60, ..Retry::default() };
+    let dispatcher = started(Settings { retry, ..settings() }, vec![Registered::new(Subscription::new(), failing)]);
+    let watch = watch(gvr);
+    let mut outlet = outlet(&dispatcher, &watch);
+    for number in 0..1000 {
+        send(&mut outlet, event(&watch, &format!("a-{number}"), number));
+        calls.recv_timeout(DEADLINE).unwrap();
+    }
+    drop(outlet);
+    dispatcher.drain(Duration::ZERO);
+    assert_eq!(logged(gvr).len(), 10);
+}

@@ -11,6 +11,7 @@ use super::recorder;
 use super::subscription::Registered;
 use super::tracker::Ledger;
 use crate::api::{ObjectRef, ToldId};
+use crate::chain::chain;
 use crate::checkpoint::Batch;
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -41,6 +42,8 @@ pub struct LaneOutlet {
     gathered: Vec<Gathered>,
     gathered_bytes: usize,
     batch: Batch,
+    /// The journal's disk takes nothing.
+    is_failing: bool,
     /// A list is under way.
     is_listing: bool,
 }
@@ -56,12 +59,15 @@ struct Gathered {
 const GATHERED_MAX: usize = 64;
 const GATHERED_BYTES_MAX: usize = 256 * 1024;
 
+/// Between attempts while the journal's disk takes nothing.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
 impl LaneOutlet {
     pub(super) fn new(ledger: Arc<Ledger>, export: Option<Arc<dyn Export>>, ways: Vec<Way>) -> Self {
         let (gvr_hash, watch_hash) = (hash_of(&ledger.watch().gvr), hash_of(&ledger.watch().id));
         let is_listing = ledger.accepted().listing;
-        let (has_credit, gathered, gathered_bytes, batch) = (false, Vec::new(), 0, Batch::default());
-        Self { ledger, export, ways, gvr_hash, watch_hash, has_credit, gathered, gathered_bytes, batch, is_listing }
+        let (has_credit, gathered, gathered_bytes, batch, is_failing) = Default::default();
+        Self { ledger, export, ways, gvr_hash, watch_hash, has_credit, gathered, gathered_bytes, batch, is_failing, is_listing }
     }
 
     /// The watch's tickets: how far everything was accepted, and the way to end a wait for credit.
@@ -113,22 +119,30 @@ impl LaneOutlet {
         Place { lane: hash ^ self.gvr_hash, object: hash ^ self.watch_hash }
     }
 
-    /// What waits for the journal is written there and then handed over.
+    /// What waits for the journal is written there and then handed over. While the disk takes nothing it stays, and the watch gets
+    /// no credit: the next call tries again.
     fn hand_over_gathered(&mut self) {
         if self.gathered.is_empty() {
             return;
         }
-        let (ledger, mut batch) = (Arc::clone(&self.ledger), std::mem::take(&mut self.batch));
-        let is_written = ledger.recorder().is_none_or(|recorder| recorder.emitted(&mut batch, || ledger.is_closed()));
-        self.batch = if is_written { batch } else { Batch::default() };
-        self.gathered_bytes = 0;
-        for Gathered { event, sequence, receivers } in std::mem::take(&mut self.gathered) {
-            if is_written {
-                self.hand_over(&event, sequence, receivers);
-            } else {
-                self.drop_event(&event, sequence, receivers);
+        if let Some(recorder) = self.ledger.recorder()
+            && let Err(error) = recorder.emitted(&mut self.batch)
+        {
+            if !std::mem::replace(&mut self.is_failing, true) {
+                log::error!("{}: {}; its events wait until it can be written", self.ledger.watch().target, chain(&error));
             }
+            return;
         }
+        if std::mem::take(&mut self.is_failing) {
+            log::info!("{}: its events are journalled again", self.ledger.watch().target);
+        }
+        self.gathered_bytes = 0;
+        let mut gathered = std::mem::take(&mut self.gathered);
+        for Gathered { event, sequence, receivers } in gathered.drain(..) {
+            self.hand_over(&event, sequence, receivers);
+        }
+        // For its room.
+        self.gathered = gathered;
     }
 
     fn hand_over(&self, event: &MatchedEvent, sequence: u64, receivers: Receivers) {
@@ -138,14 +152,14 @@ impl LaneOutlet {
         }
     }
 
-    /// The run ends before it could be journalled: nobody gets it, and it stays unacknowledged.
-    fn drop_event(&self, event: &MatchedEvent, sequence: u64, receivers: Receivers) {
-        self.ways.iter().for_each(|way| way.share.give_back());
-        for way in self.ways.iter().filter(|way| receivers.contains(way.receiver)) {
-            drop(self.ledger.completion(sequence, way.receiver, 0, event.received));
-        }
-        if receivers.contains(Receivers::EXPORT) {
-            drop(self.ledger.completion(sequence, Receivers::EXPORT, event.raw().len(), event.received));
+    /// The run ends before they could be journalled: nobody gets them, and they stay unacknowledged.
+    fn drop_gathered(&mut self) {
+        for Gathered { event, sequence, receivers } in std::mem::take(&mut self.gathered) {
+            self.ways.iter().for_each(|way| way.share.give_back());
+            for receiver in receivers.each() {
+                let bytes = if receiver == Receivers::EXPORT { event.raw().len() } else { 0 };
+                drop(self.ledger.completion(sequence, receiver, bytes, event.received));
+            }
         }
     }
 
@@ -206,6 +220,12 @@ impl Outlet for LaneOutlet {
             return if self.ledger.is_closed() { Credit::Closed } else { Credit::Granted };
         }
         let now = Instant::now();
+        if self.is_failing {
+            self.hand_over_gathered();
+            if self.is_failing {
+                return self.ledger.wait_until_closed(limit.min(RETRY_PAUSE));
+            }
+        }
         let mut credit = self.take(now);
         if credit == Credit::Exhausted {
             // Credit comes back from what is gathered.
@@ -220,11 +240,11 @@ impl Outlet for LaneOutlet {
         assert!(self.has_credit, "an event is handed over with credit, one each");
         self.has_credit = false;
         let receivers = self.receivers_of(&event);
-        // With nobody but the export its lines say what was handed out.
-        if self.ledger.recorder().is_some() && receivers != Receivers::EXPORT && !receivers.is_empty() {
+        // Where nobody but the export is interested in this watch its lines say what was handed out. Else all of it is journalled, so
+        // that each line is of an event that the journal has, too.
+        if self.ledger.recorder().is_some() && !self.ways.is_empty() {
             return self.gather(event, receivers);
         }
-        self.hand_over_gathered();
         let sequence = self.ledger.register(&event, receivers);
         self.hand_over(&event, sequence, receivers);
     }
@@ -234,11 +254,10 @@ impl Outlet for LaneOutlet {
         self.has_credit = false;
         self.hand_over_gathered();
         let lacking = self.ledger.begin_again(sequence, event.raw().len());
-        self.hand_over(&event, sequence, lacking);
-        // Who no longer wants anything of this gvr lacks nothing of it.
-        let export = if self.export.is_some() { Receivers::EXPORT } else { Receivers::NONE };
-        let reached = self.ways.iter().fold(export, |reached, way| reached.and(way.receiver));
-        for receiver in lacking.without(reached).each() {
+        let wanting = self.receivers_of(&event);
+        self.hand_over(&event, sequence, lacking.among(wanting));
+        // Who no longer wants it lacks nothing.
+        for receiver in lacking.without(wanting).each() {
             self.ledger.completion(sequence, receiver, 0, event.received).complete();
         }
         match event.anchor.clone() {
@@ -285,6 +304,7 @@ impl Outlet for LaneOutlet {
 impl Drop for LaneOutlet {
     fn drop(&mut self) {
         self.flush();
+        self.drop_gathered();
         self.give_back();
         self.ledger.close();
     }

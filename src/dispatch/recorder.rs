@@ -45,9 +45,9 @@ impl Recorder {
         self.journal.append(&mut batch)
     }
 
-    /// Writes down what is about to be handed out. While the disk takes nothing this waits, and returns false once `is_over`.
-    pub(super) fn emitted(&self, batch: &mut Batch, is_over: impl Fn() -> bool) -> bool {
-        insist("events wait until it can be written", || self.journal.append(batch), is_over)
+    /// Writes down what is about to be handed out. After an error the same call may be made again.
+    pub(super) fn emitted(&self, batch: &mut Batch) -> Result<(), StateError> {
+        self.journal.append(batch)
     }
 
     /// Writes down what was accepted. Where that fails, the events come again after a crash.

@@ -146,16 +146,16 @@ fn a_slow_handler_is_no_stuck_thread() {
 
 #[test]
 fn a_lane_that_hangs_outside_of_handlers_is_stuck_and_named() {
-    let (called, calls) = bounded(1);
+    let (handler, calls, release) = held();
     let health = Health::default();
-    let handlers = vec![handler(move |_| Ok(called.send(())?))];
-    let dispatcher = Dispatcher::new(&Settings::default(), handlers, None, health.clone()).unwrap();
+    let dispatcher = Dispatcher::new(&Settings::default(), vec![handler], None, health.clone()).unwrap();
     let watch = watch("v1/pods");
     let mut outlet = outlet(&dispatcher, &watch);
     send(&mut outlet, event(&watch, "a", 1));
+    calls.recv_timeout(DEADLINE).unwrap();
     let ledger = Arc::clone(outlet.ledger());
     let held = hold(&ledger);
-    calls.recv_timeout(DEADLINE).unwrap();
+    release.send(()).unwrap();
     let begin = Instant::now();
     let liveness = loop {
         let liveness = health.liveness_at(Instant::now() + STUCK_AFTER + Duration::from_secs(1));

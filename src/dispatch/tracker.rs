@@ -213,6 +213,11 @@ impl Ledger {
         self.account.is_closed()
     }
 
+    /// Lets `limit` pass, or less when the watch ends.
+    pub(super) fn wait_until_closed(&self, limit: Duration) -> Credit {
+        self.gate.wait_until_closed(&self.account, limit)
+    }
+
     pub(super) fn metrics(&self) -> &WatchMetrics {
         &self.metrics
     }

@@ -158,7 +158,10 @@ impl Worker {
     }
 
     fn put_behind(&mut self, mut row: Row, work: Work) {
+        // It may be written to a disk.
+        self.pulse.waiting();
         let behind = row.push(work);
+        self.pulse.working();
         behind.completion.into_iter().for_each(|completion| self.accept(completion));
         if behind.skipped > 0 {
             self.subscriber.name_skipped(&mut row);
@@ -171,7 +174,9 @@ impl Worker {
 
     /// Nothing else waits for the events of this row from here on.
     fn owe(&mut self, row: &mut Row) {
+        self.pulse.waiting();
         let completions = row.owe(&self.subscriber.owed_bytes, self.subscriber.spill.as_ref());
+        self.pulse.working();
         completions.into_iter().for_each(|completion| self.accept(completion));
     }
 

@@ -219,3 +219,56 @@ fn an_object_that_is_owed_is_delivered_by_the_next_run_and_holds_back_nothing_me
     assert_eq!(heard.all(), [added, updated, updated, updated, updated, updated, updated]);
     assert_eq!(lines(stage.folder.path()).len(), 8);
 }
+
+#[test]
+fn a_watch_that_is_removed_and_added_again_goes_on_with_what_a_handler_lacks() {
+    let stage = Stage::new();
+    let (quick, stuck, off) = (Heard::default(), Heard::default(), Arc::<AtomicBool>::default());
+    let handlers: [Handler<'_>; 2] = [("quick", &quick, &on(), nothing), ("stuck", &stuck, &off, everything)];
+    let running = start(&stage, config(stage.folder.path()), &handlers);
+    let controller = running.controller();
+    wait_until_ready(controller);
+    ["a", "b"].into_iter().for_each(|name| stage.create_map(name));
+    eventually(SOON, "both are in the files", || lines(stage.folder.path()).len() == 2 && quick.all().len() == 2);
+    let maps = [ResourceConfig::new("v1/configmaps")];
+    assert_eq!(controller.remove_resources(&maps).unwrap(), 1);
+    stage.cluster.delete("v1/configmaps", "default/b").unwrap();
+    off.store(true, Ordering::SeqCst);
+    controller.add_resources(&maps).unwrap();
+    let of = |kind: &str, name: &str| format!("{kind} v1/configmaps default/{name}");
+    eventually(SOON, "what each lacks", || stuck.all().len() >= 3 && quick.all().len() >= 3);
+    assert_eq!(stop(running).unfinished, 0);
+    assert_eq!(sorted(&stuck), [of("ADDED", "a"), of("ADDED", "b"), of("DELETED", "b")]);
+    assert_eq!(sorted(&quick), [of("ADDED", "a"), of("ADDED", "b"), of("DELETED", "b")]);
+    assert_eq!(lines(stage.folder.path()).len(), 3);
+}
+
+#[test]
+fn a_handler_of_deletes_alone_gets_nothing_else_after_a_crash() {
+    let stage = Stage::new();
+    let heard = Heard::default();
+    let start = |folder: &Path, heard: &Heard| {
+        let controller = stage.controller_of(config(folder));
+        let deletes = Subscription::new().name("deletes").event_types([faro::event::EventType::Deleted]);
+        _ = controller.subscribe(deletes, heard.handler()).unwrap();
+        let running = controller.spawn().unwrap();
+        wait_until_ready(&controller);
+        running
+    };
+    let running = start(stage.folder.path(), &heard);
+    stage.create_map("a");
+    stage.create_map("b");
+    stage.cluster.delete("v1/configmaps", "default/a").unwrap();
+    stage.create_map("c");
+    stage.touch("v1/configmaps", "c", "1");
+    eventually(SOON, "all is in the files", || lines(stage.folder.path()).len() == 5 && heard.all().len() == 1);
+    let copy = crashed(stage.folder.path());
+    stop(running);
+    stage.cluster.delete("v1/configmaps", "default/b").unwrap();
+    let heard = Heard::default();
+    let running = start(copy.path(), &heard);
+    heard.wait_for("DELETED v1/configmaps default/b");
+    assert_eq!(stop(running).unfinished, 0);
+    assert!(heard.all().iter().all(|told| told.starts_with("DELETED")), "{:?}", heard.all());
+    assert_eq!(lines(copy.path()).len(), 6);
+}
