@@ -54,7 +54,7 @@ fn crashed(folder: &Path) -> TempDir {
 fn config(folder: &Path) -> ConfigBuilder {
     Config::builder(folder)
         .without_metrics()
-        .shutdown_grace(Duration::from_millis(300))
+        .shutdown_grace(Duration::from_secs(1))
         .resource(ResourceConfig::new("v1/configmaps"))
 }
 
