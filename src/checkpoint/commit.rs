@@ -28,7 +28,7 @@ pub struct WatchCommit {
     pub listing: bool,
     /// The newest event up to `version`, by which the server's history is known again.
     pub anchor: Option<Anchor>,
-    /// Which history of the cluster all this is of, counted from [`HISTORY_FIRST`](crate::api::HISTORY_FIRST).
+    /// Which history of the cluster all this is of, counted from [`HISTORY_FIRST`].
     pub history: u32,
     /// The number of the first event of the watch that is not in here: the journal holds those from there on.
     pub sequence: u64,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// One target on one server. Every call blocks its thread; [`Interrupt`](super::Interrupt) ends it from another.
+/// One target on one server. Every call blocks its thread; [`Interrupt`] ends it from another.
 pub trait ListWatch: Send {
     /// Fetches one page of a list into `body`, which is emptied first. Consistent: asks for no version.
     ///
