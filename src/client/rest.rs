@@ -47,7 +47,7 @@ impl RestListWatch {
     }
 
     /// Says which namespaces are asked for, also while the kind has none: where it is one, its path is asked for as soon as the kind
-    /// is namespaced.
+    /// is namespaced. Without this it is that of the target, if it has one.
     #[must_use]
     pub fn confined_to(mut self, namespaces: Vec<String>) -> Self {
         self.namespaces = namespaces;
@@ -76,7 +76,7 @@ impl RestListWatch {
             content,
             received: Arc::default(),
             cluster_uid: None,
-            namespaces: Vec::new(),
+            namespaces: target.namespace.iter().cloned().collect(),
         }
     }
 

@@ -216,6 +216,7 @@ fn a_lookup_teaches_the_scope() {
     assert!(nodes.list(&PAGE, &mut Vec::new()).is_err());
     let paths: Vec<String> = script.asked().into_iter().map(|(path, _, _)| path).collect();
     assert_eq!(paths, ["/api/v1/namespaces/demo/nodes?limit=2", "/api/v1", "/api/v1/nodes?limit=2"]);
+    assert!(nodes.asks_everywhere(), "a namespace was asked for, which is none of the kind's now");
 }
 
 #[test]
