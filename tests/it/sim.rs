@@ -17,7 +17,7 @@ use mutation::Mutation;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use world::World;
+use world::{Fate, World};
 
 /// In each test run.
 const SEEDS: u64 = 200;
@@ -57,7 +57,7 @@ fn an_informer_that_is_broken_in_any_one_way_is_caught() {
     let catchers = Mutation::ALL.map(|mutation| {
         let sender = sender.clone();
         // A world in which a whole informer fails as well, for want of time, catches nobody.
-        let broken = move |seed, mutant| broken_law(seed, mutant, mutation.faults(seed));
+        let broken = move |seed, mutant| broken_law(seed, mutant, mutation.faults(seed), mutation.fate());
         let catches = move |seed| broken(seed, Some(mutation)).filter(|_| broken(seed, None).is_none());
         let work = move || match (0..SEEDS_TO_CATCH).find_map(|seed| Some((seed, catches(seed)?))) {
             Some((seed, why)) => report_caught(mutation, seed, &why),
@@ -71,8 +71,8 @@ fn an_informer_that_is_broken_in_any_one_way_is_caught() {
 }
 
 /// How the law was broken, if it was.
-fn broken_law(seed: u64, mutation: Option<Mutation>, faults: Faults) -> Option<String> {
-    let failure = std::panic::catch_unwind(|| World::hurried(seed, mutation, faults).obeys()).err()?;
+fn broken_law(seed: u64, mutation: Option<Mutation>, faults: Faults, fate: Option<Fate>) -> Option<String> {
+    let failure = std::panic::catch_unwind(|| World::hurried(seed, mutation, faults, fate).obeys()).err()?;
     let why = failure.downcast::<String>().expect("what a world asserts says what it saw");
     assert!(why.starts_with("seed "), "{mutation:?}: {why}");
     Some(why.lines().next().unwrap_or_default().to_owned())

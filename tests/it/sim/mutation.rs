@@ -3,6 +3,7 @@
 //! Breaks what stands around a real informer: what it hears from the server, or what it says to its receiver.
 
 use super::told::{key, state};
+use super::world::Fate;
 use faro::api::{Fault, ListPage, ObjectRef, ResourceVersion, WatchLine};
 use faro::client::{
     Error, Interrupt, Line, ListWatch, PageRequest, PastPage, Proof, Served, ServerVersion, WatchLines, WatchStart,
@@ -22,6 +23,8 @@ pub(super) enum Mutation {
     BelievesANotFound,
     /// Some `DELETED` are never told.
     ForgetsADelete,
+    /// Where its kind had no namespaces for a while, an informer asks for all of them from then on, and tells what comes.
+    ForgetsItsNamespace,
     /// A relist is not compared with what was known: no `DELETED` is inferred.
     ForgetsWhatAListLacks,
     /// After a bookmark of an older version the watch goes on from there.
@@ -55,7 +58,7 @@ pub(super) enum Mutation {
 }
 
 impl Mutation {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::BelievesANotFound,
         Self::GoesBackWithABookmark,
         Self::HearsOneOfTwo,
@@ -64,6 +67,7 @@ impl Mutation {
         Self::TrustsHeartbeats,
         Self::WaitsForTheEndOfAList,
         Self::ForgetsADelete,
+        Self::ForgetsItsNamespace,
         Self::ForgetsWhatAListLacks,
         Self::IgnoresGone,
         Self::PassesOverUnreadableLines,
@@ -89,6 +93,7 @@ impl Mutation {
             Self::WaitsForTheEndOfAList => Faults::only(&[SimFault::EndlessList]).seed(seed).one_in(2),
             Self::BelievesANotFound
             | Self::ForgetsADelete
+            | Self::ForgetsItsNamespace
             | Self::ForgetsWhatAListLacks
             | Self::IgnoresGone
             | Self::ResumesFromAWrongVersion
@@ -101,6 +106,11 @@ impl Mutation {
         }
     }
 
+    /// What happens once in each of its worlds, where little else would show it.
+    pub(super) fn fate(self) -> Option<Fate> {
+        (self == Self::ForgetsItsNamespace).then_some(Fate::Redefined)
+    }
+
     /// How long the informer waits for what.
     pub(super) fn limits(self, limits: Limits) -> Limits {
         match self {
@@ -108,6 +118,7 @@ impl Mutation {
             Self::WaitsForTheEndOfAList => Limits { initial_events_end: FOR_EVER, ..limits },
             Self::BelievesANotFound
             | Self::ForgetsADelete
+            | Self::ForgetsItsNamespace
             | Self::ForgetsWhatAListLacks
             | Self::GoesBackWithABookmark
             | Self::HearsOneOfTwo
@@ -201,6 +212,7 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
             Mutation::TrustsHalfAList if half => Box::new(Hasty { lines, newest: 0, line: Vec::new(), ended: false }),
             Mutation::BelievesANotFound
             | Mutation::ForgetsADelete
+            | Mutation::ForgetsItsNamespace
             | Mutation::ForgetsWhatAListLacks
             | Mutation::ResumesFromAWrongVersion
             | Mutation::SeesNoAbsence
@@ -225,6 +237,10 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
 
     fn version(&mut self) -> Result<Option<ServerVersion>, Error> {
         self.source.version()
+    }
+
+    fn asks_everywhere(&self) -> bool {
+        self.mutation != Mutation::ForgetsItsNamespace && self.source.asks_everywhere()
     }
 
     fn received(&self) -> Arc<AtomicU64> {
@@ -484,6 +500,7 @@ impl<O: Outlet> Outlet for Misspeaking<O> {
             }
             Mutation::BelievesANotFound
             | Mutation::ForgetsADelete
+            | Mutation::ForgetsItsNamespace
             | Mutation::ForgetsWhatAListLacks
             | Mutation::GoesBackWithABookmark
             | Mutation::HearsOneOfTwo

@@ -153,6 +153,10 @@ impl<S: ListWatch> ListWatch for SmallPages<S> {
         self.0.version()
     }
 
+    fn asks_everywhere(&self) -> bool {
+        self.0.asks_everywhere()
+    }
+
     fn received(&self) -> Arc<AtomicU64> {
         self.0.received()
     }

@@ -64,7 +64,7 @@ impl Fate {
 }
 
 /// Many worlds are plain.
-const FATES: [Fate; 9] = [
+const FATES: [Fate; 10] = [
     Fate::Plain,
     Fate::Plain,
     Fate::Plain,
@@ -72,6 +72,7 @@ const FATES: [Fate; 9] = [
     Fate::Restored,
     Fate::Overtaken,
     Fate::OvertakenUnseen,
+    Fate::Redefined,
     Fate::Undefined,
     Fate::Hidden,
 ];
@@ -101,22 +102,24 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let faults =
             asked_for("SIM_FAULT", &Fault::ALL).map_or_else(|| Faults::seeded(seed), |fault| Faults::only(&[fault]).seed(seed));
-        Self::with(seed, None, faults, SOON)
+        Self::with(seed, None, (faults, None), SOON)
     }
 
-    /// A world of informers that are broken on purpose, or of whole ones that get no more time than those, with these faults.
-    pub(super) fn hurried(seed: u64, mutation: Option<Mutation>, faults: Faults) -> Self {
-        Self::with(seed, mutation, faults, PATIENCE_HURRIED)
+    /// A world of informers that are broken on purpose, or of whole ones that get no more time than those, with these faults
+    /// and this fate.
+    pub(super) fn hurried(seed: u64, mutation: Option<Mutation>, faults: Faults, fate: Option<Fate>) -> Self {
+        Self::with(seed, mutation, (faults, fate), PATIENCE_HURRIED)
     }
 
-    fn with(seed: u64, mutation: Option<Mutation>, faults: Faults, patience: Duration) -> Self {
+    fn with(seed: u64, mutation: Option<Mutation>, (faults, fate): (Faults, Option<Fate>), patience: Duration) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let release = [Release::V1_20, Release::V1_33, Release::V1_36, Release::V1_36][random.usize(0..4)];
         let bookmarks = Duration::from_millis(random.u64(5..100));
         let builder = Cluster::builder().seed(seed).release(release).tls(random.u8(0..3) == 0).bookmark_interval(bookmarks);
         let cluster = builder.start().unwrap();
         let has_things = random.u8(0..3) == 0;
-        let fate = asked_for("SIM_FATE", &Fate::ALL).unwrap_or(FATES[random.usize(0..FATES.len())]);
+        let chosen = FATES[random.usize(0..FATES.len())];
+        let fate = fate.or_else(|| asked_for("SIM_FATE", &Fate::ALL)).unwrap_or(chosen);
         let kind = if has_things || matches!(fate, Fate::Redefined | Fate::Undefined) { Kind::Things } else { Kind::ConfigMaps };
         let writer = Writer::new(random.fork(), kind, seed % 2 == 1, WRITES);
         writer.prepare(&cluster);
