@@ -267,6 +267,11 @@ pub trait Outlet: Send {
         drop(kept);
     }
 
+    /// Whether every event has a receiver, so that each that came was remembered. Defaults to yes.
+    fn takes_all(&self) -> bool {
+        true
+    }
+
     /// Hands over once more the event that an earlier run has numbered so, to those receivers alone that have not accepted it. The
     /// caller has credit. Defaults to nothing, for outlets without state.
     fn send_again(&mut self, event: MatchedEvent, sequence: u64) {

@@ -46,6 +46,11 @@ impl ToldId {
         self.0[1..].split('\0').next().unwrap_or_default()
     }
 
+    /// The version of the event.
+    pub fn version(&self) -> &str {
+        self.0.split_once('\0').map_or("", |(_, version)| version)
+    }
+
     /// The whole id as one text, for storing.
     pub fn as_text(&self) -> &str {
         &self.0

@@ -249,6 +249,11 @@ impl Outlet for LaneOutlet {
         self.hand_over(&event, sequence, receivers);
     }
 
+    fn takes_all(&self) -> bool {
+        // What only the export wants is not journalled, and its line may be lost with a line of the journal left behind it.
+        if self.ways.is_empty() { self.export.is_some() } else { self.ways.iter().any(|way| way.registered.wants_all()) }
+    }
+
     fn send_again(&mut self, event: MatchedEvent, sequence: u64) {
         assert!(self.has_credit, "an event is handed over with credit, one each");
         self.has_credit = false;

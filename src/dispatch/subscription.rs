@@ -222,6 +222,11 @@ impl Registered {
             && namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(&*event.namespace()))
     }
 
+    /// Whether the handler is called for every event of its resources.
+    pub(super) fn wants_all(&self) -> bool {
+        self.subscription.event_types.is_none() && self.subscription.namespaces.is_none()
+    }
+
     /// The name of the handler's type.
     pub(super) fn name(&self) -> &'static str {
         self.name

@@ -91,8 +91,8 @@ impl Driver {
         let member = context.gate.join();
         context.metrics.tracked_changed(i64::try_from(store.len()).expect("fewer objects than 2^63"));
         let machine = Machine::new(listed_before, store.len() > 0);
-        let teller =
-            Teller::new(Handover::new(watch, outlet, context, history), store, Replay::new(told, lacking), version.clone());
+        let replay = Replay::new(told, lacking, version.as_ref());
+        let teller = Teller::new(Handover::new(watch, outlet, context, history), store, replay, version.clone());
         let (resume, received, body, last_list) = ((version, anchor), source.received(), Vec::new(), LastList::Sound);
         let (trail, is_version_withheld, server_changes) = (PageTrail::default(), false, member.streaming().changes());
         let (held, cut, interrupter) = (Held::default(), None, source.interrupter());

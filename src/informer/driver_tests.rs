@@ -592,8 +592,27 @@ fn what_an_earlier_run_told_beyond_its_version_is_passed_over_when_it_comes_agai
     let told = vec![ToldId::new("u-a", "11", false), ToldId::new("u-b", "12", false), ToldId::new("u-c", "15", true)];
     stage.informer = stage.informer.resume(Resume { told, ..earlier(&["a@11", "b@12"], "10", "a@10") });
     let outbox = stage.outbox.clone();
+    // What nobody wanted was not remembered.
+    outbox.be_choosy();
     assert_eq!(stage.run().1, ["UPDATED a@13", "DELETED b@14"]);
     assert_eq!(outbox.kept(), ["replayed Pu-a\u{0}11 at 11", "replayed Pu-b\u{0}12 at 12", "replayed Du-c\u{0}15 at 15"]);
+}
+
+#[test]
+fn what_an_earlier_run_told_beyond_its_version_is_of_another_history_where_it_does_not_come_again() {
+    let newest = || Read::Line(line("MODIFIED", "a@10"));
+    let silent = vec![newest(), Read::Line(line("MODIFIED", "a@11")), Read::Quiet(1)];
+    let overtaken = vec![newest(), Read::Line(line("ADDED", "d@16"))];
+    let in_its_place = vec![newest(), Read::Line(line("ADDED", "d@11"))];
+    for reads in [silent, overtaken, in_its_place] {
+        let answers = vec![Answer::Watch(reads), streamed(&["a@11", "d@16"], "20", vec![])];
+        let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+        let told = vec![ToldId::new("u-a", "11", false), ToldId::new("u-b", "12", false)];
+        stage.informer = stage.informer.resume(Resume { told, ..earlier(&["a@11", "b@12"], "10", "a@10") });
+        let (asked, told) = stage.run();
+        assert_eq!(asked, ["watch 9", "stream"]);
+        assert_eq!(told, ["ADDED(inferred) d@16", "DELETED(inferred) b@12"]);
+    }
 }
 
 #[test]

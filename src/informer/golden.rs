@@ -9,7 +9,7 @@ use super::replay::Replay;
 use super::store::Store;
 use super::teller::{Heard, Phase, Teller};
 use super::testing::{self, Outbox};
-use crate::api::{Anchor, Fault, HISTORY_FIRST, ListPage, Object, ObjectRef, ResourceVersion, Status};
+use crate::api::{Anchor, Fault, HISTORY_FIRST, ListPage, Object, ObjectRef, ResourceVersion, Status, ToldId};
 use crate::client::{Proof, Served};
 use crate::lifecycle::Stop;
 use std::fmt::Write;
@@ -84,6 +84,13 @@ impl Scene {
             ["receivers", "free"] => self.outbox.give_credit(None),
             ["paused"] => self.teller.list_paused(),
             ["known", ref objects @ ..] => *self = Self::new(Some(objects)),
+            ["told", ref ids @ .., "beyond", stored] => {
+                self.teller.replay = Replay::new(ids.iter().map(told), [], Some(&version(stored)));
+            }
+            ["silence", "beyond"] => {
+                assert!(self.teller.is_replay_due(), "silence says nothing");
+                self.step(Input::Close(Close::NotReplayed));
+            }
             _ => {
                 let input = self.parse(&words);
                 self.step(input);
@@ -207,6 +214,7 @@ impl Scene {
         match heard {
             Ok(Heard::Line(line)) => Input::Line(line),
             Ok(Heard::Error(status)) => Input::Close(Close::Error(status.fault(None))),
+            Ok(Heard::NotReplayed) => Input::Close(Close::NotReplayed),
             Ok(Heard::Unreadable(_)) => {
                 self.teller.skipped();
                 Input::Line(Line::Skipped)
@@ -249,6 +257,13 @@ const MISSING: &str = "DELETED(inferred)";
 
 fn version(text: &str) -> ResourceVersion {
     ResourceVersion::new(text.trim_start_matches("from=")).unwrap()
+}
+
+/// An event that an earlier run has handed out: `a@7`, or `-a@7` for a delete.
+fn told(text: &&str) -> ToldId {
+    let line = testing::object(text.trim_start_matches('-'));
+    let object = ObjectRef::scan(line.as_bytes()).unwrap();
+    ToldId::new(object.uid_json(), object.resource_version().as_str(), text.starts_with('-'))
 }
 
 fn anchor(text: &str) -> Anchor {

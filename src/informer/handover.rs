@@ -95,6 +95,11 @@ impl Handover {
         self.outlet.send(event);
     }
 
+    /// Whether every event has a receiver, so that an earlier run has remembered each that came.
+    pub(super) fn takes_all(&self) -> bool {
+        self.outlet.takes_all()
+    }
+
     /// Hands over what nobody is told. The caller has waited for credit.
     pub(super) fn keep(&mut self, kept: Kept) {
         self.outlet.keep(kept);

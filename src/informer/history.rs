@@ -62,6 +62,12 @@ pub(super) fn not_replayed(newest: &Anchor, found: &str, report: &mut Report) ->
     Input::Close(Close::NotReplayed)
 }
 
+/// Something else came than what an earlier run has handed out beyond its version, or nothing.
+pub(super) fn not_replayed_beyond(found: &str, report: &mut Report) -> Input {
+    report.ended(format!("what was handed out after the stored version was to come again, and {found}"));
+    Input::Close(Close::NotReplayed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

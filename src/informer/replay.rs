@@ -1,7 +1,9 @@
 //! The events that an earlier run has handed out although their versions come after the one it had stored: a server sends them
 //! again, and they are passed over once, or handed to those receivers that have not accepted them.
+//!
+//! All of them must come again before anything newer: a server on which one is missing has another history.
 
-use crate::api::{ObjectRef, ToldId, WatchKind};
+use crate::api::{ObjectRef, ResourceVersion, ToldId, WatchKind};
 use crate::event::{Emission, EventType};
 use std::collections::{HashMap, HashSet};
 
@@ -12,17 +14,45 @@ pub(super) struct Replay {
     told: HashMap<ToldId, Option<Emission>>,
     /// How many of them are deletes that some receivers lack.
     deletes: usize,
+    /// How many of them must come before anything newer.
+    awaited: usize,
+    /// The version that was stored, and the newest of what is awaited, where they are numbers.
+    range: (Option<u64>, Option<u64>),
     /// Reused for looking up.
     id: String,
 }
 
 impl Replay {
-    pub(super) fn new(told: impl IntoIterator<Item = ToldId>, lacking: impl IntoIterator<Item = Emission>) -> Self {
+    /// `stored` is the version after which a watch goes on.
+    pub(super) fn new(
+        told: impl IntoIterator<Item = ToldId>,
+        lacking: impl IntoIterator<Item = Emission>,
+        stored: Option<&ResourceVersion>,
+    ) -> Self {
         let told = told.into_iter().map(|id| (id, None));
         let lacking = lacking.into_iter().map(|emission| (emission.told(), Some(emission)));
         let told: HashMap<_, _> = told.chain(lacking).collect();
         let deletes = told.values().filter(|lacking| is_delete(lacking)).count();
-        Self { told, deletes, id: String::new() }
+        let mut replay = Self { told, deletes, ..Self::default() };
+        replay.range.0 = stored.and_then(ResourceVersion::number);
+        replay.awaited = replay.told.keys().filter(|id| replay.is_awaited(id)).count();
+        replay.range.1 = replay.told.keys().filter_map(number).max();
+        replay
+    }
+
+    /// Whether a server must send this event again: it comes after the version that was stored.
+    fn is_awaited(&self, id: &ToldId) -> bool {
+        number(id).zip(self.range.0).is_none_or(|(number, stored)| number > stored)
+    }
+
+    /// Whether something must come again before anything newer.
+    pub(super) fn is_due(&self) -> bool {
+        self.awaited > 0
+    }
+
+    /// Whether all that is due would have come before anything of this version.
+    pub(super) fn is_due_before(&self, version: &ResourceVersion) -> bool {
+        self.is_due() && version.number().zip(self.range.1).is_some_and(|(number, newest)| number > newest)
     }
 
     /// Whether this event was handed out already.
@@ -42,6 +72,8 @@ impl Replay {
     pub(super) fn take(&mut self) -> (ToldId, Option<Emission>) {
         let taken = self.told.remove_entry(self.id.as_str()).expect("it was just found");
         self.deletes -= usize::from(is_delete(&taken.1));
+        // None is counted since a list has begun.
+        self.awaited = self.awaited.saturating_sub(usize::from(self.is_awaited(&taken.0)));
         if self.told.is_empty() {
             self.told = HashMap::new();
         }
@@ -53,8 +85,9 @@ impl Replay {
         self.told.keys().map(|id| id.uid_json().into()).collect()
     }
 
-    /// A list begins: what all have accepted is not replayed any more.
+    /// A list begins: what all have accepted is not replayed any more, and nothing must come.
     pub(super) fn begin_list(&mut self) {
+        self.awaited = 0;
         self.told.retain(|_, lacking| lacking.is_some());
     }
 
@@ -75,6 +108,10 @@ impl Replay {
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
+}
+
+fn number(id: &ToldId) -> Option<u64> {
+    ResourceVersion::new(id.version())?.number()
 }
 
 fn is_delete(lacking: &Option<Emission>) -> bool {

@@ -240,7 +240,7 @@ impl<'a> Stream<'a> {
         match heard {
             Ok(teller::Heard::Line(line)) => self.course.has_event |= matches!(line, Heard::Event(_)),
             Ok(teller::Heard::Error(_)) => {}
-            Ok(teller::Heard::Unreadable(_) | teller::Heard::Spared(_)) | Err(_) => return,
+            Ok(teller::Heard::NotReplayed | teller::Heard::Unreadable(_) | teller::Heard::Spared(_)) | Err(_) => return,
         }
         self.spoke = Some(self.course.end);
         if !mem::replace(&mut self.is_noted, true) {
@@ -297,6 +297,9 @@ impl<'a> Stream<'a> {
         if let Some(newest) = &self.asked.replay {
             return Some(history::not_replayed(newest, "nothing came", self.report));
         }
+        if self.asked.list.is_none() && self.teller.is_replay_due() {
+            return Some(history::not_replayed_beyond("nothing came", self.report));
+        }
         let list = self.asked.list?;
         if self.begun {
             self.teller.list_paused();
@@ -323,6 +326,7 @@ fn take(heard: Result<teller::Heard, Halt>, teller: &mut Teller, report: &mut Re
             report.error_line(&status);
             Input::Close(Close::Error(status.fault(None)))
         }
+        Ok(teller::Heard::NotReplayed) => history::not_replayed_beyond("something newer came", report),
         Ok(teller::Heard::Unreadable(why)) => {
             report.unreadable(&why);
             teller.skipped();

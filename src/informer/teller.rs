@@ -23,7 +23,7 @@ pub(super) struct Teller {
     pub(super) out: Handover,
     pub(super) store: Store,
     pub(super) dirt: Dirt,
-    replay: Replay,
+    pub(super) replay: Replay,
     unreadables: Unreadables,
     /// The server is asked for the objects of all namespaces although some are configured.
     pub(super) is_asked_everywhere: bool,
@@ -178,6 +178,9 @@ impl Teller {
                         Line::Listed
                     }
                     Phase::Live => {
+                        if self.replaces_due(kind, &object) {
+                            return Ok(Heard::NotReplayed);
+                        }
                         let anchor = Anchor::of_event(kind, &object, self.reached.as_ref());
                         self.object(kind, &object, Some(&anchor), Patience::Limited)?;
                         self.reached = Some(anchor.version().clone());
@@ -185,6 +188,7 @@ impl Teller {
                     }
                 }))
             }
+            WatchLine::Bookmark { version, .. } if self.is_live_and_due_before(&version) => Ok(Heard::NotReplayed),
             WatchLine::Bookmark { version, .. } if self.is_past(&version) => {
                 Ok(Heard::Line(if self.is_doubtful(&version) { Line::Doubtful } else { Line::OldBookmark }))
             }
@@ -490,6 +494,8 @@ pub(super) enum Heard {
     Line(Line),
     /// The server ends the watch, and why.
     Error(Status),
+    /// Something came, and not before it what an earlier run has handed out beyond its version.
+    NotReplayed,
     /// Nothing that can be read, and why.
     Unreadable(String),
     /// An object of a list of which only the name can be read, and why.

@@ -22,6 +22,8 @@ struct Inside {
     closed: bool,
     /// How often credit is still refused before there is some without end.
     refusals: usize,
+    /// Nobody wants some of the events.
+    is_choosy: bool,
 }
 
 /// One thing that left.
@@ -48,6 +50,11 @@ impl Outbox {
     /// What nobody was told, in words.
     pub(super) fn kept(&self) -> Vec<String> {
         self.0.lock().unwrap().kept.clone()
+    }
+
+    /// From now on there are events that nobody wants.
+    pub(super) fn be_choosy(&self) {
+        self.0.lock().unwrap().is_choosy = true;
     }
 
     /// From now on so many events are taken.
@@ -88,6 +95,10 @@ impl Outlet for Outbox {
         assert_ne!(inside.credit, Some(0), "an event was sent without credit");
         inside.credit = inside.credit.map(|credit| credit - 1);
         inside.told.push(Told::Event(event));
+    }
+
+    fn takes_all(&self) -> bool {
+        !self.0.lock().unwrap().is_choosy
     }
 
     fn keep(&mut self, kept: Kept) {

@@ -6,6 +6,7 @@ use crate::support::wait::SOON;
 use faro::api::WatchTarget;
 use faro::sim::Cluster;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 const CONFIG: &str = "resources: [{gvr: v1/configmaps, namespace_names: [default]}]";
 
@@ -102,6 +103,74 @@ fn a_backup_that_is_still_behind_what_was_told_is_found_at_the_next_start() {
     cluster.restore(&backup).unwrap();
     let daemon = setup.start_ready();
     check_inferred(&wait_until_agreed(&daemon, &cluster));
+    daemon.stop();
+}
+
+/// The state of the moment after the first list, with the lines of all that came later: as a kill leaves it whose checkpoint lies
+/// far behind.
+fn told_and_killed(cluster: &Cluster, setup: &Setup) -> faro::sim::Backup {
+    let daemon = setup.clone().start_ready();
+    daemon.wait_for_lines("the first list", |lines| lines.len() >= 3);
+    daemon.stop();
+    let state = setup.output().join("state");
+    let kept = setup.folder().join("kept-state");
+    copy(&state, &kept);
+    let backup = cluster.snapshot();
+    let daemon = setup.clone().start_ready();
+    change(cluster);
+    daemon.wait_for_lines("the changes", |lines| lines.len() >= 6);
+    drop(daemon.kill());
+    std::fs::remove_dir_all(&state).unwrap();
+    copy(&kept, &state);
+    backup
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_a_killed_run_told_beyond_its_checkpoint_is_made_good_where_the_server_has_lost_it_and_was_written_on() {
+    let cluster = cluster_with(&["o1", "o2", "o3"]);
+    let setup = setup(&cluster);
+    let backup = told_and_killed(&cluster, &setup);
+    cluster.restore_then(&backup, overtake).unwrap();
+    let daemon = setup.start_ready();
+    check_inferred(&wait_until_agreed(&daemon, &cluster));
+    assert_eq!(daemon.metric("faro_relists_total", r#"reason="other_history""#), 1.0);
+    daemon.stop();
+}
+
+#[test]
+fn what_a_killed_run_told_beyond_its_checkpoint_is_made_good_where_the_server_is_still_behind_it() {
+    let cluster = cluster_with(&["o1", "o2", "o3"]);
+    let setup = setup(&cluster);
+    let backup = told_and_killed(&cluster, &setup);
+    cluster.restore(&backup).unwrap();
+    let daemon = setup.start_ready();
+    check_inferred(&wait_until_agreed(&daemon, &cluster));
+    daemon.stop();
+}
+
+#[test]
+fn what_a_killed_run_told_beyond_its_checkpoint_comes_again_and_nothing_is_listed() {
+    let cluster = cluster_with(&["o1", "o2", "o3"]);
+    let setup = setup(&cluster);
+    told_and_killed(&cluster, &setup);
+    let daemon = setup.start_ready();
+    overtake(&cluster);
+    let lines = wait_until_agreed(&daemon, &cluster);
+    assert!(lines.len() == 16 && lines.iter().all(|line| !line.inferred), "{lines:?}");
+    assert_eq!(daemon.metric("faro_relists_total", "v1/configmaps"), 0.0);
     daemon.stop();
 }
 

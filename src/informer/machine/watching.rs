@@ -59,7 +59,8 @@ impl Machine {
                 self.enter(State::Blocked { next }).noting(Note::Restart(RestartReason::Slow))
             }
             Close::NoFirstByte | Close::NoInitialEventsEnd => unasked("the end of a list"),
-            Close::NotReplayed => unasked("the beginning of a replay"),
+            // What was told beyond the stored version does not come again.
+            Close::NotReplayed => self.other_history(),
         }
     }
 

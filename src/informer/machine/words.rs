@@ -89,7 +89,7 @@ pub(in crate::informer) enum Close {
     NoInitialEventsEnd,
     /// The receivers were busy for too long.
     Slow,
-    /// A replay did not begin with the newest event that was told.
+    /// A replay did not begin with the newest event that was told, or events that were told after it did not follow.
     NotReplayed,
 }
 

@@ -1,7 +1,7 @@
 //! What comes again, and what was there before: against what was told.
 
 use super::{Phase, Standing, Teller};
-use crate::api::{DecodeError, ObjectRef, ResourceVersion};
+use crate::api::{DecodeError, ObjectRef, ResourceVersion, WatchKind};
 use std::collections::HashSet;
 
 impl Teller {
@@ -18,6 +18,35 @@ impl Teller {
             self.told_up_to = None;
         }
         number <= told
+    }
+
+    /// Whether events that an earlier run has handed out must come again on this watch, before anything newer.
+    pub(in crate::informer) fn is_replay_due(&self) -> bool {
+        self.replay.is_due()
+    }
+
+    /// Whether something of this version proves that what must come again does not.
+    pub(super) fn is_live_and_due_before(&self, version: &ResourceVersion) -> bool {
+        self.phase == Phase::Live && self.replay.is_due_before(version)
+    }
+
+    /// Whether an event comes in the place of those that must come again: after them, or between them as one that the earlier
+    /// run would have handed out, too.
+    pub(super) fn replaces_due(&mut self, kind: WatchKind, object: &ObjectRef<'_>) -> bool {
+        if !self.replay.is_due() || self.replay.holds(kind, object) {
+            return false;
+        }
+        if self.replay.is_due_before(&object.resource_version()) {
+            return true;
+        }
+        // Of one that nobody wanted nothing was remembered; and what a list has brought already is no change.
+        self.out.takes_all()
+            && self.out.watch.covers(&object.namespace())
+            && match (kind, self.store.see(object)) {
+                (WatchKind::Added | WatchKind::Modified, Standing::Same) | (WatchKind::Deleted, Standing::Unknown) => false,
+                (WatchKind::Added | WatchKind::Modified, Standing::Unknown | Standing::OtherUid | Standing::Changed)
+                | (WatchKind::Deleted, Standing::OtherUid | Standing::Same | Standing::Changed) => true,
+            }
     }
 
     /// Whether a version lies before the one that was reached. No server that agrees with itself sends such a bookmark.
