@@ -101,6 +101,7 @@ test-unit: ## Run unit tests and the examples in the documentation
 test-integration: ## Run the real binary and library against recorded and misbehaving servers
 	$(CARGO) build --locked --examples
 	$(CARGO) test --locked --test it -- --test-threads=8 # they wait more than they compute
+	$(CARGO) test --locked --test kills
 
 soak: ## Run simulated worlds until stopped or one fails; SEED=n says where to start
 	SIM_SOAK=$(SEED) $(CARGO) test --locked --test it sim::whatever -- --nocapture
