@@ -72,8 +72,14 @@ pub(super) fn changes_come_through_an_nginx_that_buffers(stage: &Stage) {
     let is_cure = |line: &&str| line.contains("proxy_buffering off");
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains("warn ") && !is_cure(line)).collect();
     assert_eq!(warnings, Vec::<&str>::new(), "warnings besides the cure");
-    assert!(busy <= Duration::from_secs(1) && idle <= Duration::from_secs(30), "busy {busy:?}, idle {idle:?}");
+    assert!(busy <= BUSY_MAX && idle <= IDLE_MAX, "busy {busy:?}, idle {idle:?}");
 }
+
+/// The latest change of a busy kind. A quiet machine takes less than a second; what a proxy holds back takes 25 and more.
+const BUSY_MAX: Duration = Duration::from_secs(10);
+
+/// The latest change of an idle kind: its watch ends after 25 s.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// How long is written.
 const WATCHED: Duration = Duration::from_secs(90);

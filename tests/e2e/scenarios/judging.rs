@@ -103,9 +103,9 @@ fn line(text: &str) -> String {
     let [event_type, name, uid, version, watch, rest @ ..] = words.as_slice() else { return text.trim().to_owned() };
     let flags: String = rest.iter().map(|flag| format!(r#""{flag}":true,"#)).collect();
     let watch = match *watch {
-        "all" => "aaaaaaaa",
-        "front" => "ffffffff",
-        _ => "eeeeeeee",
+        "all" => "aaaaaaaaaaaaaaaa",
+        "front" => "ffffffffffffffff",
+        _ => "eeeeeeeeeeeeeeee",
     };
     format!(
         r#"{{"timestamp":"2026-11-23T12:00:00.000000Z","eventType":"{event_type}","gvr":"v1/configmaps","namespace":"ns","name":"{name}","uid":"{uid}","resourceVersion":"{version}",{flags}"watch":"{watch}"}}"#
