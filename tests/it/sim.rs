@@ -53,8 +53,10 @@ fn whatever_goes_wrong_every_watch_replays_to_the_objects_of_the_server() {
 
 #[test]
 fn an_informer_that_is_broken_in_any_one_way_is_caught() {
-    let (sender, escaped) = crossbeam_channel::bounded(Mutation::ALL.len());
-    let catchers = Mutation::ALL.map(|mutation| {
+    let rare = Mutation::RARE.into_iter().filter(|_| std::env::var_os("SIM_RARE").is_some());
+    let mutations: Vec<_> = Mutation::ALL.into_iter().chain(rare).collect();
+    let (sender, escaped) = crossbeam_channel::bounded(mutations.len());
+    let catchers = mutations.into_iter().map(|mutation| {
         let sender = sender.clone();
         // A world in which a whole informer fails as well, for want of time, catches nobody.
         let broken = move |seed, mutant| broken_law(seed, mutant, mutation.faults(seed), mutation.fate());
@@ -65,7 +67,7 @@ fn an_informer_that_is_broken_in_any_one_way_is_caught() {
         };
         Joined::spawn("catcher", work).unwrap()
     });
-    drop((catchers, sender));
+    drop((catchers.collect::<Vec<_>>(), sender));
     let escaped: Vec<_> = escaped.iter().collect();
     assert!(escaped.is_empty(), "no world of {SEEDS_TO_CATCH} seeds caught these: {escaped:?}");
 }
