@@ -35,13 +35,18 @@ use std::path::Path;
 /// As the operating system says.
 pub fn create(folder: &Path, kind: FileKind) -> io::Result<(FileName, File)> {
     Disk.create_folder(folder)?;
-    create_with(&Disk, folder, kind, Disk::create_file)
+    create_with(|| next_name(&Disk, folder, kind, None), folder, Disk::create_file)
 }
 
-/// The same on any file system, with the name on the disk.
-pub(crate) fn create_on(layer: &dyn Layer, folder: &Path, kind: FileKind) -> io::Result<(FileName, Box<dyn LayerFile>)> {
+/// The same on any file system, with the name on the disk; it sorts after that of `last`, too, whether or not that is still there.
+pub(crate) fn create_on(
+    layer: &dyn Layer,
+    folder: &Path,
+    kind: FileKind,
+    last: Option<FileName>,
+) -> io::Result<(FileName, Box<dyn LayerFile>)> {
     layer.create_folder(folder)?;
-    let (name, file) = create_with(layer, folder, kind, |path| layer.create(path))?;
+    let (name, file) = create_with(|| next_name(layer, folder, kind, last), folder, |path| layer.create(path))?;
     if let Err(error) = layer.sync_folder(folder) {
         // Whoever tries again begins another one.
         let _ = layer.remove(&folder.join(name.to_string()));
@@ -51,13 +56,12 @@ pub(crate) fn create_on(layer: &dyn Layer, folder: &Path, kind: FileKind) -> io:
 }
 
 fn create_with<F>(
-    layer: &dyn Layer,
+    next: impl Fn() -> io::Result<FileName>,
     folder: &Path,
-    kind: FileKind,
     create: impl Fn(&Path) -> io::Result<F>,
 ) -> io::Result<(FileName, F)> {
     for _ in 0..CREATE_ATTEMPTS_MAX {
-        let name = next_name(layer, folder, kind)?;
+        let name = next()?;
         match create(&folder.join(name.to_string())) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => return created.map(|file| (name, file)),
@@ -69,9 +73,10 @@ fn create_with<F>(
 /// Another process may take a name between looking and creating, but not so many times in a row.
 const CREATE_ATTEMPTS_MAX: u32 = 10;
 
-/// The name of the next file of `kind`.
-pub(crate) fn next_name(layer: &dyn Layer, folder: &Path, kind: FileKind) -> io::Result<FileName> {
-    let newest = names(layer, folder, kind)?.into_iter().map(|(name, _)| name).max();
+/// The name of the next file of `kind`, after all in `folder` and after `last`: a name is used once, as a checkpoint may speak of a file
+/// that was removed since.
+pub(crate) fn next_name(layer: &dyn Layer, folder: &Path, kind: FileKind, last: Option<FileName>) -> io::Result<FileName> {
+    let newest = names(layer, folder, kind)?.into_iter().map(|(name, _)| name).chain(last).max();
     FileName::next(kind, newest, Timestamp::now()).ok_or_else(|| {
         let newest = newest.map_or_else(|| "what the clock shows".to_owned(), |newest| newest.to_string());
         io::Error::other(format!("no name is left after {newest}: move it away, or set the clock"))

@@ -18,7 +18,9 @@ pub(super) struct EventsFile {
     pub(super) folder: PathBuf,
     rotate: RotateConfig,
     positions: Arc<Positions>,
-    pub(super) path: PathBuf,
+    /// Of the file that is written now, or was until it was deleted.
+    pub(super) name: FileName,
+    path: PathBuf,
     pub(super) file: Box<dyn LayerFile>,
     /// How long the file is.
     pub(super) bytes: u64,
@@ -59,13 +61,14 @@ impl EventsFile {
         rotate: RotateConfig,
         positions: Arc<Positions>,
     ) -> io::Result<Self> {
-        let (name, file) = files::create_on(layer.as_ref(), folder, FileKind::Events)?;
+        let (name, file) = files::create_on(layer.as_ref(), folder, FileKind::Events, None)?;
         positions.begin(name, 0);
         Ok(Self {
             layer,
             folder: folder.to_owned(),
             rotate,
             positions,
+            name,
             path: folder.join(name.to_string()),
             file,
             bytes: 0,
@@ -180,11 +183,14 @@ impl EventsFile {
     fn begin_next(&mut self) -> Result<(), Fault> {
         self.check_linked()?;
         self.sync_file()?;
-        let (name, file) =
-            files::create_on(self.layer.as_ref(), &self.folder, FileKind::Events).map_err(|error| self.cannot_begin(&error))?;
+        let (name, file) = self.create_next().map_err(|error| self.cannot_begin(&error))?;
         (self.part_begin, self.part_end) = (self.written, self.written);
         self.go_on_in(name, file, 0);
         Ok(())
+    }
+
+    fn create_next(&self) -> io::Result<(FileName, Box<dyn LayerFile>)> {
+        files::create_on(self.layer.as_ref(), &self.folder, FileKind::Events, Some(self.name))
     }
 
     fn cannot_begin(&self, error: &io::Error) -> Fault {
@@ -195,7 +201,7 @@ impl EventsFile {
     pub(super) fn go_on_in(&mut self, name: FileName, file: Box<dyn LayerFile>, bytes: u64) {
         self.positions.begin(name, self.position - bytes);
         self.path = self.folder.join(name.to_string());
-        self.file = file;
+        (self.name, self.file) = (name, file);
         (self.bytes, self.synced, self.unsynced_lines) = (bytes, bytes, 0);
         self.begun = (bytes > 0).then(Instant::now);
         self.trouble = Trouble::None;
@@ -229,8 +235,7 @@ impl EventsFile {
         match &self.trouble {
             Trouble::None => Ok(()),
             Trouble::Deleted => {
-                let created = files::create_on(self.layer.as_ref(), &self.folder, FileKind::Events);
-                let (name, file) = created.map_err(Fault::Passing)?;
+                let (name, file) = self.create_next().map_err(Fault::Passing)?;
                 self.go_on_in(name, file, 0);
                 Ok(())
             }

@@ -15,7 +15,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 impl EventsFile {
     /// Copies the unsynced lines to a new file and syncs it, then cuts them off the old one.
     pub(super) fn move_unsynced(&mut self) -> Result<(), Fault> {
-        let name = files::next_name(self.layer.as_ref(), &self.folder, FileKind::Events).map_err(Fault::Passing)?;
+        self.layer.create_folder(&self.folder).map_err(Fault::Passing)?;
+        let next = files::next_name(self.layer.as_ref(), &self.folder, FileKind::Events, Some(self.name));
+        let name = next.map_err(Fault::Passing)?;
         let path = self.folder.join(name.temporary());
         match self.layer.remove(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Fault::Passing(error)),

@@ -4,6 +4,7 @@ use super::Position;
 use super::tests::{Bench, content, full};
 use crate::config::RotateConfig;
 use crate::dispatch::tests::DEADLINE;
+use crate::files::Layer;
 use crate::files::memory::{MemoryDisk, Step, everything};
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -224,4 +225,23 @@ fn a_deleted_file_costs_what_it_held_and_nothing_that_comes_after() {
     assert!(bench.writer.stop(Instant::now() + DEADLINE));
     let lines: Vec<&str> = bench.expected.split_inclusive('\n').collect();
     assert_eq!(content(&disk, true), [&lines[..3], &lines[4..]].concat().concat());
+}
+
+#[test]
+fn a_file_that_takes_the_place_of_a_deleted_one_has_a_name_of_its_own_that_sorts_after_it() {
+    let disk = MemoryDisk::default();
+    // What the clock shows sorts before this, as the second does of a file that was deleted within it.
+    let newest = PathBuf::from("memory/events-29990101-000000.json");
+    drop(disk.create(&newest).unwrap());
+    let mut bench = bench(&disk, RotateConfig::default());
+    bench.export(0);
+    assert!(bench.writer.sync(DEADLINE));
+    let first = bench.writer.path().unwrap();
+    disk.delete(&newest);
+    disk.delete(&first);
+    bench.export(1);
+    assert!(bench.writer.sync(DEADLINE));
+    assert!(bench.writer.path().unwrap() > first, "{:?} comes after {first:?}", bench.writer.path());
+    let position = bench.writer.locate(bench.writer.position()).unwrap();
+    assert_eq!(position.offset, disk.content(&bench.writer.path().unwrap()).unwrap().len() as u64);
 }

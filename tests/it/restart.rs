@@ -331,6 +331,25 @@ fn everything_that_is_removed_at_once_while_faro_runs_is_made_again() {
 }
 
 #[test]
+fn lines_of_a_file_that_took_the_place_of_a_removed_one_are_found_whatever_the_clock_says() {
+    let stage = Stage::new(WATCH);
+    fs::create_dir_all(stage.setup.output()).unwrap();
+    fs::write(stage.setup.output().join("events-29990101-000000.json"), "").unwrap();
+    let daemon = stage.start();
+    daemon.wait_for_lines("three lines", |lines| lines.len() == 3);
+    eventually(SOON, "the position is stored", || daemon.metric("faro_checkpoints_total", "") >= 1.0);
+    daemon.events_files().iter().for_each(|file| fs::remove_file(file).unwrap());
+    stage.touch("a", "1");
+    daemon.wait_for("UPDATED default/a");
+    daemon.kill();
+    stage.delete("b");
+    let daemon = stage.start();
+    daemon.wait_for("DELETED default/b");
+    let told: Vec<_> = daemon.stop().lines.iter().map(Line::brief).collect();
+    assert_eq!(told, ["UPDATED default/a", "DELETED default/b"], "and nothing of it twice");
+}
+
+#[test]
 fn a_state_folder_that_cannot_be_made_again_holds_readiness_until_it_can() {
     let stage = Stage::new(WATCH);
     let daemon = stage.start();
