@@ -13,7 +13,6 @@ use super::streaming::Streaming;
 use crate::client::Interrupt;
 use crate::lifecycle::Stop;
 use door::{Door, Ticket};
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,8 +33,8 @@ struct Inner {
 #[derive(Debug)]
 struct Counts {
     door: Door,
-    /// Of those who can be withdrawn.
-    interrupts: BTreeMap<u64, Interrupt>,
+    /// Of those who can be withdrawn, in the order in which they came.
+    interrupts: Vec<(u64, Interrupt)>,
     watches: usize,
 }
 
@@ -66,7 +65,7 @@ pub(super) struct Member(Arc<Inner>);
 impl ListGate {
     /// Lets `limit` list at once, one at least.
     pub fn new(limit: usize) -> Self {
-        let counts = Counts { door: Door::new(limit), interrupts: BTreeMap::new(), watches: 0 };
+        let counts = Counts { door: Door::new(limit), interrupts: Vec::new(), watches: 0 };
         Self(Arc::new(Inner { counts: Mutex::new(counts), streaming: Streaming::default() }))
     }
 
@@ -89,7 +88,7 @@ impl ListGate {
                 return None;
             }
             if let Some(withdrawn) = counts.door.withdraw_for(&ticket, now) {
-                let interrupt = counts.interrupts.remove(&withdrawn);
+                let interrupt = counts.take_interrupt(withdrawn);
                 drop(counts);
                 // Only who can be interrupted is withdrawn.
                 interrupt.iter().for_each(Interrupt::cut);
@@ -141,7 +140,12 @@ impl Member {
 impl Counts {
     fn leave(&mut self, ticket: &Ticket) {
         self.door.leave(ticket);
-        self.interrupts.remove(&ticket.number());
+        self.take_interrupt(ticket.number());
+    }
+
+    fn take_interrupt(&mut self, number: u64) -> Option<Interrupt> {
+        let place = self.interrupts.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(self.interrupts.remove(place).1)
     }
 }
 

@@ -4,6 +4,7 @@
 //! user or context, or sets the current context, decides it whole. Relative paths belong to the file that holds them.
 
 mod again;
+mod merge_keys;
 pub(crate) mod model;
 pub(crate) mod select;
 
@@ -14,7 +15,6 @@ use super::endpoint::Endpoint;
 use super::files::read_file;
 use super::secret::without_value;
 use model::{Cluster, Context, File, User};
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,11 +33,14 @@ pub(crate) struct Kubeconfig {
     users: Entries<User>,
 }
 
-type Entries<T> = BTreeMap<String, Entry<T>>;
+/// Entries of one kind, sorted by name.
+#[derive(Debug)]
+struct Entries<T>(Vec<Entry<T>>);
 
 /// An entry and the file that defined it.
 #[derive(Debug)]
 struct Entry<T> {
+    name: String,
     file: PathBuf,
     value: T,
 }
@@ -91,9 +94,9 @@ impl Kubeconfig {
         let clusters = file.clusters.unwrap_or_default().into_iter().map(|n| (n.name, n.cluster.unwrap_or_default()));
         let contexts = file.contexts.unwrap_or_default().into_iter().map(|n| (n.name, n.context.unwrap_or_default()));
         let users = file.users.unwrap_or_default().into_iter().map(|n| (n.name, n.user.unwrap_or_default()));
-        merge(&mut self.clusters, clusters, &path, "cluster")?;
-        merge(&mut self.contexts, contexts, &path, "context")?;
-        merge(&mut self.users, users, &path, "user")?;
+        self.clusters.merge(clusters, &path, "cluster")?;
+        self.contexts.merge(contexts, &path, "context")?;
+        self.users.merge(users, &path, "user")?;
         self.files.push(path);
         Ok(())
     }
@@ -133,36 +136,56 @@ fn parse(place: &str, bytes: Vec<u8>) -> Result<File, SetupError> {
     if text.trim().is_empty() {
         return Ok(File::default());
     }
-    let unreadable =
-        |error: serde_yaml::Error| SetupError::kubeconfig(place, format!("not a kubeconfig: {}", without_value(&error)));
+    let refused = |problem: &str| SetupError::kubeconfig(place, format!("not a kubeconfig: {problem}"));
+    let unreadable = |error: serde_yaml::Error| refused(&without_value(&error));
     if !text.contains("<<") {
         return serde_yaml::from_str::<Option<File>>(text).map(Option::unwrap_or_default).map_err(unreadable);
     }
-    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(unreadable)?;
-    value.apply_merge().map_err(unreadable)?;
+    let mut value: serde_json::Value = serde_yaml::from_str(text).map_err(unreadable)?;
+    merge_keys::apply(&mut value).map_err(refused)?;
     // As text once more: what reads a file from text is there already, and names the path of a mistake.
-    let merged =
-        serde_json::to_string(&value).map_err(|error| SetupError::kubeconfig(place, format!("not a kubeconfig: {error}")))?;
-    serde_yaml::from_str(&merged).map_err(|error| {
+    serde_yaml::from_str(&value.to_string()).map_err(|error| {
         let problem = without_value(&error);
         // The line is that of the other text.
-        let (problem, _) = problem.rsplit_once(" at line ").unwrap_or((&problem, ""));
-        SetupError::kubeconfig(place, format!("not a kubeconfig: {problem}"))
+        refused(problem.rsplit_once(" at line ").map_or(&*problem, |(problem, _)| problem))
     })
 }
 
-/// Adds the entries of one file; those that an earlier file named stay as they are.
-fn merge<T>(known: &mut Entries<T>, found: impl Iterator<Item = (String, T)>, file: &Path, kind: &str) -> Result<(), SetupError> {
-    let mut own = BTreeMap::new();
-    for (name, value) in found {
-        if own.insert(name.clone(), Entry { file: file.to_owned(), value }).is_some() {
-            return Err(SetupError::kubeconfig(file.display().to_string(), format!("{kind} {name:?} is defined twice")));
+impl<T> Entries<T> {
+    fn get(&self, name: &str) -> Option<&Entry<T>> {
+        self.place_of(name).ok().map(|place| &self.0[place])
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|entry| entry.name.as_str())
+    }
+
+    /// Adds the entries of one file; those that an earlier file named stay as they are.
+    fn merge(&mut self, found: impl Iterator<Item = (String, T)>, file: &Path, kind: &str) -> Result<(), SetupError> {
+        let mut own = Self::default();
+        for (name, value) in found {
+            let Err(place) = own.place_of(&name) else {
+                return Err(SetupError::kubeconfig(file.display().to_string(), format!("{kind} {name:?} is defined twice")));
+            };
+            own.0.insert(place, Entry { name, file: file.to_owned(), value });
         }
+        for entry in own.0 {
+            if let Err(place) = self.place_of(&entry.name) {
+                self.0.insert(place, entry);
+            }
+        }
+        Ok(())
     }
-    for (name, entry) in own {
-        known.entry(name).or_insert(entry);
+
+    fn place_of(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|entry| entry.name.as_str().cmp(name))
     }
-    Ok(())
+}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
 }
 
 fn join(paths: &[PathBuf]) -> String {

@@ -1,7 +1,7 @@
 //! Takes one context out of merged kubeconfigs and checks that it says all that is needed.
 
 use super::model::{AuthProvider, Cluster, User};
-use super::{Again, Entry, Kubeconfig, SetupError, Variables};
+use super::{Again, Entries, Entry, Kubeconfig, SetupError, Variables};
 use crate::client::endpoint::{Endpoint, Identity, LoginSource, Pem, PemSource, Trust};
 use crate::client::exec::ExecPlugin;
 use crate::client::proxy::Proxy;
@@ -23,7 +23,7 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
         )
     })?;
     let user_name = context.value.user.as_deref().unwrap_or_default();
-    let nobody = Entry { file: context.file.clone(), value: User::default() };
+    let nobody = Entry { name: String::new(), file: context.file.clone(), value: User::default() };
     let user = match config.users.get(user_name) {
         Some(user) => user,
         None if user_name.is_empty() => &nobody,
@@ -57,9 +57,13 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
 }
 
 /// What might have been meant.
-fn defined<T>(entries: &BTreeMap<String, Entry<T>>) -> String {
-    let names: Vec<_> = entries.keys().map(|name| format!("{name:?}")).collect();
-    if names.is_empty() { String::new() } else { format!("; defined are {}", names.join(", ")) }
+fn defined<T>(entries: &Entries<T>) -> String {
+    let names = quoted(entries.names());
+    if names.is_empty() { String::new() } else { format!("; defined are {names}") }
+}
+
+fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn context_entry<'a>(
@@ -67,11 +71,11 @@ fn context_entry<'a>(
     asked: Option<&'a str>,
 ) -> Result<(&'a str, &'a Entry<super::model::Context>), SetupError> {
     let known = || {
-        let names: Vec<_> = config.contexts.keys().map(|name| format!("{name:?}")).collect();
-        if names.is_empty() { "it has no contexts".to_owned() } else { format!("its contexts are {}", names.join(", ")) }
+        let names = quoted(config.contexts.names());
+        if names.is_empty() { "it has no contexts".to_owned() } else { format!("its contexts are {names}") }
     };
     let Some(name) = asked.or(config.current_context.as_deref()) else {
-        let problem = if config.contexts.is_empty() {
+        let problem = if config.contexts.names().next().is_none() {
             "it names no contexts, so no cluster; is this the kubeconfig that was meant?".to_owned()
         } else {
             format!("no current-context is set; give --context, {}", known())
@@ -79,7 +83,7 @@ fn context_entry<'a>(
         return Err(SetupError::kubeconfig(config.place(), problem));
     };
     config.contexts.get(name).map(|entry| (name, entry)).ok_or_else(|| {
-        let hint = nearest(name, config.contexts.keys()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        let hint = nearest(name, config.contexts.names()).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
         let source = if asked.is_some() { "" } else { " (its current-context)" };
         SetupError::kubeconfig(config.place(), format!("there is no context {name:?}{source}, {}{hint}", known()))
     })
@@ -214,9 +218,9 @@ pub(crate) fn beside(file: &Path, path: &str) -> PathBuf {
 }
 
 /// The name closest to `wanted`, when it is close enough to be a slip of the pen.
-fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let close = wanted.chars().count() / 3 + 1;
-    names.map(|name| (distance(wanted, name), name.as_str())).filter(|(far, _)| *far <= close).min().map(|(_, name)| name)
+    names.map(|name| (distance(wanted, name), name)).filter(|(far, _)| *far <= close).min().map(|(_, name)| name)
 }
 
 /// How many letters must be changed, added or removed to make one word of the other.

@@ -1,7 +1,7 @@
 //! Judges server certificates.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
@@ -9,18 +9,23 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
 
 /// Accepts what the given roots vouch for, and a root itself when a server shows it, as Go does.
+///
+/// Made of the parts of rustls's own verifier: that one brings the reading of revocation lists along, of which Faro has none.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    chain: Arc<WebPkiServerVerifier>,
+    roots: RootCertStore,
     anchors: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
     pub(super) fn new(anchors: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Result<Self, String> {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(anchors.iter().cloned());
-        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider).build().map_err(|e| e.to_string())?;
-        Ok(Self { chain, anchors })
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(anchors.iter().cloned());
+        if roots.is_empty() {
+            return Err("none of the certificates can be read".to_owned());
+        }
+        Ok(Self { roots, anchors, provider })
     }
 }
 
@@ -30,19 +35,20 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let judged = self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        // webpki checks the dates before it refuses a root in a server's place, so only the name is left to check.
-        if let Err(Error::InvalidCertificate(CertificateError::Other(other))) = &judged
-            && other.0.to_string() == "CaUsedAsEndEntity"
-            && self.anchors.contains(end_entity)
-        {
-            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-            return Ok(ServerCertVerified::assertion());
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        match verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms) {
+            Ok(()) => {}
+            // webpki checks the dates before it refuses a root in a server's place, so only the name is left to check.
+            Err(Error::InvalidCertificate(CertificateError::Other(other)))
+                if other.0.to_string() == "CaUsedAsEndEntity" && self.anchors.contains(end_entity) => {}
+            Err(error) => return Err(error),
         }
-        judged
+        verify_server_name(&certificate, server_name)?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -51,7 +57,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -60,11 +66,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

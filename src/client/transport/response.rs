@@ -6,10 +6,8 @@ use crate::client::Error;
 use crate::client::error::NoHead;
 use crate::client::interrupt::Ending;
 use crate::client::url::Url;
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
 use std::io::{self, Read};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use ureq::http::header::{CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER};
 
 /// A successful answer (2xx); the body is read from it. Dropped before its end, it closes the connection.
@@ -58,7 +56,7 @@ pub(super) fn judge(get: &Get<'_>, mut answer: Answer, server: &str, ending: &En
         let reason = format!("{server} redirects to {location} ({}); write the API server's own URL as server", status.as_u16());
         return Err(Error::Undecodable { request: get.request.to_owned(), reason });
     }
-    let retry_after = retry_after(header(&answer, &RETRY_AFTER), header(&answer, &DATE), Timestamp::now());
+    let retry_after = retry_after(header(&answer, &RETRY_AFTER), header(&answer, &DATE), SystemTime::now());
     let body = read_error_body(&mut answer, get.head_limit);
     let status = Status::from_body(status.as_u16(), &body);
     Err(Error::Status { request: get.request.to_owned(), status, retry_after })
@@ -66,14 +64,13 @@ pub(super) fn judge(get: &Get<'_>, mut answer: Answer, server: &str, ending: &En
 
 /// How long `Retry-After` asks to wait: seconds, or until a date by the server's clock, which the header `Date` tells (RFC 9110,
 /// section 10.2.3).
-fn retry_after(value: &str, date: &str, now: Timestamp) -> Option<Duration> {
+fn retry_after(value: &str, date: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let parse = |text: &str| DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text.trim()).ok();
+    let parse = |text: &str| httpdate::parse_http_date(text.trim()).ok();
     let until = parse(value)?;
-    let wait = until.duration_since(parse(date).unwrap_or(now));
-    Some(Duration::try_from(wait).unwrap_or_default())
+    Some(until.duration_since(parse(date).unwrap_or(now)).unwrap_or_default())
 }
 
 /// As much of an error's body as is of use; a body that breaks off is used as far as it came.
@@ -151,13 +148,15 @@ mod tests {
 
     #[test]
     fn retry_after_is_a_number_of_seconds_or_a_date_by_the_servers_clock() {
-        let now: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
+        let now = httpdate::parse_http_date("Fri, 27 Nov 2026 12:00:00 GMT").unwrap();
         for (value, date, expected) in [
             ("7", "", Some(7)),
             (" 7 ", "Fri, 27 Nov 2026 13:00:00 GMT", Some(7)),
             ("Fri, 27 Nov 2026 12:00:20 GMT", "", Some(20)),
             ("Fri, 27 Nov 2026 13:00:05 GMT", "Fri, 27 Nov 2026 13:00:00 GMT", Some(5)),
             ("Fri, 27 Nov 2026 11:00:00 GMT", "", Some(0)),
+            ("Friday, 27-Nov-26 12:00:20 GMT", "", Some(20)),
+            ("Tue, 31 Feb 2026 12:00:20 GMT", "", None),
             ("soon", "", None),
             ("", "", None),
         ] {

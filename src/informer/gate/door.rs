@@ -9,7 +9,7 @@
 //! fewer are withdrawn. When no more may be in flight, who receives next to nothing is withdrawn as well, whatever came before.
 
 use super::Entrant;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
@@ -43,8 +43,9 @@ pub(super) struct Door {
     /// How long somebody may wait for the first byte before others go first, whatever is usual.
     patience: Duration,
     /// In the order in which they are let in.
-    waiting: BTreeMap<(Turn, u64), Waiting>,
-    inside: BTreeMap<u64, Inside>,
+    waiting: VecDeque<((Turn, u64), Waiting)>,
+    /// In the order in which they came in, with the numbers of their tickets.
+    inside: Vec<(u64, Inside)>,
 }
 
 #[derive(Debug)]
@@ -74,7 +75,7 @@ struct Inside {
 impl Door {
     /// Lets `limit` in at once, one at least.
     pub(super) fn new(limit: usize) -> Self {
-        let (waiting, inside, answers) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        let (waiting, inside, answers) = (VecDeque::new(), Vec::new(), VecDeque::new());
         Self { limit: limit.max(1), tickets: 0, answers, patience: PATIENCE_MIN, waiting, inside }
     }
 
@@ -89,13 +90,14 @@ impl Door {
             can_be_withdrawn,
             called: Arc::clone(&called),
         };
-        self.waiting.insert(ticket.key(), waiting);
+        let place = self.waiting.partition_point(|(key, _)| *key < ticket.key());
+        self.waiting.insert(place, (ticket.key(), waiting));
         (ticket, called)
     }
 
     /// Whether the holder of `ticket`, who waits, is the first in line.
     pub(super) fn is_next(&self, ticket: &Ticket) -> bool {
-        self.waiting.first_key_value().is_some_and(|(first, _)| *first == ticket.key())
+        self.waiting.front().is_some_and(|(first, _)| *first == ticket.key())
     }
 
     /// Lets the holder of `ticket` in, if that is the first in line and there is room. Returns whether they are inside.
@@ -103,20 +105,22 @@ impl Door {
         if !self.is_next(ticket) || !self.has_room(now) {
             return false;
         }
-        let (_, waiting) = self.waiting.pop_first().expect("the first in line asks");
+        let (_, waiting) = self.waiting.pop_front().expect("the first in line asks");
         let Waiting { received, keeps_place, can_be_withdrawn, called: _ } = waiting;
         let counted = received.load(Ordering::Relaxed);
         let (turn, is_withdrawn, entered, since) = (ticket.turn, false, (now, counted), now);
         let inside = Inside { turn, received, keeps_place, can_be_withdrawn, is_withdrawn, entered, counted, since };
-        self.inside.insert(ticket.number, inside);
+        self.inside.push((ticket.number, inside));
         self.call_next();
         true
     }
 
     /// The holder of `ticket` no longer waits, or is no longer inside.
     pub(super) fn leave(&mut self, ticket: &Ticket) {
-        self.waiting.remove(&ticket.key());
-        self.inside.remove(&ticket.number);
+        if let Ok(place) = self.waiting.binary_search_by(|(key, _)| key.cmp(&ticket.key())) {
+            self.waiting.remove(place);
+        }
+        self.inside.retain(|(number, _)| *number != ticket.number);
         self.call_next();
     }
 
@@ -145,7 +149,7 @@ impl Door {
 
     /// Whether the holder of `ticket` was withdrawn.
     pub(super) fn is_withdrawn(&self, ticket: &Ticket) -> bool {
-        self.inside.get(&ticket.number).is_some_and(|inside| inside.is_withdrawn)
+        self.inside.iter().any(|(number, inside)| *number == ticket.number && inside.is_withdrawn)
     }
 
     /// Somebody's answer took so long to come.
@@ -163,17 +167,17 @@ impl Door {
     }
 
     fn in_flight(&self) -> usize {
-        self.inside.values().filter(|inside| !inside.is_withdrawn).count()
+        self.inside.iter().filter(|(_, inside)| !inside.is_withdrawn).count()
     }
 
     fn has_room(&mut self, now: Instant) -> bool {
         // All are asked, since asking is what notices that bytes came.
-        let receiving = self.inside.values_mut().filter_map(|inside| inside.is_receiving(now).then_some(())).count();
+        let receiving = self.inside.iter_mut().filter_map(|(_, inside)| inside.is_receiving(now).then_some(())).count();
         receiving < self.limit && self.in_flight() < self.limit * IN_FLIGHT_FACTOR
     }
 
     fn call_next(&self) {
-        if let Some((_, next)) = self.waiting.first_key_value() {
+        if let Some((_, next)) = self.waiting.front() {
             next.called.notify_one();
         }
     }
