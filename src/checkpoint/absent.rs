@@ -85,6 +85,15 @@ impl StateStore {
         match self.0 {}
     }
 
+    /// Makes the folder again.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn reclaim(&mut self) -> Result<(), StateError> {
+        match self.0 {}
+    }
+
     /// Writes `commit`.
     ///
     /// # Errors

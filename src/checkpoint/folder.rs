@@ -65,6 +65,20 @@ impl Home {
         if is_whole { Ok(()) } else { Err(StateError::Removed { folder: self.folder.clone() }) }
     }
 
+    /// Makes the folder again and takes its lock, where they were removed: what lies beside the state file is made again before that.
+    ///
+    /// # Errors
+    ///
+    /// When the folder is somebody else's by now, and when it cannot be made.
+    pub(super) fn reclaim(&mut self) -> Result<(), StateError> {
+        make(&self.folder)?;
+        if !self.lock.is_of(&self.folder)? {
+            // Of the folder that is there now; who was quicker has it.
+            self.lock = Lock::take(&self.folder)?;
+        }
+        Ok(())
+    }
+
     /// Opens the database again, after it was closed. What was removed meanwhile is made again first: the folder, its lock, and the
     /// file, with all that it held.
     ///
@@ -72,11 +86,7 @@ impl Home {
     ///
     /// When the folder, or the file in it, is somebody else's by now, and when it cannot be made.
     pub(super) fn open_again(&mut self) -> Result<Database, StateError> {
-        make(&self.folder)?;
-        if !self.lock.is_of(&self.folder)? {
-            // Of the folder that is there now; who was quicker has it.
-            self.lock = Lock::take(&self.folder)?;
-        }
+        self.reclaim()?;
         if !self.is_file_there()? {
             let path = self.path();
             self.make_file_again(&path).map_err(|source| StateError::Create { path, source: source.into() })?;

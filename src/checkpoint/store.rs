@@ -117,6 +117,20 @@ impl StateStore {
         self.place.check()
     }
 
+    /// Makes the folder again and takes its lock, where they were removed; the state file comes with the [commit](Self::commit). What
+    /// else is kept in the folder is to be there first: a state file without it says that nothing was handed out beyond itself.
+    ///
+    /// # Errors
+    ///
+    /// When the folder is another process's by now, and when it cannot be made.
+    pub fn reclaim(&mut self) -> Result<(), StateError> {
+        match &mut self.place {
+            Place::Folder(home) => home.reclaim(),
+            #[cfg(test)]
+            Place::Disk(..) => Ok(()),
+        }
+    }
+
     /// Writes `commit`, whole or not at all; it is on the disk when this returns without an error.
     ///
     /// After an error the same commit may be tried again, also when it had reached the disk.

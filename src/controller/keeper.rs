@@ -404,11 +404,7 @@ impl Keeping {
     fn commit(&mut self, commit: &Commit) -> bool {
         let (mut pause, mut failing_since) = (RETRY_FIRST, None);
         loop {
-            // What is owed counts as accepted, so that it must not be lost when a checkpoint holds that.
-            let error = match self.surroundings.recorder.sync().and_then(|()| self.store.commit(commit)) {
-                Ok(()) => break,
-                Err(error) => error,
-            };
+            let Err(error) = self.commit_once(commit, failing_since.is_some()) else { break };
             if !error.may_pass() {
                 self.fail(error);
                 return false;
@@ -430,6 +426,21 @@ impl Keeping {
             log::info!("the state is written again, after {:.1?}", since.elapsed());
         }
         true
+    }
+
+    /// The journal and what is owed come before the state, also where all were removed: a process that ends between the two would
+    /// leave a state that knows nothing of what was handed out beyond it.
+    fn commit_once(&mut self, commit: &Commit, is_again: bool) -> Result<(), StateError> {
+        // That it was removed is said before it is made again.
+        if is_again {
+            self.store.reclaim()?
+        } else {
+            self.store.check()?
+        }
+        self.surroundings.recorder.restore()?;
+        // What is owed counts as accepted, so that it must not be lost when a checkpoint holds that.
+        self.surroundings.recorder.sync()?;
+        self.store.commit(commit)
     }
 
     /// Lets `pause` pass, or less when there is no more time. Returns whether to try again.

@@ -46,7 +46,7 @@ impl Recorder {
     }
 
     /// Writes down what is about to be handed out. After an error the same call may be made again.
-    pub(super) fn emitted(&self, batch: &mut Batch) -> Result<(), StateError> {
+    pub(crate) fn emitted(&self, batch: &mut Batch) -> Result<(), StateError> {
         self.journal.append(batch)
     }
 
@@ -73,7 +73,7 @@ impl Recorder {
     }
 
     /// What the subscription of this name is owed.
-    pub(super) fn owed(&self, name: &str) -> Arc<Owed> {
+    pub(crate) fn owed(&self, name: &str) -> Arc<Owed> {
         self.spill.of(name)
     }
 

@@ -1,18 +1,20 @@
 //! The checkpoint thread when it dies or hangs in its own work.
 
 use super::*;
-use crate::checkpoint::{Journal, Spill};
+use crate::checkpoint::{Batch, Journal, OwedEvent, Spill};
 use crate::dispatch::tests::{DEADLINE, event, hold, watch};
 use crate::dispatch::{Export, Settings};
 use crate::event::{Credit, Outlet};
 use crate::health::{STUCK_AFTER, ThreadFailure};
 use crate::sink::SinkSettings;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::SystemTime;
 use tempfile::TempDir;
 
-fn surroundings(health: &Health) -> Surroundings {
-    let folder = TempDir::new().unwrap();
-    let recorder = Recorder::new(Journal::open(folder.path(), |_| {}).unwrap(), Spill::open(folder.path()).unwrap());
+fn surroundings(folder: &Path, health: &Health) -> Surroundings {
+    let recorder = Recorder::new(Journal::open(folder, |_| {}).unwrap(), Spill::open(folder).unwrap());
     let (recorder, subscriptions, emissions) = (Arc::new(recorder), Vec::new(), HashMap::new());
     let (metrics, health, stop) = (Metrics::default(), health.clone(), Stop::new());
     Surroundings { writer: None, metrics, health, stop, recorder, subscriptions, emissions }
@@ -35,7 +37,7 @@ fn wait_for_failures(health: &Health, expected: &[(String, ThreadFailure)]) {
 #[test]
 fn a_checkpoint_that_hangs_in_its_own_work_is_named_until_it_goes_on() {
     let (folder, health) = (TempDir::new().unwrap(), Health::default());
-    let keeper = Keeper::start(StateStore::open(folder.path()).unwrap(), surroundings(&health)).unwrap();
+    let keeper = Keeper::start(StateStore::open(folder.path()).unwrap(), surroundings(folder.path(), &health)).unwrap();
     let held = keeper.shared.watches();
     wait_for_failures(&health, &[(THREAD_NAME.to_owned(), ThreadFailure::Stuck)]);
     drop(held);
@@ -49,7 +51,7 @@ fn a_checkpoint_that_panics_is_named() {
     let (folder, health) = (TempDir::new().unwrap(), Health::default());
     let (shared, (_orders, received)) = (Arc::<Shared>::default(), bounded(1));
     let store = StateStore::open(folder.path()).unwrap();
-    let keeping = Keeping::new(store, surroundings(&health), Arc::clone(&shared), received);
+    let keeping = Keeping::new(store, surroundings(folder.path(), &health), Arc::clone(&shared), received);
     assert_eq!(failures(&health), []);
     let thread = move || {
         let _keeping = keeping;
@@ -67,7 +69,7 @@ fn a_stop_right_behind_the_last_line_commits_the_place_behind_it() {
     let writer = Writer::open(settings, Metrics::default(), health.clone(), Stop::new()).unwrap();
     let export = Some(Arc::clone(&writer) as Arc<dyn Export>);
     let dispatcher = Dispatcher::new(&Settings::default(), Vec::new(), export, health.clone()).unwrap();
-    let surroundings = Surroundings { writer: Some(Arc::clone(&writer)), ..surroundings(&health) };
+    let surroundings = Surroundings { writer: Some(Arc::clone(&writer)), ..surroundings(state.path(), &health) };
     let keeper = Keeper::start(StateStore::open(state.path()).unwrap(), surroundings).unwrap();
     let [pods, other] = ["v1/pods", "v1/services"].map(watch);
     let metrics = |watch| Metrics::default().watch(watch);
@@ -95,4 +97,75 @@ fn a_stop_right_behind_the_last_line_commits_the_place_behind_it() {
     let (file, offset) = (path.file_name().unwrap().to_str().unwrap().to_owned(), path.metadata().unwrap().len());
     let committed = StateStore::open(state.path()).unwrap().position().unwrap();
     assert_eq!(committed, Some(FilePosition { file, offset }));
+}
+
+/// A thread's own work, on a state whose folder also has the journal, in which one event is, and what is owed, which is one.
+fn keeping_in(folder: &Path) -> Keeping {
+    let store = StateStore::open(folder).unwrap();
+    let surroundings = surroundings(folder, &Health::default());
+    let pods = watch("v1/pods");
+    let mut batch = Batch::default();
+    batch.accepted(pods.id, 7, 0);
+    surroundings.recorder.emitted(&mut batch).unwrap();
+    let (key, uid, raw, received) = ("default\0web-0", "u", b"{}".as_slice(), SystemTime::UNIX_EPOCH);
+    let owed = OwedEvent { watch: pods.id, key, uid, is_deleted: false, flags: 0, received, raw };
+    surroundings.recorder.owed("audit").push(&owed, u64::MAX).unwrap();
+    Keeping::new(store, surroundings, Arc::default(), bounded(1).1)
+}
+
+/// Tries to commit nothing: at once, and once more.
+fn commit_twice(keeping: &mut Keeping) -> bool {
+    let (orders, received) = bounded(1);
+    // The one order is one more attempt, and then nobody is left to wait for.
+    orders.send(Order::Look).unwrap();
+    keeping.orders = received;
+    drop(orders);
+    keeping.commit(&Commit::default())
+}
+
+/// What the next start finds: how many events are in the journal, and how many are owed.
+fn found_in(folder: &Path) -> (usize, usize) {
+    let mut records = 0;
+    Journal::open(folder, |_| records += 1).unwrap();
+    (records, Spill::open(folder).unwrap().of("audit").events())
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_state_that_is_made_again_is_never_there_without_the_journal_and_what_is_owed() {
+    for missing in ["journal", "owed-"] {
+        let parent = TempDir::new().unwrap();
+        let folder = parent.path().join("state");
+        let mut keeping = keeping_in(&folder);
+        let obstacle = files(&folder).into_iter().find(|name| name.starts_with(missing)).unwrap() + ".new";
+        fs::remove_dir_all(&folder).unwrap();
+        // No file can be made in the place of a folder.
+        fs::create_dir_all(folder.join(&obstacle)).unwrap();
+        for _ in 0..3 {
+            assert!(!commit_twice(&mut keeping));
+            assert!(!files(&folder).contains(&"state.redb".to_owned()), "{missing}: {:?}", files(&folder));
+        }
+        fs::remove_dir(folder.join(&obstacle)).unwrap();
+        assert!(commit_twice(&mut keeping) || commit_twice(&mut keeping));
+        drop(keeping);
+        assert_eq!(found_in(&folder), (1, 1), "{missing}");
+    }
+}
+
+#[test]
+fn what_is_owed_is_not_committed_as_accepted_while_its_file_is_missing() {
+    let parent = TempDir::new().unwrap();
+    let folder = parent.path().join("state");
+    let mut keeping = keeping_in(&folder);
+    let owed = files(&folder).into_iter().find(|name| name.starts_with("owed-")).unwrap();
+    fs::remove_file(folder.join(&owed)).unwrap();
+    fs::create_dir(folder.join(format!("{owed}.new"))).unwrap();
+    assert!(!commit_twice(&mut keeping));
+    fs::remove_dir(folder.join(format!("{owed}.new"))).unwrap();
+    assert!(commit_twice(&mut keeping));
+    drop(keeping);
+    assert_eq!(found_in(&folder), (1, 1));
 }
