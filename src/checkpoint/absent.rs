@@ -226,6 +226,15 @@ impl Spill {
         match self.0 {}
     }
 
+    /// Nothing of a watch is owed any longer.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn forget(&self, _watch: WatchId) -> Result<(), StateError> {
+        match self.0 {}
+    }
+
     /// Makes files again that were removed.
     ///
     /// # Errors

@@ -119,6 +119,16 @@ impl Spill {
         Ok(())
     }
 
+    /// Nothing of a watch is owed to any subscription any longer.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Owed::forget`].
+    pub fn forget(&self, watch: WatchId) -> Result<(), StateError> {
+        let all: Vec<_> = self.subscriptions().values().cloned().collect();
+        all.iter().try_for_each(|owed| owed.forget(watch))
+    }
+
     /// Makes the files again that were removed or moved away, with all that is owed; the folder must be there. Nothing but a few system
     /// calls where none was.
     ///

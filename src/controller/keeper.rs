@@ -20,7 +20,8 @@ use crate::lifecycle::{Joined, Stop};
 use crate::metrics::{Metrics, WatchMetrics};
 use crate::sink::{Position, Writer};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
-use std::collections::{BTreeMap, HashMap};
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -188,6 +189,12 @@ impl Keeper {
 impl Shared {
     fn watches(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The watches of which what was handed out counts, whether or not they are stored.
+    fn unforgotten(&self) -> HashSet<WatchId> {
+        let at_work: Vec<WatchId> = self.watches().iter().map(|kept| kept.watch.id).collect();
+        self.emissions().keys().copied().chain(at_work).collect()
     }
 
     fn emissions(&self) -> MutexGuard<'_, HashMap<WatchId, Vec<Emission>>> {
@@ -384,11 +391,20 @@ impl Keeping {
         }
         self.placed = commit.position;
         self.sequences.extend(commit.watches.iter().map(|watch| (watch.id, watch.sequence)));
-        let is_beyond = |watch, sequence| self.sequences.get(&watch).is_none_or(|first| sequence >= *first);
-        if let Err(error) = self.surroundings.recorder.compact(is_beyond) {
+        if let Err(error) = self.surroundings.recorder.compact(self.is_beyond_checkpoint()) {
             log::warn!("{}; the journal grows meanwhile", chain(&error));
         }
         true
+    }
+
+    /// Whether what the journal says of an event counts: no checkpoint holds it, and its watch was not forgotten.
+    fn is_beyond_checkpoint(&self) -> impl Fn(WatchId, u64) -> bool {
+        let not_stored = LazyCell::new(|| self.shared.unforgotten());
+        move |watch, sequence| match self.sequences.get(&watch) {
+            Some(first) => sequence >= *first,
+            // Its first commit may be still to come.
+            None => not_stored.contains(&watch),
+        }
     }
 
     /// Waits until what was written is on the disk; the writer tells people when it cannot be.
@@ -433,9 +449,9 @@ impl Keeping {
     fn commit_once(&mut self, commit: &Commit, is_again: bool) -> Result<(), StateError> {
         // That it was removed is said before it is made again.
         if is_again {
-            self.store.reclaim()?
+            self.store.reclaim()?;
         } else {
-            self.store.check()?
+            self.store.check()?;
         }
         self.surroundings.recorder.restore()?;
         // What is owed counts as accepted, so that it must not be lost when a checkpoint holds that.

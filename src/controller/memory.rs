@@ -26,6 +26,15 @@ pub(super) struct Memory {
     emissions: HashMap<WatchId, Vec<Emission>>,
 }
 
+/// What earlier runs have left to this one.
+pub(super) struct Remembering {
+    pub(super) store: StateStore,
+    /// Where each watch goes on that was ever stored.
+    pub(super) progress: HashMap<WatchId, Progress>,
+    /// What was handed out beyond the checkpoint of each watch.
+    pub(super) emissions: HashMap<WatchId, Vec<Emission>>,
+}
+
 /// Why the state is not of this cluster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -76,11 +85,6 @@ impl Memory {
         &self.recorder
     }
 
-    /// Takes what was handed out beyond the checkpoint of each watch.
-    pub(super) fn take_emissions(&mut self) -> HashMap<WatchId, Vec<Emission>> {
-        std::mem::take(&mut self.emissions)
-    }
-
     /// By what this cluster is known to the state, from now on: `uid` is that of kube-system, where it can be read.
     pub(super) fn identify(&mut self, uid: Option<String>, server: &str) -> Result<String, ControllerError> {
         let known = self.store.cluster()?;
@@ -106,10 +110,11 @@ impl Memory {
 
     /// What earlier runs have watched on this cluster, sorted by what that is. Of a watch of which there were only lines nobody knows.
     pub(super) fn remembered(&self, cluster: &str) -> Vec<Remembered> {
+        let now = SystemTime::now();
         let remembered = |watch: &StoredWatch| {
             let target = WatchTarget::from_text(&watch.target)?;
             let is_of_cluster = WatchId::new(cluster, &target) == watch.id;
-            (is_of_cluster && !is_forgotten(watch)).then_some(Remembered { id: watch.id, target, last_watched: watch.seen })
+            (is_of_cluster && !is_forgotten(watch, now)).then_some(Remembered { id: watch.id, target, last_watched: watch.seen })
         };
         let mut all: Vec<_> = self.stored.iter().filter_map(remembered).collect();
         all.sort_by(|one, other| one.target.cmp(&other.target));
@@ -127,26 +132,25 @@ impl Memory {
     }
 
     /// Where each of `watches` goes on, and the state itself, in which each is now known.
-    pub(super) fn resume(
-        mut self,
-        watches: impl Iterator<Item = Arc<Watch>>,
-    ) -> Result<(StateStore, HashMap<WatchId, Progress>), ControllerError> {
+    pub(super) fn resume(mut self, watches: impl Iterator<Item = Arc<Watch>>) -> Result<Remembering, ControllerError> {
         let watches: Vec<_> = watches.collect();
         let configured: HashSet<WatchId> = watches.iter().map(|watch| watch.id).collect();
-        self.forget_unused(&configured)?;
+        self.forget_unused(&configured, SystemTime::now())?;
         let progress = self.store.load_all()?;
         for watch in watches.iter().filter(|watch| !progress.contains_key(&watch.id)) {
             self.tell_changed_selectors(watch, &configured);
         }
         let watches = watches.iter().map(|watch| WatchCommit::unchanged(watch, progress.get(&watch.id))).collect();
         self.store.commit(&Commit { watches, ..Commit::default() })?;
-        Ok((self.store, progress))
+        Ok(Remembering { store: self.store, progress, emissions: self.emissions })
     }
 
-    fn forget_unused(&mut self, configured: &HashSet<WatchId>) -> Result<(), StateError> {
+    fn forget_unused(&mut self, configured: &HashSet<WatchId>, now: SystemTime) -> Result<(), StateError> {
         for watch in self.stored.iter().filter(|watch| !configured.contains(&watch.id)) {
-            if is_forgotten(watch) {
+            if is_forgotten(watch, now) {
                 log::info!("{}: not configured for a week, what is stored of it is removed", watch.target);
+                self.emissions.remove(&watch.id);
+                self.recorder.forget(watch.id)?;
                 self.store.forget(watch.id)?;
             }
         }
@@ -164,8 +168,8 @@ impl Memory {
 }
 
 /// Whether nobody has watched it for so long that what is stored of it is removed.
-fn is_forgotten(watch: &StoredWatch) -> bool {
-    SystemTime::now().duration_since(watch.seen).is_ok_and(|unused| unused > UNUSED_KEPT)
+fn is_forgotten(watch: &StoredWatch, now: SystemTime) -> bool {
+    now.duration_since(watch.seen).is_ok_and(|unused| unused > UNUSED_KEPT)
 }
 
 /// Whether the text of a target begins with this gvr and namespace, and names no other.
@@ -179,6 +183,8 @@ pub(super) fn resume_of(progress: Option<Progress>, emissions: Vec<Emission>, ne
     let (version, anchor, known, told) = Default::default();
     let none = Progress { version, listing: false, anchor, history: newest, sequence: 0, known, told };
     let Progress { version, listing, anchor, history, sequence, known, mut told } = progress.unwrap_or(none);
+    // Below the first of them there is nothing to wait for, also where the state is an older one than the journal, or a new one.
+    let sequence = emissions.first().map_or(sequence, |first| sequence.max(first.sequence));
     // Of what was found by a list nothing comes again, and neither is all of this remembered one by one.
     let listing = listing || emissions.len() > EMISSIONS_MAX || emissions.iter().any(|emission| emission.is_listed);
     let accepted = Accepted { version: version.clone(), listing, anchor: anchor.clone(), history };
@@ -208,4 +214,52 @@ fn known_after(known: Vec<Identity>, emissions: &[Emission]) -> Vec<Identity> {
         }
     }
     known.into_iter().collect()
+}
+
+#[cfg(test)]
+#[cfg(feature = "state")]
+mod tests {
+    use super::*;
+    use crate::checkpoint::OwedEvent;
+    use crate::dispatch::tests::watch;
+
+    fn emission(sequence: u64) -> Emission {
+        let identity = Identity::from_text("default\0web-0\0u\x007\0\0").unwrap();
+        Emission { sequence, event_type: EventType::Added, identity, is_listed: true, lacking: 1 }
+    }
+
+    #[test]
+    fn events_of_a_journal_whose_state_is_gone_take_no_room_for_all_that_came_before_them() {
+        let (_, resumed) = resume_of(None, vec![emission(1 << 60), emission((1 << 60) + 3)], HISTORY_FIRST);
+        assert_eq!((resumed.sequence, resumed.emissions.len()), (1 << 60, 2));
+    }
+
+    #[test]
+    fn of_a_watch_that_nobody_has_watched_for_a_week_nothing_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = StateStore::open(folder.path()).unwrap();
+        let [pods, nodes] = ["v1/pods", "v1/nodes"].map(watch);
+        let watches = [&pods, &nodes].map(|watch| WatchCommit::of(watch)).into();
+        store.commit(&Commit { watches, ..Commit::default() }).unwrap();
+        let recorder = Recorder::new(Journal::open(folder.path(), |_| {}).unwrap(), Spill::open(folder.path()).unwrap());
+        let (key, raw, received) = ("default\0web-0", b"{}".as_slice(), SystemTime::UNIX_EPOCH);
+        for watch in [&pods, &nodes] {
+            let owed = OwedEvent { watch: watch.id, key, uid: "u", is_deleted: false, flags: 0, received, raw };
+            recorder.owed("audit").push(&owed, u64::MAX).unwrap();
+        }
+        let emissions = [&pods, &nodes].map(|watch| (watch.id, vec![emission(3)])).into();
+        let stored = store.watches().unwrap();
+        let mut memory = Memory { store, stored, recorder: Arc::new(recorder), emissions };
+        let (configured, now) = (HashSet::from([pods.id]), SystemTime::now());
+        let left = |memory: &Memory| {
+            let owed = memory.recorder.owed("audit").events();
+            (memory.store.watches().unwrap().len(), owed, memory.emissions.len())
+        };
+        memory.forget_unused(&configured, now + UNUSED_KEPT / 2).unwrap();
+        assert_eq!(left(&memory), (2, 2, 2));
+        memory.forget_unused(&configured, now + 2 * UNUSED_KEPT).unwrap();
+        assert_eq!(left(&memory), (1, 1, 1));
+        let found: Vec<_> = memory.emissions.keys().collect();
+        assert_eq!((found, memory.recorder.owed("audit").events_of(pods.id, key)), (vec![&pods.id], 1));
+    }
 }

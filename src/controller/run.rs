@@ -4,7 +4,7 @@
 use super::adding::Remembered;
 use super::guard::Guard;
 use super::ids::Ids;
-use super::memory::Memory;
+use super::memory::{Memory, Remembering};
 use super::plan::{self, Plan, PlanError, Planned};
 use super::watches::{AskedBy, Maker, Start, Watches};
 use super::{ControllerError, Inner, Summary, namespaces};
@@ -177,10 +177,11 @@ impl Run {
         self.ids.stored(memory.iter().flat_map(Memory::stored));
         self.ids.take(known.iter().map(|(_, watch, _)| &**watch))?;
         let mut progress = HashMap::new();
-        if let Some(mut memory) = memory {
+        if let Some(memory) = memory {
             self.histories.come_to(memory.newest_history());
-            let (recorder, emissions) = (Arc::clone(memory.recorder()), memory.take_emissions());
-            let (store, stored) = memory.resume(known.iter().map(|(_, watch, _)| Arc::clone(watch)))?;
+            let recorder = Arc::clone(memory.recorder());
+            let Remembering { store, progress: stored, emissions } =
+                memory.resume(known.iter().map(|(_, watch, _)| Arc::clone(watch)))?;
             let surroundings = Surroundings {
                 writer: self.writer.clone(),
                 metrics: self.metrics.clone(),

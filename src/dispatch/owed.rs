@@ -44,6 +44,8 @@ struct Disk {
     key: Arc<str>,
     /// How many events there are, as the metrics have it.
     counted: usize,
+    /// The run has ended before an event could be written: none behind it is, so that the next run gets them in order.
+    is_over: bool,
 }
 
 impl OwedBytes {
@@ -63,7 +65,7 @@ impl Owed {
             None => Store::Memory { events: VecDeque::new(), bytes },
             Some(spill) => {
                 let key = Identity::key_of(&first.metadata()).into();
-                Store::Disk(Disk { spill, bytes, key, counted: 0 })
+                Store::Disk(Disk { spill, bytes, key, counted: 0, is_over: false })
             }
         };
         Self { ledger, store }
@@ -71,7 +73,7 @@ impl Owed {
 
     /// What an earlier run owes of the object with this key.
     pub(super) fn restored(ledger: Arc<Ledger>, key: Arc<str>, bytes: Arc<OwedBytes>, spill: Arc<Spilled>) -> Self {
-        let mut disk = Disk { spill, bytes, key, counted: 0 };
+        let mut disk = Disk { spill, bytes, key, counted: 0, is_over: false };
         disk.count(&ledger);
         Self { ledger, store: Store::Disk(disk) }
     }
@@ -133,6 +135,9 @@ impl Owed {
 
 impl Disk {
     fn push(&mut self, event: &MatchedEvent, ledger: &Ledger) -> Option<u64> {
+        if self.is_over {
+            return None;
+        }
         let (uid, raw) = (event.uid(), event.raw());
         let owed = OwedEvent {
             watch: event.watch.id,
@@ -153,6 +158,7 @@ impl Disk {
             },
             || ledger.is_closed(),
         );
+        self.is_over = !pushed;
         self.count(ledger);
         pushed.then_some(skipped)
     }

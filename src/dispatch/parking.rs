@@ -128,6 +128,10 @@ impl Parking {
 
     /// Begins a row with what an earlier run owes.
     pub(super) fn restore(&mut self, object: u64, ledger: Arc<Ledger>, owed: Owed, now: Instant) {
+        // Of the same watch before it was removed: it was not swept yet.
+        if self.rows.get(&object).is_some_and(|row| row.ledger.is_retired()) {
+            drop(self.take(object));
+        }
         if !owed.is_empty() && !self.rows.contains_key(&object) {
             let (stage, named, is_skip_named) = (Stage::Owed(owed), None, false);
             self.put(Row { object, ledger, stage, failures: 0, since: now, next_try: now, owed_at: now, named, is_skip_named });
@@ -297,6 +301,28 @@ mod tests {
         assert_eq!(left.collect::<Vec<_>>(), ["3", "4", "5", "6"]);
         drop(parking.take(8));
         assert!(parking.is_empty() && parking.next_due().is_none());
+    }
+
+    #[cfg(feature = "state")]
+    #[test]
+    fn what_is_restored_takes_the_place_of_what_was_left_of_a_removed_watch() {
+        use crate::checkpoint::{OwedEvent, Spill};
+        let (before, after, now) = (ledger(), ledger(), Instant::now());
+        let folder = tempfile::tempdir().unwrap();
+        let spill = Spill::open(folder.path()).unwrap().of("audit");
+        let (key, raw, received) = ("default\0web-0", b"{}".as_slice(), std::time::SystemTime::UNIX_EPOCH);
+        let watch = after.watch().id;
+        let owed = OwedEvent { watch, key, uid: "u", is_deleted: false, flags: 0, received, raw };
+        spill.push(&owed, u64::MAX).unwrap();
+        let share = Arc::new(Share::new(&Arc::new(Queue::new(1000, 1 << 20))));
+        let mut parking = Parking::default();
+        parking.put(Parking::begin(work(&before, &share, 1, 7), now, now, now).0);
+        let restored = || Owed::restored(Arc::clone(&after), key.into(), Arc::new(OwedBytes::new(1 << 20)), Arc::clone(&spill));
+        parking.restore(7, Arc::clone(&after), restored(), now);
+        assert!(Arc::ptr_eq(parking.rows[&7].ledger(), &before), "it is still at work");
+        before.retire();
+        parking.restore(7, Arc::clone(&after), restored(), now);
+        assert!(Arc::ptr_eq(parking.rows[&7].ledger(), &after));
     }
 
     #[test]

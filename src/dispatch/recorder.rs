@@ -77,6 +77,15 @@ impl Recorder {
         self.spill.of(name)
     }
 
+    /// Nothing of this watch is owed any more.
+    ///
+    /// # Errors
+    ///
+    /// When the disk is full or fails.
+    pub fn forget(&self, watch: WatchId) -> Result<(), StateError> {
+        self.spill.forget(watch)
+    }
+
     /// Makes files again that were removed.
     ///
     /// # Errors

@@ -279,7 +279,11 @@ impl Worker {
             }
             let offered = self.offer(&event, &ledger, row.failures + 1);
             match offered {
-                Ok(()) if ledger.is_retired() => drop(row.pop()),
+                // Of a watch that was removed meanwhile nothing is accepted. What it owes may be another worker's by now.
+                Ok(()) if ledger.is_retired() => {
+                    ledger.end_call();
+                    return;
+                }
                 Ok(()) => row.pop().into_iter().for_each(|completion| self.accept(completion)),
                 Err(_) => {
                     row.failures += 1;

@@ -169,3 +169,16 @@ fn what_is_owed_is_not_committed_as_accepted_while_its_file_is_missing() {
     drop(keeping);
     assert_eq!(found_in(&folder), (1, 1));
 }
+
+#[test]
+fn the_journal_of_a_watch_that_was_forgotten_is_dropped_and_that_of_one_at_work_is_not() {
+    let folder = TempDir::new().unwrap();
+    let keeping = keeping_in(folder.path());
+    let [pods, nodes, services] = ["v1/pods", "v1/nodes", "v1/services"].map(|gvr| watch(gvr).id);
+    assert_eq!(keeping.shared.unforgotten(), HashSet::new());
+    keeping.shared.emissions().insert(nodes, Vec::new());
+    let keeping = Keeping { sequences: HashMap::from([(services, 5)]), ..keeping };
+    let counts = keeping.is_beyond_checkpoint();
+    let found = [(pods, 9), (nodes, 9), (services, 4), (services, 5)].map(|(watch, sequence)| counts(watch, sequence));
+    assert_eq!(found, [false, true, false, true]);
+}
