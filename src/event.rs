@@ -229,6 +229,8 @@ pub struct Emission {
     pub is_listed: bool,
     /// Those of its receivers that have not accepted it, a bit each.
     pub lacking: u64,
+    /// The hash of its object's metadata, where a watch has brought it: two histories may have two events of one name.
+    pub metadata_hash: Option<u64>,
 }
 
 impl Emission {

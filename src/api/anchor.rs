@@ -39,6 +39,16 @@ impl Anchor {
         &self.version
     }
 
+    /// The hash of its object's metadata.
+    pub fn metadata_hash(&self) -> u64 {
+        self.metadata_hash
+    }
+
+    /// Whether the hash of an object's metadata is this one.
+    pub fn has_hash(object: &ObjectRef<'_>, metadata_hash: u64) -> bool {
+        metadata_hash == hash64(object.metadata_bytes())
+    }
+
     /// From which version a watch begins with this event. `None` where nobody knows: for an opaque version of a list, and for
     /// the first version of all, as the one before it would ask for any.
     pub fn replay_from(&self) -> Option<ResourceVersion> {

@@ -3,10 +3,10 @@
 mod commit;
 mod error;
 
-pub use commit::{ClusterIdentity, Commit, OwedEvent, Progress, Record, Skipped, StoredWatch, WatchCommit};
+pub use commit::{ClusterIdentity, Commit, Handed, OwedEvent, Progress, Record, Skipped, StoredWatch, WatchCommit};
 pub use error::StateError;
 
-use crate::api::{Change, FilePosition, WatchId};
+use crate::api::{FilePosition, WatchId};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::Path;
@@ -123,7 +123,7 @@ pub struct Batch(());
 
 impl Batch {
     /// Adds nothing.
-    pub fn emitted(&mut self, _watch: WatchId, _sequence: u64, _told: &str, _change: &Change, _receivers: u64, _flags: u8) {}
+    pub fn emitted(&mut self, _handed: Handed<'_>) {}
 
     /// Adds nothing.
     pub fn accepted(&mut self, _watch: WatchId, _sequence: u64, _receiver: u8) {}

@@ -105,6 +105,25 @@ pub struct Progress {
     pub told: Vec<ToldId>,
 }
 
+/// An event that is about to be handed out, for the journal.
+#[derive(Clone, Copy, Debug)]
+pub struct Handed<'a> {
+    /// Of which watch.
+    pub watch: WatchId,
+    /// The event's number in its watch.
+    pub sequence: u64,
+    /// The text of its [`ToldId`].
+    pub told: &'a str,
+    /// What it changes in the inventory: [`Change::Known`] or [`Change::Gone`].
+    pub change: &'a Change,
+    /// Who is to receive it, a bit each.
+    pub receivers: u64,
+    /// What else it says of itself, as its owner encodes it.
+    pub flags: u8,
+    /// The hash of its object's metadata as a server sent it in a watch, by which a replay is told from another event.
+    pub metadata_hash: Option<u64>,
+}
+
 /// One record of the journal.
 #[derive(Clone, Debug)]
 pub enum Record {
@@ -122,6 +141,8 @@ pub enum Record {
         receivers: u64,
         /// What else it says of itself, as its owner encodes it.
         flags: u8,
+        /// The hash of its object's metadata as a server sent it in a watch.
+        metadata_hash: Option<u64>,
     },
     /// A receiver has accepted an event.
     Accepted {

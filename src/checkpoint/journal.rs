@@ -5,9 +5,9 @@
 //! can take what was appended in the last seconds. Records that a checkpoint holds are dropped when the file has grown.
 
 use super::frames::{FILE_HEAD_BYTES, FrameFile, FrameReader, Frames, Magic, damaged, remove_leftover, sync_folder_of};
-use super::record::{self, Handed, Records};
-use super::{Record, StateError};
-use crate::api::{Change, WatchId};
+use super::record::{self, Records};
+use super::{Handed, Record, StateError};
+use crate::api::WatchId;
 use std::mem;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,15 +45,14 @@ const COMPACT_BATCH_BYTES: usize = 256 * 1024;
 const NO_RECORD: &str = "a record of it is none of faro's";
 
 impl Batch {
-    /// Adds that an event of `watch` is handed to `receivers`, a bit each. `told` is the text of its
-    /// [`ToldId`](crate::api::ToldId); `change` is what it changes in the inventory; `flags` is what
-    /// else the event says of itself, as its owner encodes it.
+    /// Adds that an event is handed to its receivers.
     ///
     /// # Panics
     ///
-    /// When the change is neither [`Change::Known`] nor [`Change::Gone`], which no event makes.
-    pub fn emitted(&mut self, watch: WatchId, sequence: u64, told: &str, change: &Change, receivers: u64, flags: u8) {
-        record::write_emitted(self.0.record(), Handed { watch, sequence, told, change, receivers, flags });
+    /// When the change is neither [`Change::Known`](crate::api::Change::Known) nor [`Change::Gone`](crate::api::Change::Gone), which
+    /// no event makes.
+    pub fn emitted(&mut self, handed: Handed<'_>) {
+        record::write_emitted(self.0.record(), handed);
     }
 
     /// Adds that the receiver of this bit, counted from 0, has accepted an event.

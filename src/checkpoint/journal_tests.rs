@@ -4,7 +4,7 @@ use super::frames::{FILE_HEAD_BYTES, FrameFile};
 use super::journal::{Batch, JOURNAL_FILE, Journal, MAGIC};
 use super::sim_disk::{Image, SimDisk};
 use super::testing::identity;
-use super::{Record, StateError, reset};
+use super::{Handed, Record, StateError, reset};
 use crate::api::{Change, ToldId, WatchId};
 use fastrand::Rng;
 use redb::StorageBackend;
@@ -26,6 +26,11 @@ fn texts(sequences: impl IntoIterator<Item = u64>) -> Vec<String> {
     sequences.into_iter().flat_map(|sequence| [format!("emitted {sequence}"), format!("accepted {sequence}")]).collect()
 }
 
+/// Not every event has one.
+fn hash(sequence: u64) -> Option<u64> {
+    (!sequence.is_multiple_of(3)).then_some(!sequence)
+}
+
 /// An event that has this number, and that it was accepted.
 fn add(batch: &mut Batch, sequence: u64) {
     let told = ToldId::new("uid", &(sequence + 1).to_string(), sequence % 2 == 1);
@@ -33,7 +38,9 @@ fn add(batch: &mut Batch, sequence: u64) {
         0 => Change::Known(identity("default", &format!("name-{sequence}"), 7, 40)),
         _ => Change::Gone(format!("default\0name-{sequence}").into()),
     };
-    batch.emitted(watch(), sequence, told.as_text(), &change, 1 << (sequence % 64), sequence as u8);
+    let (told, change, receivers, flags, metadata_hash) =
+        (told.as_text(), &change, 1 << (sequence % 64), sequence as u8, hash(sequence));
+    batch.emitted(Handed { watch: watch(), sequence, told, change, receivers, flags, metadata_hash });
     batch.accepted(watch(), sequence, (sequence % 64) as u8);
 }
 
@@ -51,8 +58,9 @@ fn text(record: Record) -> String {
             assert_eq!((of, receiver), (watch(), (sequence % 64) as u8));
             format!("accepted {sequence}")
         }
-        Record::Emitted { watch: of, sequence, told, change, receivers, flags } => {
+        Record::Emitted { watch: of, sequence, told, change, receivers, flags, metadata_hash } => {
             assert_eq!((of, receivers, flags), (watch(), 1 << (sequence % 64), sequence as u8));
+            assert_eq!(metadata_hash, hash(sequence));
             assert_eq!(told, ToldId::new("uid", &(sequence + 1).to_string(), sequence % 2 == 1));
             let key = match &change {
                 Change::Known(identity) => identity.key(),

@@ -36,7 +36,7 @@ mod store_tests;
 #[cfg(test)]
 mod testing;
 
-pub use commit::{ClusterIdentity, Commit, OwedEvent, Progress, Record, Skipped, StoredWatch, WatchCommit};
+pub use commit::{ClusterIdentity, Commit, Handed, OwedEvent, Progress, Record, Skipped, StoredWatch, WatchCommit};
 pub use error::StateError;
 pub use folder::reset;
 pub use journal::{Batch, Journal};

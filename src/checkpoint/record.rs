@@ -3,7 +3,7 @@
 //! A record is its kind (1 byte), the length of the rest (4) and the rest; numbers are little-endian. Texts inside a record are
 //! their length (4) and the text.
 
-use super::commit::Record;
+use super::commit::{Handed, Record};
 use crate::api::{Change, Identity, ToldId, WatchId};
 
 /// A record in its bytes.
@@ -32,19 +32,8 @@ enum Kind {
 /// Kind and length.
 const HEAD_BYTES: usize = 5;
 
-/// An event as it is handed out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Handed<'a> {
-    pub(super) watch: WatchId,
-    pub(super) sequence: u64,
-    pub(super) told: &'a str,
-    pub(super) change: &'a Change,
-    pub(super) receivers: u64,
-    pub(super) flags: u8,
-}
-
 pub(super) fn write_emitted(out: &mut Vec<u8>, handed: Handed<'_>) {
-    let Handed { watch, sequence, told, change, receivers, flags } = handed;
+    let Handed { watch, sequence, told, change, receivers, flags, metadata_hash } = handed;
     let (kind, text) = match change {
         Change::Known(identity) => (Kind::Known, identity.as_text()),
         Change::Gone(key) => (Kind::Gone, &**key),
@@ -56,6 +45,7 @@ pub(super) fn write_emitted(out: &mut Vec<u8>, handed: Handed<'_>) {
         out.push(flags);
         write_text(out, told);
         write_text(out, text);
+        metadata_hash.into_iter().for_each(|hash| out.extend_from_slice(&hash.to_le_bytes()));
     });
 }
 
@@ -112,7 +102,8 @@ impl<'a> Encoded<'a> {
                 let (told, text) = (ToldId::from_text(fields.text()?)?, fields.text()?);
                 let is_known = self.kind == Kind::Known;
                 let change = if is_known { Change::Known(Identity::from_text(text)?) } else { Change::Gone(text.into()) };
-                Record::Emitted { watch, sequence, told, change, receivers, flags }
+                let metadata_hash = if fields.0.is_empty() { None } else { Some(fields.number()?) };
+                Record::Emitted { watch, sequence, told, change, receivers, flags, metadata_hash }
             }
             Kind::Accepted => {
                 let (watch, sequence) = fields.numbers()?;

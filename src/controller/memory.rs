@@ -191,11 +191,12 @@ pub(super) fn resume_of(progress: Option<Progress>, emissions: Vec<Emission>, ne
     let listed_before = version.is_some();
     let known = known_after(known, &emissions);
     let is_accepted = |emission: &&Emission| emission.lacking == 0;
+    let hashes = emissions.iter().filter_map(|emission| Some((emission.told(), emission.metadata_hash?))).collect();
     let lacking = emissions.iter().filter(|emission| !is_accepted(emission)).cloned().collect();
     told.extend(emissions.iter().filter(is_accepted).map(Emission::told));
     // While a list was under way the objects were ahead of the version: only a comparison finds what is missing.
     let (version, anchor, told) = if listing || !listed_before { (None, None, Vec::new()) } else { (version, anchor, told) };
-    (Resume { known, version, anchor, history, told, lacking, listed_before }, Resumed { accepted, sequence, emissions })
+    (Resume { known, version, anchor, history, told, lacking, hashes, listed_before }, Resumed { accepted, sequence, emissions })
 }
 
 /// So many emissions of one watch are replayed; where there are more, everything is listed and compared instead.
@@ -225,13 +226,20 @@ mod tests {
 
     fn emission(sequence: u64) -> Emission {
         let identity = Identity::from_text("default\0web-0\0u\x007\0\0").unwrap();
-        Emission { sequence, event_type: EventType::Added, identity, is_listed: true, lacking: 1 }
+        Emission { sequence, event_type: EventType::Added, identity, is_listed: true, lacking: 1, metadata_hash: Some(sequence) }
     }
 
     #[test]
     fn events_of_a_journal_whose_state_is_gone_take_no_room_for_all_that_came_before_them() {
         let (_, resumed) = resume_of(None, vec![emission(1 << 60), emission((1 << 60) + 3)], HISTORY_FIRST);
         assert_eq!((resumed.sequence, resumed.emissions.len()), (1 << 60, 2));
+    }
+
+    #[test]
+    fn what_was_handed_out_beyond_a_checkpoint_is_known_by_its_hash_too() {
+        let unknown = Emission { metadata_hash: None, ..emission(4) };
+        let (resume, _) = resume_of(None, vec![emission(3), unknown], HISTORY_FIRST);
+        assert_eq!(resume.hashes, [(emission(3).told(), 3)]);
     }
 
     #[test]

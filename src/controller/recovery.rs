@@ -5,7 +5,7 @@
 //! A line proves nothing about a handler, and a handler's acceptance nothing about the files.
 
 use crate::api::WatchId;
-use crate::checkpoint::{Record, StoredWatch};
+use crate::checkpoint::{Handed, Record, StoredWatch};
 use crate::dispatch::{Receivers, emission_of};
 use crate::event::Emission;
 use crate::sink::ToldLine;
@@ -45,9 +45,11 @@ impl Recovery {
                 let number = |name: &String| self.names.iter().position(|known| known == name);
                 self.table = names.iter().map(|name| number(name).map(Receivers::of)).collect();
             }
-            Record::Emitted { watch, sequence, told, change, receivers, flags } => {
+            Record::Emitted { watch, sequence, told, change, receivers, flags, metadata_hash } => {
                 let lacking = self.present(Receivers::from_bits(receivers));
-                let Some(emission) = emission_of(sequence, &told, &change, flags, lacking) else { return };
+                let (told, change) = (told.as_text(), &change);
+                let handed = Handed { watch, sequence, told, change, receivers, flags, metadata_hash };
+                let Some(emission) = emission_of(handed, lacking) else { return };
                 let all = &mut self.watches.entry(watch).or_default().all;
                 // A state that was put back counts from where it was.
                 all.truncate(all.partition_point(|before| before.sequence < sequence));
@@ -101,7 +103,8 @@ impl Recovery {
         // A loss of power took the journal's end, and with it who has accepted the event: it comes to everyone again.
         let sequence = all.last().map_or(0, |last| last.sequence + 1);
         let (event_type, identity, is_listed) = (line.event_type, line.identity.clone(), line.initial || line.inferred);
-        all.push(Emission { sequence, event_type, identity, is_listed, lacking: everyone.to_bits() });
+        let (lacking, metadata_hash) = (everyone.to_bits(), None);
+        all.push(Emission { sequence, event_type, identity, is_listed, lacking, metadata_hash });
         *written = all.len();
         true
     }
@@ -145,7 +148,15 @@ mod tests {
     fn emitted(sequence: u64, name: &str, version: u64, receivers: u64) -> Record {
         let identity = identity(name, version);
         let told = ToldId::new(identity.uid_json(), identity.version(), false);
-        Record::Emitted { watch: watch(), sequence, told, change: Change::Known(identity), receivers, flags: 0 }
+        Record::Emitted {
+            watch: watch(),
+            sequence,
+            told,
+            change: Change::Known(identity),
+            receivers,
+            flags: 0,
+            metadata_hash: Some(sequence),
+        }
     }
 
     fn accepted(sequence: u64, receiver: u8) -> Record {
@@ -187,6 +198,12 @@ mod tests {
         // Another order, one that is gone, and a new one, for whom nothing of before is.
         let recovery = reading(records, &["mail", "new", "audit"]);
         assert_eq!(found(recovery), ["a@1 0x8000000000000004", "b@2 0x8000000000000001"]);
+    }
+
+    #[test]
+    fn an_event_keeps_the_hash_of_its_metadata() {
+        let emissions = reading(vec![emitted(4, "a", 1, EXPORT)], &[]).into_emissions().remove(&watch()).unwrap();
+        assert_eq!(emissions[0].metadata_hash, Some(4));
     }
 
     #[test]

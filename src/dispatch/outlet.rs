@@ -10,9 +10,9 @@ use super::receivers::Receivers;
 use super::recorder;
 use super::subscription::Registered;
 use super::tracker::Ledger;
-use crate::api::{ObjectRef, ToldId};
+use crate::api::{Anchor, ObjectRef, ToldId};
 use crate::chain::chain;
-use crate::checkpoint::Batch;
+use crate::checkpoint::{Batch, Handed};
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -167,10 +167,12 @@ impl LaneOutlet {
         let object = event.metadata();
         let told = ToldId::new(object.uid_json(), object.resource_version().as_str(), event.event_type == EventType::Deleted);
         let (watch, flags) = (self.ledger.watch().id, recorder::flags_of(&event, self.is_listing));
+        let metadata_hash = event.anchor.as_ref().map(Anchor::metadata_hash);
         let batch = &mut self.batch;
         let sequence = self.ledger.register_next(&event, receivers, |sequence, change| {
             if let Some(change) = change {
-                batch.emitted(watch, sequence, told.as_text(), change, receivers.to_bits(), flags);
+                let (told, receivers) = (told.as_text(), receivers.to_bits());
+                batch.emitted(Handed { watch, sequence, told, change, receivers, flags, metadata_hash });
             }
         });
         self.gathered_bytes += event.raw().len();

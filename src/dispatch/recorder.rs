@@ -5,9 +5,9 @@
 
 use super::completion::Completion;
 use super::receivers::Receivers;
-use crate::api::{Change, Identity, ToldId, WatchId};
+use crate::api::{Change, Identity, WatchId};
 use crate::chain::chain;
-use crate::checkpoint::{Batch, Journal, Owed, Record, Spill, StateError};
+use crate::checkpoint::{Batch, Handed, Journal, Owed, Record, Spill, StateError};
 use crate::event::{Emission, EventType, MatchedEvent};
 use crossbeam_channel::never;
 use std::sync::Arc;
@@ -150,15 +150,17 @@ pub(super) fn flags_of(event: &MatchedEvent, is_listing: bool) -> u8 {
 }
 
 /// The event that a record of the journal speaks of; `None` where it is of no event. Nobody lacks it but `lacking`.
-pub fn emission_of(sequence: u64, told: &ToldId, change: &Change, flags: u8, lacking: Receivers) -> Option<Emission> {
+pub fn emission_of(handed: Handed<'_>, lacking: Receivers) -> Option<Emission> {
+    let Handed { sequence, told, change, flags, metadata_hash, .. } = handed;
     let (event_type, identity) = match change {
         Change::Known(identity) if flags & FLAG_ADDED != 0 => (EventType::Added, identity.clone()),
         Change::Known(identity) => (EventType::Updated, identity.clone()),
         Change::Gone(key) => {
-            let uid_and_version = told.as_text().get(1..)?;
+            let uid_and_version = told.get(1..)?;
             (EventType::Deleted, Identity::from_text(&format!("{key}\0{uid_and_version}\0\0"))?)
         }
         Change::Told(_) | Change::Replayed(_) => return None,
     };
-    Some(Emission { sequence, event_type, identity, is_listed: flags & FLAG_LISTED != 0, lacking: lacking.to_bits() })
+    let is_listed = flags & FLAG_LISTED != 0;
+    Some(Emission { sequence, event_type, identity, is_listed, lacking: lacking.to_bits(), metadata_hash })
 }

@@ -81,7 +81,7 @@ const WATCHES_MANY: f64 = 100.0;
 impl Driver {
     pub(super) fn new(informer: Informer) -> Self {
         let Informer { watch, source, outlet, context, resume, random } = informer;
-        let Resume { known, version, anchor, history, told, lacking, listed_before } = resume;
+        let Resume { known, version, anchor, history, told, lacking, hashes, listed_before } = resume;
         let store = Store::of(known);
         let report = Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone(), context.server.join());
         let (mut random, limits) = (random, &context.limits);
@@ -91,7 +91,7 @@ impl Driver {
         let member = context.gate.join();
         context.metrics.tracked_changed(i64::try_from(store.len()).expect("fewer objects than 2^63"));
         let machine = Machine::new(listed_before, store.len() > 0);
-        let replay = Replay::new(told, lacking, version.as_ref());
+        let replay = Replay::new(told, lacking, version.as_ref()).with_hashes(hashes);
         let teller = Teller::new(Handover::new(watch, outlet, context, history), store, replay, version.clone());
         let (resume, received, body, last_list) = ((version, anchor), source.received(), Vec::new(), LastList::Sound);
         let (trail, is_version_withheld, server_changes) = (PageTrail::default(), false, member.streaming().changes());

@@ -615,6 +615,56 @@ fn what_an_earlier_run_told_beyond_its_version_is_of_another_history_where_it_do
     }
 }
 
+/// The object, and what it would be in another history: of the same uid, version and labels.
+fn rewritten(text: &str) -> String {
+    object(text).replace(r#""resourceVersion""#, r#""generation":2,"resourceVersion""#)
+}
+
+fn watched(kind: &str, object: &str) -> Read {
+    Read::Line(format!(r#"{{"type":"{kind}","object":{object}}}"#).into_bytes())
+}
+
+fn hash_of(object: &str) -> u64 {
+    Anchor::of_listed(&ObjectRef::scan(object.as_bytes()).unwrap()).metadata_hash()
+}
+
+#[test]
+fn an_event_of_the_uid_and_version_of_one_that_was_told_is_of_another_history_where_its_metadata_is_another() {
+    let stage = |reads: Vec<Read>, list: &[&str]| {
+        let list = list.iter().map(|object| watched("ADDED", object)).chain([Read::Line(bookmark("20", true))]).collect();
+        let mut stage = Stage::new("v1/configmaps", vec![Answer::Watch(reads), Answer::Watch(list)], testing::hasty());
+        let told = vec![ToldId::new("u-a", "11", false), ToldId::new("u-b", "12", false)];
+        let hashes = told.iter().cloned().zip([hash_of(&object("a@11")), hash_of(&object("b@12"))]).collect();
+        stage.informer = stage.informer.resume(Resume { told, hashes, ..earlier(&["a@11", "b@12", "z@5"], "10", "a@10") });
+        stage.run()
+    };
+    let newest = || watched("MODIFIED", &object("a@10"));
+    let (a, b, z) = (object("a@11"), object("b@12"), object("z@5"));
+    // As it was: nothing is asked but to go on.
+    let (asked, told) = stage(vec![newest(), watched("MODIFIED", &a), watched("MODIFIED", &b)], &[]);
+    assert_eq!((&*asked[0], told), ("watch 9", Vec::<String>::new()));
+    // Each that is another one is found by the list, also the one behind the first.
+    let (other_a, other_b) = (rewritten("a@11"), rewritten("b@12"));
+    let overtaken = vec![newest(), watched("MODIFIED", &other_a)];
+    let (asked, told) = stage(overtaken, &[&other_a, &other_b, &z]);
+    assert_eq!(asked, ["watch 9", "stream"]);
+    assert_eq!(told, ["UPDATED(inferred) a@11", "UPDATED(inferred) b@12"]);
+    let (asked, told) = stage(vec![newest(), watched("MODIFIED", &a), watched("MODIFIED", &other_b)], &[&a, &other_b, &z]);
+    assert_eq!((asked.len(), told), (2, vec!["UPDATED(inferred) b@12".to_owned()]));
+}
+
+#[test]
+fn another_object_in_the_place_of_the_newest_event_is_told_though_its_uid_and_version_are_the_same() {
+    let other = rewritten("a@10");
+    let list = vec![watched("ADDED", &other), watched("ADDED", &object("z@5")), Read::Line(bookmark("20", true))];
+    let answers = vec![Answer::Watch(vec![watched("MODIFIED", &other)]), Answer::Watch(list)];
+    let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+    stage.informer = stage.informer.resume(earlier(&["a@10", "z@5"], "10", "a@10"));
+    let (asked, told) = stage.run();
+    assert_eq!(asked, ["watch 9", "stream"]);
+    assert_eq!(told, ["UPDATED(inferred) a@10"]);
+}
+
 #[test]
 fn a_resumed_watch_is_not_synced_when_the_server_no_longer_has_its_version() {
     let expired = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#;

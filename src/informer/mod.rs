@@ -94,14 +94,16 @@ pub struct Resume {
     pub told: Vec<ToldId>,
     /// What was handed out beyond `version` and not accepted by all of its receivers.
     pub lacking: Vec<Emission>,
+    /// Of what was handed out beyond `version`, the hashes of the objects' metadata, where they are known.
+    pub hashes: Vec<(ToldId, u64)>,
     /// A first list has ended: what is new since then is no longer initial.
     pub listed_before: bool,
 }
 
 impl Default for Resume {
     fn default() -> Self {
-        let (known, version, anchor, told, lacking) = Default::default();
-        Self { known, version, anchor, history: HISTORY_FIRST, told, lacking, listed_before: false }
+        let (known, version, anchor, told, lacking, hashes) = Default::default();
+        Self { known, version, anchor, history: HISTORY_FIRST, told, lacking, hashes, listed_before: false }
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! All of them must come again before anything newer: a server on which one is missing has another history.
 
-use crate::api::{ObjectRef, ResourceVersion, ToldId, WatchKind};
+use crate::api::{Anchor, ObjectRef, ResourceVersion, ToldId, WatchKind};
 use crate::event::{Emission, EventType};
 use std::collections::{HashMap, HashSet};
 
@@ -18,6 +18,11 @@ pub(super) struct Replay {
     awaited: usize,
     /// The version that was stored, and the newest of what is awaited, where they are numbers.
     range: (Option<u64>, Option<u64>),
+    /// The hashes of the metadata of objects as they were handed out, where they are known: another history may have another event of
+    /// the same uid, version and type.
+    hashes: HashMap<ToldId, u64>,
+    /// The newest event, which did not come again.
+    suspect: Option<Anchor>,
     /// Reused for looking up.
     id: String,
 }
@@ -40,6 +45,39 @@ impl Replay {
         replay
     }
 
+    /// By what the events of an earlier run are known more closely.
+    pub(super) fn with_hashes(self, hashes: impl IntoIterator<Item = (ToldId, u64)>) -> Self {
+        Self { hashes: hashes.into_iter().collect(), ..self }
+    }
+
+    /// The newest event did not come again: in the list that follows its object may be another one of the same version.
+    pub(super) fn suspect(&mut self, newest: &Anchor) {
+        self.suspect = Some(newest.clone());
+    }
+
+    /// Whether an object is not what was handed out of the same uid, version and type.
+    pub(super) fn differs(&mut self, kind: WatchKind, object: &ObjectRef<'_>) -> bool {
+        let version = object.resource_version();
+        let is_other = |hash: u64| !Anchor::has_hash(object, hash);
+        if self.suspect.as_ref().is_some_and(|newest| *newest.version() == version && is_other(newest.metadata_hash())) {
+            return true;
+        }
+        if self.hashes.is_empty() {
+            return false;
+        }
+        self.write_id(kind, object);
+        self.hashes.get(self.id.as_str()).is_some_and(|hash| is_other(*hash))
+    }
+
+    /// An object that [differs](Self::differs) was emitted as it is.
+    pub(super) fn emitted_anew(&mut self, object: &ObjectRef<'_>) {
+        if !self.hashes.is_empty() {
+            self.write_id(WatchKind::Modified, object);
+            self.hashes.remove(self.id.as_str());
+        }
+        self.suspect = self.suspect.take().filter(|newest| *newest.version() != object.resource_version());
+    }
+
     /// Whether a server must send this event again: it comes after the version that was stored.
     fn is_awaited(&self, id: &ToldId) -> bool {
         number(id).zip(self.range.0).is_none_or(|(number, stored)| number > stored)
@@ -60,12 +98,16 @@ impl Replay {
         if self.told.is_empty() {
             return false;
         }
+        self.write_id(kind, object);
+        self.told.contains_key(self.id.as_str())
+    }
+
+    fn write_id(&mut self, kind: WatchKind, object: &ObjectRef<'_>) {
         let deleted = match kind {
             WatchKind::Deleted => true,
             WatchKind::Added | WatchKind::Modified => false,
         };
         ToldId::write(&mut self.id, object.uid_json(), object.resource_version().as_str(), deleted);
-        self.told.contains_key(self.id.as_str())
     }
 
     /// Takes the event that [`holds`](Self::holds) has just found: it comes no third time. With what some receivers lack of it.
@@ -75,7 +117,7 @@ impl Replay {
         // None is counted since a list has begun.
         self.awaited = self.awaited.saturating_sub(usize::from(self.is_awaited(&taken.0)));
         if self.told.is_empty() {
-            self.told = HashMap::new();
+            (self.told, self.hashes) = (HashMap::new(), HashMap::new());
         }
         taken
     }

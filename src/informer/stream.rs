@@ -192,6 +192,8 @@ impl<'a> Stream<'a> {
                         self.teller.replayed();
                         (self.spoke, self.course.has_event) = (Some(self.course.end), true);
                         self.teller.out.context.status.heard();
+                    } else {
+                        self.teller.replay.suspect(&newest);
                     }
                     return Some(input);
                 }
@@ -326,7 +328,7 @@ fn take(heard: Result<teller::Heard, Halt>, teller: &mut Teller, report: &mut Re
             report.error_line(&status);
             Input::Close(Close::Error(status.fault(None)))
         }
-        Ok(teller::Heard::NotReplayed) => history::not_replayed_beyond("something newer came", report),
+        Ok(teller::Heard::NotReplayed) => history::not_replayed_beyond("something else came", report),
         Ok(teller::Heard::Unreadable(why)) => {
             report.unreadable(&why);
             teller.skipped();

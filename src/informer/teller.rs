@@ -178,7 +178,7 @@ impl Teller {
                         Line::Listed
                     }
                     Phase::Live => {
-                        if self.replaces_due(kind, &object) {
+                        if self.replay.differs(kind, &object) || self.replaces_due(kind, &object) {
                             return Ok(Heard::NotReplayed);
                         }
                         let anchor = Anchor::of_event(kind, &object, self.reached.as_ref());
@@ -325,7 +325,7 @@ impl Teller {
         if self.unreadables.read(object) {
             self.publish_unreadables();
         }
-        let standing = self.store.see(object);
+        let standing = self.standing(kind, object);
         if standing == Standing::OtherUid {
             self.replaced(object, patience)?;
         }
@@ -346,6 +346,15 @@ impl Teller {
                 self.present(EventType::Updated, kind, object, anchor, patience)
             }
         }
+    }
+
+    /// How an object stands to what was told of it. One of the same version may be of another history.
+    fn standing(&mut self, kind: WatchKind, object: &ObjectRef<'_>) -> Standing {
+        let standing = self.store.see(object);
+        if standing == Standing::Same && kind != WatchKind::Deleted && self.replay.differs(kind, object) {
+            return Standing::Changed;
+        }
+        standing
     }
 
     /// An object is as it was last emitted: those receivers get it that have not accepted it.
@@ -444,6 +453,9 @@ impl Teller {
         self.out.wait_for_credit(patience)?;
         if self.store.put(&event.metadata()) {
             self.out.context.metrics.tracked_changed(1);
+        }
+        if self.phase != Phase::Live {
+            self.replay.emitted_anew(object);
         }
         self.out.send(event);
         Ok(())

@@ -74,7 +74,7 @@ impl Place {
     fn resume(&self) -> Resume {
         let (listed_before, known) = (self.version.is_some(), self.known.values().cloned().collect());
         let (version, anchor) = if self.listing { (None, None) } else { (self.version.clone(), self.anchor.clone()) };
-        Resume { known, version, anchor, history: self.history, told: Vec::new(), lacking: Vec::new(), listed_before }
+        Resume { known, version, anchor, history: self.history, listed_before, ..Resume::default() }
     }
 }
 
