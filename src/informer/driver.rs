@@ -38,8 +38,9 @@ pub(super) struct Driver {
     /// Of its own, so that a kind that goes is found gone as soon as the server's documents agree about it.
     looks: Backoff,
     held: Held,
-    /// When the watch was cut or ended by the server, but for time that passed since then without a sign that the server was away.
-    cut: Option<Instant>,
+    /// When the watch was cut or ended by the server, or a page was read that another page or a watch follows, but for time that
+    /// passed since then without a sign that the server was away.
+    unheard: Option<Instant>,
     /// Whether the server may be another cluster's by now.
     suspicion: Suspicion,
     member: Member,
@@ -95,7 +96,7 @@ impl Driver {
         let teller = Teller::new(Handover::new(watch, outlet, context, history), store, replay, version.clone());
         let (resume, received, body, last_list) = ((version, anchor), source.received(), Vec::new(), LastList::Sound);
         let (trail, is_version_withheld, server_changes) = (PageTrail::default(), false, member.streaming().changes());
-        let (held, cut, interrupter) = (Held::default(), None, source.interrupter());
+        let (held, unheard, interrupter) = (Held::default(), None, source.interrupter());
         Self {
             source,
             machine,
@@ -105,7 +106,7 @@ impl Driver {
             relists,
             looks,
             held,
-            cut,
+            unheard,
             suspicion: Suspicion::None,
             member,
             resume,
@@ -147,9 +148,17 @@ impl Driver {
 
     fn perform(&mut self, action: Action) -> Outcome {
         self.teller.out.flush();
-        if !matches!(action, Action::Watch(_) | Action::Pause(_)) {
+        match action {
+            Action::Watch(_) | Action::Page { token: Some(_), .. } => {}
+            Action::EndList { .. } | Action::Pause(_) | Action::AwaitCredit | Action::Read | Action::Stop => {}
             // What is asked now looks at the history, or at everything.
-            self.cut = None;
+            Action::StreamList
+            | Action::Page { token: None, .. }
+            | Action::Replay { .. }
+            | Action::Compare(_)
+            | Action::BeginHistory
+            | Action::LookUp(_)
+            | Action::TellAllDeleted => self.unheard = None,
         }
         Outcome::Happened(match action {
             Action::StreamList => return self.stream_list(),
@@ -207,7 +216,8 @@ impl Driver {
     fn stream(&mut self, start: &WatchStart, asked: Asked) -> Outcome {
         let (at, list) = (asked.at, asked.list);
         let is_proven = list.is_none() && asked.replay.is_none();
-        let until = self.cut.take().map(|cut| cut + self.teller.out.context.limits.unchecked);
+        let until = self.unheard_until();
+        self.unheard = None;
         self.teller.out.context.pulse.waiting();
         self.teller.is_asked_everywhere = self.source.asks_everywhere();
         let opened = self.source.watch(start, asked.timeout);
@@ -226,24 +236,29 @@ impl Driver {
             if is_proven {
                 self.report.watching();
             }
-            let is_late = until.is_some_and(|until| Instant::now() > until);
-            let opened = if is_late { Heard::OpenedLate } else { Heard::Opened };
+            let opened = if is_late(until) { Heard::OpenedLate } else { Heard::Opened };
             Some(Stream::new(lines, asked, &mut self.machine, &mut self.teller, &mut self.report).read(opened))
         });
         match read {
             Ok(Some(read)) => Outcome::Next(self.have_read(read)),
             Ok(None) => Outcome::Happened(Input::Stop),
-            Err(error) => Outcome::Happened(self.not_opened(&error, list, at)),
+            Err(error) => Outcome::Happened(self.not_opened(&error, list, at, until)),
         }
     }
 
-    /// What it means that a watch or a streaming list, asked for at `at`, did not open.
-    fn not_opened(&mut self, error: &Error, list: Option<ListSilence>, at: Instant) -> Input {
+    /// Until when what goes on from what was heard last meets the server that was there before.
+    fn unheard_until(&self) -> Option<Instant> {
+        self.unheard.map(|since| since + self.teller.out.context.limits.unchecked)
+    }
+
+    /// What it means that a watch or a streaming list, asked for at `at`, did not open. `until`: as of
+    /// [`unheard_until`](Self::unheard_until).
+    fn not_opened(&mut self, error: &Error, list: Option<ListSilence>, at: Instant, until: Option<Instant>) -> Input {
         if self.is_withdrawn() {
             return Input::Failed(error.fault());
         }
         if list.is_none() && error.is_unanswered() && self.held.no_head() {
-            return Input::Close(Close::HeldHead);
+            return Input::Close(Close::HeldHead { late: is_late(until) });
         }
         self.held.failed();
         let fault = self.failed(error);
@@ -274,27 +289,31 @@ impl Driver {
                     server.is_held_back(Instant::now(), limits.held_timeout);
                 }
                 // As a server ends its watches that is stopped in order.
-                self.cut = (end != End::InTime).then(Instant::now);
+                self.unheard = (end != End::InTime).then(Instant::now);
                 if end != End::InTime {
                     self.suspicion.slight();
                 }
             }
             Some(Close::Cut { .. }) => {
-                self.cut = Some(Instant::now());
+                self.unheard = Some(Instant::now());
                 self.suspicion.slight();
             }
             Some(Close::Error(Fault::Expired)) => {
                 self.source.renew();
                 self.suspicion.grave();
             }
-            Some(Close::Slow) => self.suspicion.slight(),
+            // The list whose end waits for the receivers was read.
+            Some(Close::Slow) => {
+                self.unheard = Some(Instant::now());
+                self.suspicion.slight();
+            }
             // What holds answers back gives them with their end.
             Some(Close::Overdue | Close::Silent) => {
                 self.held.failed();
                 self.suspicion.grave();
             }
             Some(Close::NoFirstByte) => _ = self.held.no_head(),
-            Some(Close::Error(_) | Close::HeldHead | Close::NoInitialEventsEnd | Close::NotReplayed) | None => {}
+            Some(Close::Error(_) | Close::HeldHead { .. } | Close::NoInitialEventsEnd | Close::NotReplayed) | None => {}
         }
         read.step
     }
@@ -308,10 +327,10 @@ impl Driver {
         let stopped = context.stop.wait(length);
         context.pulse.working();
         // Time that Faro let pass to spare the server is none in which that server was away, unless another watch saw it so.
-        if let Some(cut) = &mut self.cut
-            && !context.server.has_failed_since(*cut)
+        if let Some(since) = &mut self.unheard
+            && !context.server.has_failed_since(*since)
         {
-            *cut = Instant::now();
+            *since = Instant::now();
         }
         if stopped { Input::Stop } else { Input::Waited }
     }
@@ -375,4 +394,9 @@ impl Driver {
         }
         fault
     }
+}
+
+/// Whether the server may have become another since something was heard of it, until when it was the same.
+fn is_late(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() > until)
 }

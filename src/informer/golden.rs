@@ -159,6 +159,7 @@ impl Scene {
             ["not-replayed"] => Input::Close(Close::NotReplayed),
             ["same"] => Input::Line(Line::Compared),
             ["different"] => Input::Compared(Comparison::Different),
+            ["ahead"] => Input::Compared(Comparison::Ahead),
             ["other-version"] => Input::Compared(Comparison::OtherVersion),
             ["past", "cut"] => Input::Compared(Comparison::Failed(Fault::Connection)),
             ["past", "504", "too-large"] => Input::Compared(Comparison::Failed(Fault::UnknownVersion)),
@@ -183,7 +184,8 @@ impl Scene {
             ["cut", "short"] => Input::Close(Close::Cut { at_once: true }),
             ["cut", "later"] => Input::Close(Close::Cut { at_once: false }),
             ["overdue"] => Input::Close(Close::Overdue),
-            ["held-head"] => Input::Close(Close::HeldHead),
+            ["held-head"] => Input::Close(Close::HeldHead { late: false }),
+            ["held-head", "late"] => Input::Close(Close::HeldHead { late: true }),
             ["silence"] => Input::Close(Close::Silent),
             ["no-first-byte"] => Input::Close(Close::NoFirstByte),
             ["no-initial-events-end"] => Input::Close(Close::NoInitialEventsEnd),
@@ -234,6 +236,7 @@ impl Scene {
             words.iter().filter(|w| w.contains('@') || w.contains('?')).map(|w| testing::object(w)).collect();
         let body = testing::page("ConfigMapList", &objects, value("version=").expect("a version"), value("next="));
         let page = ListPage::parse(&body).unwrap();
+        self.teller.page(&page.version);
         let mut whole = true;
         for object in page.objects() {
             match self.teller.page_object(&object).unwrap() {
@@ -248,7 +251,13 @@ impl Scene {
         if self.teller.is_scope_doubtful() {
             return Input::Failed(Fault::NotFound);
         }
-        Input::Page(Page { version: page.version, next: page.next, whole, quick: words.contains(&"quick") })
+        Input::Page(Page {
+            version: page.version,
+            next: page.next,
+            whole,
+            quick: words.contains(&"quick"),
+            late: words.contains(&"late"),
+        })
     }
 }
 

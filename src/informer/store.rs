@@ -1,6 +1,6 @@
 //! The last known identity of each object of one watch: what a comparison and an inferred `DELETED` need, never whole objects.
 
-use crate::api::{Identity, Object, ObjectRef};
+use crate::api::{Identity, Object, ObjectRef, ResourceVersion};
 use std::collections::HashMap;
 
 /// Every object that was told and not yet told as deleted.
@@ -59,6 +59,15 @@ impl Store {
             *self.objects.get_mut(self.key.as_str()).expect("the key was just found") = list;
         }
         Standing::Same
+    }
+
+    /// Whether the list under way, or the last one, has named a newer state of `object`, or of another that took its name.
+    pub(super) fn is_beyond(&mut self, object: &ObjectRef<'_>) -> bool {
+        Identity::write_key(&mut self.key, object);
+        self.objects.get_key_value(self.key.as_str()).is_some_and(|(record, seen)| {
+            let known = ResourceVersion::new(record.version()).and_then(|known| known.number());
+            *seen == self.list && known.zip(object.resource_version().number()).is_some_and(|(known, number)| known > number)
+        })
     }
 
     /// The list under way names the object of this key, of which it says nothing else that can be read.

@@ -3,6 +3,7 @@
 //! Takes objects from the driver, compares them with the store, and hands an event to the outlet for each difference. An
 //! event is remembered as told only when it was handed over, so that what had to wait too long is found again.
 
+mod ahead;
 mod past;
 
 use super::dirt::Dirt;
@@ -13,6 +14,7 @@ use super::store::{Standing, Store};
 use super::unreadable::Unreadables;
 use crate::api::{Anchor, DecodeError, Identity, Object, ObjectRef, ResourceVersion, Status, WatchKind, WatchLine, mended};
 use crate::event::{EventType, Kept, MatchedEvent};
+use ahead::Ahead;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
@@ -42,6 +44,8 @@ pub(super) struct Teller {
     told_up_to: Option<u64>,
     /// The newest object of the list under way.
     newest: Option<Anchor>,
+    /// What of the list the watch has yet to come to.
+    ahead: Ahead,
     /// What the list under way named and nobody is told of.
     unconfirmed: VecDeque<Identity>,
 }
@@ -84,6 +88,7 @@ impl Teller {
             reached,
             told_up_to,
             newest,
+            ahead: Ahead::default(),
             unconfirmed,
         }
     }
@@ -96,7 +101,7 @@ impl Teller {
         self.unreadables.clear();
         self.strangers_listed = false;
         self.store.begin_list();
-        (self.newest, self.told_up_to) = (None, None);
+        (self.newest, self.told_up_to, self.ahead) = (None, None, Ahead::default());
         self.dirt.list_began(Instant::now());
         self.out.mark_listing();
     }
@@ -111,7 +116,9 @@ impl Teller {
     ) -> Result<Option<Anchor>, Halt> {
         if whole {
             self.send_deletes_again(patience)?;
-            self.tell_missing(patience)?;
+            if !self.ahead.is_open() {
+                self.tell_missing(patience)?;
+            }
             self.replay.clear();
             self.out.supersede();
         }
@@ -126,11 +133,38 @@ impl Teller {
         // What could not be read may have changed or gone: only a list that reads everything ends that doubt.
         // A page may hold what was written after the version of the list; a watch brings that again.
         let newest = self.newest.take().filter(|newest| newest.version().number() <= version.number());
-        if !self.dirt.is_doubtful() {
+        if self.ahead.is_open() {
+            (self.ahead.is_whole, self.ahead.anchor) = (whole, newest.clone());
+        } else if !self.dirt.is_doubtful() {
             self.out.mark_listed(version, newest.clone());
         }
         self.reached = Some(version.clone());
         Ok(newest)
+    }
+
+    /// A page of this version begins.
+    pub(super) fn page(&mut self, version: &ResourceVersion) {
+        self.ahead.page(version);
+    }
+
+    /// Whether later pages of the list brought more than the watch has come to: what was told is what was there at no one version.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.ahead.is_open()
+    }
+
+    /// The watch has come to this version: where that is all that pages brought, the list counts from here on.
+    fn reach(&mut self, version: &ResourceVersion, patience: Patience) -> Result<(), Halt> {
+        if self.ahead.is_reached(version) {
+            if self.ahead.is_whole {
+                self.tell_missing(patience)?;
+            }
+            let anchor = mem::take(&mut self.ahead).anchor;
+            if !self.dirt.is_doubtful() {
+                self.out.mark_listed(version, anchor);
+            }
+        }
+        self.reached = Some(version.clone());
+        Ok(())
     }
 
     /// Nothing came for a while, though the list under way has not ended.
@@ -183,7 +217,10 @@ impl Teller {
                         }
                         let anchor = Anchor::of_event(kind, &object, self.reached.as_ref());
                         self.object(kind, &object, Some(&anchor), Patience::Limited)?;
-                        self.reached = Some(anchor.version().clone());
+                        if self.ahead.is_open() {
+                            self.ahead.anchor = Some(anchor.clone());
+                        }
+                        self.reach(anchor.version(), Patience::Limited)?;
                         Line::Event(anchor)
                     }
                 }))
@@ -195,7 +232,7 @@ impl Teller {
             WatchLine::Bookmark { version, initial_events_end } => {
                 self.out.context.metrics.bookmark();
                 self.out.mark_bookmark(&version);
-                self.reached = Some(version.clone());
+                self.reach(&version, Patience::Limited)?;
                 Ok(Heard::Line(Line::Bookmark { version, initial_events_end }))
             }
             WatchLine::Error(status) => Ok(Heard::Error(status)),
@@ -289,6 +326,9 @@ impl Teller {
         // Before anything is emitted of an object that has one of their names now.
         self.send_deletes_again(patience)?;
         self.object(kind, object, None, patience)?;
+        if self.ahead.takes(&object.resource_version()) {
+            return Ok(());
+        }
         let newest = self.newest.as_ref().and_then(|newest| newest.version().number());
         if object.resource_version().number() > newest {
             self.newest = Some(Anchor::of_listed(object));
@@ -324,6 +364,9 @@ impl Teller {
         }
         if self.unreadables.read(object) {
             self.publish_unreadables();
+        }
+        if anchor.is_some() && self.ahead.is_open() && self.store.is_beyond(object) {
+            return Ok(());
         }
         let standing = self.standing(kind, object);
         if standing == Standing::OtherUid {

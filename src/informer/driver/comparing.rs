@@ -35,6 +35,9 @@ enum Compared {
 
 impl Driver {
     pub(super) fn compare(&mut self, version: &ResourceVersion) -> Outcome {
+        if self.teller.is_ahead() {
+            return Outcome::Happened(Input::Compared(Comparison::Ahead));
+        }
         let asked = self.asked();
         let at = asked.at;
         let compared = self.open_and_compare(version, asked);
@@ -53,7 +56,7 @@ impl Driver {
                 Input::Failed(fault)
             }
             Ok(Compared::Stopped) => Input::Stop,
-            Err(error) => self.not_opened(&error, None, at),
+            Err(error) => self.not_opened(&error, None, at, None),
         })
     }
 

@@ -3,7 +3,7 @@
 //! Takes the lists that the machine wants; gives what came of them. Promises that each has a place at the gate while it is asked
 //! for, and none while it waits for anything but the server.
 
-use super::{Driver, Outcome, STRANGERS};
+use super::{Driver, Outcome, STRANGERS, is_late};
 use crate::api::{Fault, ListPage, ResourceVersion};
 use crate::client::{PageRequest, WatchStart};
 use crate::informer::cluster_check::Identified;
@@ -118,6 +118,7 @@ impl Driver {
         let mut body = mem::take(&mut self.body);
         let request = PageRequest { limit, token };
         let asked = Instant::now();
+        let late = is_late(self.unheard_until());
         self.teller.is_asked_everywhere = self.source.asks_everywhere();
         let input = match self.asking(|source| source.list(&request, &mut body)) {
             Ok(()) => {
@@ -129,7 +130,8 @@ impl Driver {
                 self.report.answered();
                 self.answered(asked);
                 self.last_list = LastList::Sound;
-                self.tell_page(&body, asked.elapsed() < PAGE_QUICK && body.len() < PAGE_SHORT_BYTES)
+                self.unheard = Some(Instant::now());
+                self.tell_page(&body, asked.elapsed() < PAGE_QUICK && body.len() < PAGE_SHORT_BYTES, late)
             }
             Err(fault) => self.list_failed(fault),
         };
@@ -137,7 +139,7 @@ impl Driver {
         input
     }
 
-    fn tell_page(&mut self, body: &[u8], quick: bool) -> Input {
+    fn tell_page(&mut self, body: &[u8], quick: bool, late: bool) -> Input {
         let context = &self.teller.out.context;
         context.metrics.bytes_received(body.len() as u64);
         context.status.heard();
@@ -152,6 +154,7 @@ impl Driver {
         if let Err(why) = self.trail.follow(&page) {
             return self.unreadable_page(why);
         }
+        self.teller.page(&page.version);
         let mut whole = true;
         for object in page.objects() {
             match self.teller.page_object(&object) {
@@ -172,7 +175,7 @@ impl Driver {
             self.report.ended(STRANGERS);
             return Input::Failed(Fault::NotFound);
         }
-        Input::Page(Page { version: page.version, next: page.next, whole, quick })
+        Input::Page(Page { version: page.version, next: page.next, whole, quick, late })
     }
 
     fn unreadable_page(&mut self, why: &str) -> Input {

@@ -48,7 +48,7 @@ impl Machine {
             Close::NotReplayed | Close::Ended(_) | Close::Silent | Close::Overdue => self.other_history(),
             Close::Error(fault) => self.replay_failed(resume, fault),
             Close::Cut { .. } => self.replay_failed(resume, Fault::Connection),
-            Close::HeldHead => self.enter(State::Probing(resume)),
+            Close::HeldHead { .. } => self.enter(State::Probing(resume)),
             Close::Slow => {
                 let next = Box::new(State::Probing(resume));
                 self.enter(State::Blocked { next }).noting(Note::Restart(RestartReason::Slow))
@@ -94,7 +94,7 @@ impl Machine {
     /// The watch that was opened for the comparison was closed before it.
     pub(super) fn comparison_closed(&mut self, resume: Resume, close: Close) -> Step {
         match close {
-            Close::HeldHead => self.enter(State::Comparing(resume)),
+            Close::HeldHead { .. } => self.enter(State::Comparing(resume)),
             Close::Ended(_)
             | Close::Cut { .. }
             | Close::Overdue
@@ -126,7 +126,7 @@ impl Machine {
     pub(super) fn compared(&mut self, resume: Resume, comparison: Comparison) -> Step {
         match comparison {
             Comparison::Different => self.other_history(),
-            Comparison::OtherVersion => self.relist(RelistReason::Unproven),
+            Comparison::Ahead | Comparison::OtherVersion => self.relist(RelistReason::Unproven),
             Comparison::Failed(fault) => match fault {
                 Fault::Expired => self.relist(RelistReason::Expired),
                 Fault::UnknownVersion => self.other_history(),

@@ -32,7 +32,7 @@ impl Machine {
             }
             Line::Skipped => self.read_on(State::Streaming(StreamingList { whole: false, ..list })),
             Line::Bookmark { version, initial_events_end: true } => {
-                self.enter(State::Ending(Ending { version, whole: list.whole, open: true }))
+                self.enter(State::Ending(Ending { version, whole: list.whole, open: true, broken: false }))
             }
             Line::OpenedLate => unasked("the late head of a watch"),
             // Before the end there is no version to resume from.
@@ -53,7 +53,7 @@ impl Machine {
             Close::NoFirstByte if !list.opened => self.enter(pages()).noting(Note::Pages(Detour::NoFirstByte)),
             Close::NoFirstByte => self.detour(Streaming::Swallowed, Detour::NoFirstByte),
             Close::NoInitialEventsEnd => self.detour(Streaming::Endless, Detour::NoEnd),
-            Close::Cut { .. } | Close::Overdue | Close::HeldHead => unasked("the end of a watch"),
+            Close::Cut { .. } | Close::Overdue | Close::HeldHead { .. } => unasked("the end of a watch"),
             Close::NotReplayed => unasked("the beginning of a replay"),
             Close::Slow => {
                 // Pages hold no connection while their objects are told, so a list that is slow twice goes on by pages.
@@ -82,7 +82,7 @@ impl Machine {
 
     pub(super) fn page(&mut self, list: PagedList, page: Page) -> Step {
         self.untold = false;
-        let whole = list.whole && page.whole;
+        let (whole, broken) = (list.whole && page.whole, list.broken || page.late);
         // Pages belong to one version; where they disagree, what came between is in a watch from the first one's. As
         // client-go's pager (`tools/pager/pager.go`).
         let version = list.version.unwrap_or(page.version);
@@ -90,9 +90,9 @@ impl Machine {
         match page.next {
             Some(token) => {
                 let (token, version) = (Some(token), Some(version));
-                self.enter(State::Paging(PagedList { token, version, limit, whole, failures: 0 }))
+                self.enter(State::Paging(PagedList { token, version, limit, whole, failures: 0, broken }))
             }
-            None => self.enter(State::Ending(Ending { version, whole, open: false })),
+            None => self.enter(State::Ending(Ending { version, whole, open: false, broken })),
         }
     }
 
@@ -109,9 +109,9 @@ impl Machine {
             Fault::Server if list.token.is_some() && list.failures + 1 >= PAGE_FAILURES_MAX => self.interrupted(list.limit),
             Fault::Server => {
                 let failures = list.failures.saturating_add(1);
-                self.pause(Pause::Backoff, State::Paging(PagedList { failures, ..list }))
+                self.pause(Pause::Backoff, State::Paging(PagedList { failures, ..broken(list) }))
             }
-            Fault::Unauthorized | Fault::Connection => self.pause(Pause::Backoff, State::Paging(list)),
+            Fault::Unauthorized | Fault::Connection => self.pause(Pause::Backoff, State::Paging(broken(list))),
             Fault::TooLong => match smaller(list.limit) {
                 Some(limit) => self.enter(State::Paging(PagedList { limit, ..list })).noting(Note::SmallerPages(limit)),
                 None => self.pause(Pause::Backoff, State::Paging(list)),
@@ -133,7 +133,12 @@ impl Machine {
     pub(super) fn list_ended(&mut self, ending: Ending, newest: Option<Anchor>) -> Step {
         self.in_first_list = false;
         self.untold = false;
-        let watching = Watching::new(Resume::new(ending.version, newest));
+        let resume = Resume::new(ending.version, newest);
+        // A page of one history and the next of another would go on as either. What could not be read is listed again soon.
+        if ending.broken && ending.whole {
+            return self.enter(State::Comparing(resume));
+        }
+        let watching = Watching::new(resume);
         if ending.open {
             return self.read_on(State::Watching(Watching { opened: true, heard: true, ..watching }));
         }
@@ -149,7 +154,7 @@ impl Machine {
             Close::Ended(_)
             | Close::Cut { .. }
             | Close::Overdue
-            | Close::HeldHead
+            | Close::HeldHead { .. }
             | Close::Error(_)
             | Close::Silent
             | Close::NoFirstByte
@@ -186,7 +191,12 @@ fn pages() -> State {
 }
 
 fn first_page(limit: u32) -> State {
-    State::Paging(PagedList { token: None, version: None, limit, whole: true, failures: 0 })
+    State::Paging(PagedList { token: None, version: None, limit, whole: true, failures: 0, broken: false })
+}
+
+/// The same list, of which the server may be another by now: where it has pages already.
+fn broken(list: PagedList) -> PagedList {
+    PagedList { broken: list.broken || list.token.is_some(), ..list }
 }
 
 /// The limit below this one.

@@ -56,6 +56,8 @@ pub(super) struct PagedList {
     pub(super) whole: bool,
     /// How often this page failed within the server.
     pub(super) failures: u8,
+    /// Between two pages the server may have become another.
+    pub(super) broken: bool,
 }
 
 /// The end of a list.
@@ -65,6 +67,8 @@ pub(super) struct Ending {
     pub(super) whole: bool,
     /// The streaming list that ended goes on as a watch.
     pub(super) open: bool,
+    /// Between two pages of the list the server may have become another.
+    pub(super) broken: bool,
 }
 
 /// A watch.

@@ -50,7 +50,8 @@ impl Machine {
                 self.enter(State::Watching(Watching::new(watching.resume))).noting(Note::Restart(RestartReason::Ended))
             }
             // Asked again so that the head comes with the end, the answer shows whether the server is there at all.
-            Close::HeldHead => self.enter(State::Watching(Watching::new(watching.resume))),
+            Close::HeldHead { late: false } => self.enter(State::Watching(Watching::new(watching.resume))),
+            Close::HeldHead { late: true } => self.enter(State::Probing(watching.resume)),
             Close::Error(fault) => self.error_line(watching, fault),
             Close::Silent => self.enter(State::Probing(watching.resume)).noting(Note::Restart(RestartReason::Silent)),
             Close::Slow => {

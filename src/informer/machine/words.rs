@@ -77,8 +77,9 @@ pub(in crate::informer) enum Close {
     Cut { at_once: bool },
     /// It was open for longer than asked for, and has brought something.
     Overdue,
-    /// No head came in time: something on the way may hold it back until the answer ends.
-    HeldHead,
+    /// No head came in time: something on the way may hold it back until the answer ends. `late` when this took so long after
+    /// a list or a cut that the server may have become another meanwhile.
+    HeldHead { late: bool },
     /// The server said why.
     Error(Fault),
     /// Neither event, bookmark nor end came for longer than allowed.
@@ -96,6 +97,8 @@ pub(in crate::informer) enum Close {
 /// Why a list of the past does not prove that the history is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::informer) enum Comparison {
+    /// What was told is what was there at no one version, as the pages of its list were of several.
+    Ahead,
     /// Something else was there.
     Different,
     /// The answer is of another version than the one asked for.
@@ -124,6 +127,8 @@ pub(in crate::informer) struct Page {
     pub(in crate::informer) whole: bool,
     /// It came so quickly, and was so short, that a larger one would fit.
     pub(in crate::informer) quick: bool,
+    /// It was asked for so long after the page before that the server may have become another meanwhile.
+    pub(in crate::informer) late: bool,
 }
 
 /// What to do next.

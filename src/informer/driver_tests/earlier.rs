@@ -1,0 +1,134 @@
+//! How a watch goes on from what an earlier run has told, or what its first list has not.
+
+use super::*;
+
+/// What an earlier run has stored: these objects, this version, and this newest event.
+pub(super) fn earlier(known: &[&str], version: &str, newest: &str) -> Resume {
+    let known = known.iter().map(|known| Identity::of(&ObjectRef::scan(object(known).as_bytes()).unwrap())).collect();
+    let anchor = Some(Anchor::of_listed(&ObjectRef::scan(object(newest).as_bytes()).unwrap()));
+    Resume { known, version: ResourceVersion::new(version), anchor, listed_before: true, ..Resume::default() }
+}
+
+#[test]
+fn an_earlier_run_is_gone_on_from_when_its_newest_event_comes_again() {
+    let changes = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@7")), Read::Line(line("DELETED", "a@11"))]);
+    let mut stage = Stage::new("v1/configmaps", vec![changes], testing::hasty());
+    stage.informer = stage.informer.resume(earlier(&["a@7"], "10", "a@7"));
+    let (asked, told) = stage.run();
+    assert_eq!((asked, told), (vec!["watch 6".to_owned()], vec!["DELETED a@11".to_owned()]));
+}
+
+#[test]
+fn what_an_earlier_run_told_beyond_its_version_is_passed_over_when_it_comes_again() {
+    let replay = ["a@10", "a@11", "b@12", "a@13"].map(|object| Read::Line(line("MODIFIED", object)));
+    let gone = ["b@14", "c@15"].map(|object| Read::Line(line("DELETED", object)));
+    let changes = Answer::Watch(replay.into_iter().chain(gone).collect());
+    let mut stage = Stage::new("v1/configmaps", vec![changes], testing::hasty());
+    let told = vec![ToldId::new("u-a", "11", false), ToldId::new("u-b", "12", false), ToldId::new("u-c", "15", true)];
+    stage.informer = stage.informer.resume(Resume { told, ..earlier(&["a@11", "b@12"], "10", "a@10") });
+    let outbox = stage.outbox.clone();
+    // What nobody wanted was not remembered.
+    outbox.be_choosy();
+    assert_eq!(stage.run().1, ["UPDATED a@13", "DELETED b@14"]);
+    assert_eq!(outbox.kept(), ["replayed Pu-a\u{0}11 at 11", "replayed Pu-b\u{0}12 at 12", "replayed Du-c\u{0}15 at 15"]);
+}
+
+#[test]
+fn what_an_earlier_run_told_beyond_its_version_is_of_another_history_where_it_does_not_come_again() {
+    let newest = || Read::Line(line("MODIFIED", "a@10"));
+    let silent = vec![newest(), Read::Line(line("MODIFIED", "a@11")), Read::Quiet(1)];
+    let overtaken = vec![newest(), Read::Line(line("ADDED", "d@16"))];
+    let in_its_place = vec![newest(), Read::Line(line("ADDED", "d@11"))];
+    for reads in [silent, overtaken, in_its_place] {
+        let answers = vec![Answer::Watch(reads), streamed(&["a@11", "d@16"], "20", vec![])];
+        let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+        let told = vec![ToldId::new("u-a", "11", false), ToldId::new("u-b", "12", false)];
+        stage.informer = stage.informer.resume(Resume { told, ..earlier(&["a@11", "b@12"], "10", "a@10") });
+        let (asked, told) = stage.run();
+        assert_eq!(asked, ["watch 9", "stream"]);
+        assert_eq!(told, ["ADDED(inferred) d@16", "DELETED(inferred) b@12"]);
+    }
+}
+
+/// The object, and what it would be in another history: of the same uid, version and labels.
+fn rewritten(text: &str) -> String {
+    object(text).replace(r#""resourceVersion""#, r#""generation":2,"resourceVersion""#)
+}
+
+fn watched(kind: &str, object: &str) -> Read {
+    Read::Line(format!(r#"{{"type":"{kind}","object":{object}}}"#).into_bytes())
+}
+
+fn hash_of(object: &str) -> u64 {
+    Anchor::of_listed(&ObjectRef::scan(object.as_bytes()).unwrap()).metadata_hash()
+}
+
+#[test]
+fn an_event_of_the_uid_and_version_of_one_that_was_told_is_of_another_history_where_its_metadata_is_another() {
+    let stage = |reads: Vec<Read>, list: &[&str]| {
+        let list = list.iter().map(|object| watched("ADDED", object)).chain([Read::Line(bookmark("20", true))]).collect();
+        let mut stage = Stage::new("v1/configmaps", vec![Answer::Watch(reads), Answer::Watch(list)], testing::hasty());
+        let told = vec![ToldId::new("u-a", "11", false), ToldId::new("u-b", "12", false)];
+        let hashes = told.iter().cloned().zip([hash_of(&object("a@11")), hash_of(&object("b@12"))]).collect();
+        stage.informer = stage.informer.resume(Resume { told, hashes, ..earlier(&["a@11", "b@12", "z@5"], "10", "a@10") });
+        stage.run()
+    };
+    let newest = || watched("MODIFIED", &object("a@10"));
+    let (a, b, z) = (object("a@11"), object("b@12"), object("z@5"));
+    // As it was: nothing is asked but to go on.
+    let (asked, told) = stage(vec![newest(), watched("MODIFIED", &a), watched("MODIFIED", &b)], &[]);
+    assert_eq!((&*asked[0], told), ("watch 9", Vec::<String>::new()));
+    // Each that is another one is found by the list, also the one behind the first.
+    let (other_a, other_b) = (rewritten("a@11"), rewritten("b@12"));
+    let overtaken = vec![newest(), watched("MODIFIED", &other_a)];
+    let (asked, told) = stage(overtaken, &[&other_a, &other_b, &z]);
+    assert_eq!(asked, ["watch 9", "stream"]);
+    assert_eq!(told, ["UPDATED(inferred) a@11", "UPDATED(inferred) b@12"]);
+    let (asked, told) = stage(vec![newest(), watched("MODIFIED", &a), watched("MODIFIED", &other_b)], &[&a, &other_b, &z]);
+    assert_eq!((asked.len(), told), (2, vec!["UPDATED(inferred) b@12".to_owned()]));
+}
+
+#[test]
+fn another_object_in_the_place_of_the_newest_event_is_told_though_its_uid_and_version_are_the_same() {
+    let other = rewritten("a@10");
+    let list = vec![watched("ADDED", &other), watched("ADDED", &object("z@5")), Read::Line(bookmark("20", true))];
+    let answers = vec![Answer::Watch(vec![watched("MODIFIED", &other)]), Answer::Watch(list)];
+    let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+    stage.informer = stage.informer.resume(earlier(&["a@10", "z@5"], "10", "a@10"));
+    let (asked, told) = stage.run();
+    assert_eq!(asked, ["watch 9", "stream"]);
+    assert_eq!(told, ["UPDATED(inferred) a@10"]);
+}
+
+#[test]
+fn a_resumed_watch_is_not_synced_when_the_server_no_longer_has_its_version() {
+    let expired = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#;
+    let watch = || Answer::Watch(vec![Read::Line(expired.to_vec())]);
+    let answers = vec![watch(), watch(), Answer::Status(500, "")];
+    let mut stage = Stage::new("v1/configmaps", answers, Limits { backoff_first: HOUR, ..testing::hasty() });
+    stage.informer = stage.informer.resume(earlier(&["a@7"], "10", "a@7"));
+    let status = Arc::clone(&stage.status);
+    stage.stop_when(|status, _| status.get().0 == Condition::Retrying);
+    assert!(!status.ever_synced());
+}
+
+#[test]
+fn a_list_that_was_cut_short_goes_on_with_what_was_told_of_it() {
+    let list = streamed(&["a@7", "b@9"], "10", vec![Read::Line(line("DELETED", "b@11"))]);
+    let mut stage = Stage::new("v1/configmaps", vec![list], testing::hasty());
+    let known = ["a@7", "b@8", "c@8"].map(|known| Identity::of(&ObjectRef::scan(object(known).as_bytes()).unwrap()));
+    stage.informer = stage.informer.resume(Resume { known: known.into(), ..Resume::default() });
+    assert_eq!(stage.run().1, ["UPDATED(inferred) b@9", "DELETED(inferred) c@8", "DELETED b@11"]);
+}
+
+#[test]
+fn where_initial_objects_are_skipped_they_are_known_and_changes_are_told() {
+    let changes =
+        vec![Read::Line(line("MODIFIED", "a@11")), Read::Line(line("ADDED", "c@12")), Read::Line(line("DELETED", "b@13"))];
+    let list = streamed(&["a@7", "b@8"], "10", changes);
+    let mut stage = Stage::new("v1/configmaps", vec![list], testing::hasty());
+    stage.informer.context.skip_initial = true;
+    let outbox = stage.outbox.clone();
+    assert_eq!(stage.run().1, ["UPDATED a@11", "ADDED c@12", "DELETED b@13"]);
+    assert_eq!(outbox.kept(), ["known a@7", "known b@8"]);
+}
