@@ -106,7 +106,7 @@ impl Watching {
             skip_initial: false,
         };
         let receiver = told.receiver(seed);
-        let source = SmallPages(source);
+        let source = SmallPages { source, objects: 1 + u32::from(seed % 2 == 0) };
         let (source, outlet): (Box<dyn ListWatch>, Box<dyn Outlet>) = match mutation {
             Some(mutation) => (mutation.source(source), mutation.outlet(receiver, seed)),
             None => (Box::new(source), Box::new(receiver)),
@@ -131,42 +131,42 @@ impl Watching {
 }
 
 /// Asks for so few objects a page that a handful of them fills several.
-struct SmallPages<S>(S);
-
-/// The objects of one namespace fill up to two pages, and all there are up to four.
-const PAGE_OBJECTS: u32 = 2;
+struct SmallPages<S> {
+    source: S,
+    objects: u32,
+}
 
 impl<S: ListWatch> ListWatch for SmallPages<S> {
     fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.0.list(&PageRequest { limit: page.limit.min(PAGE_OBJECTS), ..*page }, body)
+        self.source.list(&PageRequest { limit: page.limit.min(self.objects), ..*page }, body)
     }
 
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
-        self.0.watch(start, timeout)
+        self.source.watch(start, timeout)
     }
 
     fn lookup(&mut self, proof: Proof) -> Result<Served, Error> {
-        self.0.lookup(proof)
+        self.source.lookup(proof)
     }
 
     fn version(&mut self) -> Result<Option<ServerVersion>, Error> {
-        self.0.version()
+        self.source.version()
     }
 
     fn asks_everywhere(&self) -> bool {
-        self.0.asks_everywhere()
+        self.source.asks_everywhere()
     }
 
     fn received(&self) -> Arc<AtomicU64> {
-        self.0.received()
+        self.source.received()
     }
 
     fn renew(&mut self) {
-        self.0.renew();
+        self.source.renew();
     }
 
     fn interrupter(&self) -> Option<Interrupt> {
-        self.0.interrupter()
+        self.source.interrupter()
     }
 }
 

@@ -184,7 +184,6 @@ impl World {
             // Nobody lists again for one object that could not be read.
             self.writer.touch_all(&self.cluster);
         }
-        self.went_back |= struck.contains_key(&Fault::NewerPage);
         self.converges("the faults ended");
         (0..WRITES_AFTER).for_each(|_| self.writer.write(&self.cluster));
         self.converges("more was written");
@@ -335,7 +334,7 @@ fn is_selected(watching: &Watching, object: &ObjectRef<'_>, app: Option<&str>) -
 }
 
 /// What a variable of the environment names, for whoever looks into something.
-fn asked_for<T: Copy + std::fmt::Debug>(variable: &str, all: &[T]) -> Option<T> {
+pub(super) fn asked_for<T: Copy + std::fmt::Debug>(variable: &str, all: &[T]) -> Option<T> {
     let name = std::env::var(variable).ok()?;
     Some(*all.iter().find(|one| format!("{one:?}") == name).expect("it names one of them"))
 }
