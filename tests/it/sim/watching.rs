@@ -106,7 +106,7 @@ impl Watching {
             skip_initial: false,
         };
         let receiver = told.receiver(seed);
-        let source = SmallPages { source, objects: 1 + u32::from(seed % 2 == 0) };
+        let source = SmallPages { source, objects: 1 + u32::from(seed.is_multiple_of(2)) };
         let (source, outlet): (Box<dyn ListWatch>, Box<dyn Outlet>) = match mutation {
             Some(mutation) => (mutation.source(source), mutation.outlet(receiver, seed)),
             None => (Box::new(source), Box::new(receiver)),
