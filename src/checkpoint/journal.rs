@@ -98,6 +98,12 @@ impl Journal {
         Ok(Self::of(file))
     }
 
+    /// An empty journal in any storage.
+    #[cfg(test)]
+    pub(crate) fn on(storage: std::sync::Arc<dyn redb::StorageBackend>) -> std::io::Result<Self> {
+        Ok(Self::of(FrameFile::begin(storage, Path::new(JOURNAL_FILE), MAGIC)?))
+    }
+
     /// The journal that `file` holds.
     pub(super) fn of(file: FrameFile) -> Self {
         Self { written: Mutex::new(Written { file, compacted: 0 }), compacting: Mutex::default() }

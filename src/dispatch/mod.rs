@@ -41,6 +41,9 @@ mod tracker;
 mod worker;
 
 #[cfg(test)]
+#[cfg(feature = "state")]
+mod disk_tests;
+#[cfg(test)]
 mod handler_tests;
 #[cfg(test)]
 mod isolation_tests;

@@ -201,6 +201,13 @@ impl Worker {
         }
     }
 
+    /// Does so when it has waited for long enough.
+    fn settle_late(&mut self, now: Instant) {
+        if self.accepted_since.is_some_and(|since| now.duration_since(since) >= ACCEPTED_PAUSE) {
+            self.settle();
+        }
+    }
+
     /// Drops what waits of removed watches.
     fn sweep(&mut self) {
         for object in self.parking.objects(|row| row.ledger().is_retired()) {
@@ -228,6 +235,8 @@ impl Worker {
             return false;
         }
         let now = Instant::now();
+        // Where something is always due, nothing else may ever come.
+        self.settle_late(now);
         let Some(mut row) = self.parking.due(now).and_then(|object| self.parking.take(object)) else { return false };
         if row.is_overdue(now) {
             self.owe(&mut row);
@@ -257,6 +266,7 @@ impl Worker {
 
     fn park(&mut self, work: Work, cause: &str) {
         let now = Instant::now();
+        self.settle_late(now);
         let (pause, owed_after) = (self.subscriber.retry.pause_after(1), self.subscriber.owed_after);
         let (mut row, is_too_much) = Parking::begin(work, now, now + pause, now + owed_after);
         self.subscriber.name_waiting(&mut row, cause);
