@@ -250,8 +250,9 @@ fn what_a_removed_watch_was_just_given_is_given_again_when_it_is_added_again_and
         called.send((name_and_version(event).1, release))?;
         Ok(released.recv()?)
     });
-    let next_call = || calls.recv_timeout(DEADLINE).unwrap();
     let bench = Bench::new(&impatient(), vec![held]);
+    // Ends before the dispatcher, which waits for handlers that wait for this.
+    let next_call = move || calls.recv_timeout(DEADLINE).unwrap();
     let (pods, name) = (watch("v1/pods"), "audit");
     bench.owe(name, &pods, [1, 2]);
     let first = bench.outlet(&pods);

@@ -74,6 +74,23 @@ fn a_hundred_and_sixty_objects_that_are_refused_stop_neither_their_own_watch_nor
 }
 
 #[test]
+fn an_object_that_is_always_tried_again_holds_back_its_watch_no_longer_than_one_that_waits() {
+    let (picky, acceptances) = picky(&Arc::default());
+    let settings = Settings { lanes: 16, owed_after: DEADLINE * 60, ..eager() };
+    let dispatcher = started(settings, vec![picky]);
+    let pods = watch("v1/pods");
+    let mut outlet = outlet(&dispatcher, &pods);
+    // Its lane gets nothing else.
+    send(&mut outlet, event(&pods, "bad", 1));
+    let last = WINDOW as u64;
+    for version in 2..=last {
+        send(&mut outlet, event(&pods, "pod", version));
+        assert_eq!(acceptances.recv_timeout(DEADLINE).unwrap(), ("pod".to_owned(), version));
+    }
+    wait_until("nothing but its worker knows of it", || accepted_version(outlet.ledger()) == last);
+}
+
+#[test]
 fn an_object_with_sixty_four_parked_events_is_owed_and_then_nothing_waits_for_it() {
     let accepts_all = Arc::<AtomicBool>::default();
     let (picky, acceptances) = picky(&accepts_all);

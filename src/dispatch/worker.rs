@@ -46,7 +46,7 @@ pub(super) struct Worker {
     parking: Parking,
     /// Nothing more comes.
     is_closed: bool,
-    /// How many events came since the parked ones were last looked at.
+    /// How many events came or were tried again since the parked ones were last looked at.
     unlooked: usize,
     /// What was accepted and is not journalled yet, and since when.
     accepted: Vec<Completion>,
@@ -60,7 +60,7 @@ pub(super) struct Worker {
 /// So many waiting events of one object are given to its handler in a row; then others have their turn.
 const TURN_EVENTS: usize = 16;
 
-/// After so many events, and after so long without any, the worker looks whether parked ones hold back their watches.
+/// After so many events and attempts, and after so long without any, the worker looks whether parked ones hold back their watches.
 const LOOK_EVENTS: usize = 64;
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -144,10 +144,7 @@ impl Worker {
 
     /// Deals with an event that just left the lane.
     fn receive(&mut self, work: Work) {
-        self.unlooked += 1;
-        if self.unlooked >= LOOK_EVENTS {
-            self.relieve();
-        }
+        self.look();
         if work.completion.ledger().is_retired() {
             return;
         }
@@ -215,6 +212,14 @@ impl Worker {
         }
     }
 
+    /// Looks at the parked events once in a while, as long as there is no time to wait.
+    fn look(&mut self) {
+        self.unlooked += 1;
+        if self.unlooked >= LOOK_EVENTS {
+            self.relieve();
+        }
+    }
+
     /// Parked events that would soon hold back their watch become owed.
     fn relieve(&mut self) {
         self.unlooked = 0;
@@ -237,6 +242,7 @@ impl Worker {
         let now = Instant::now();
         // Where something is always due, nothing else may ever come.
         self.settle_late(now);
+        self.look();
         let Some(mut row) = self.parking.due(now).and_then(|object| self.parking.take(object)) else { return false };
         if row.is_overdue(now) {
             self.owe(&mut row);
