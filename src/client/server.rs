@@ -37,6 +37,16 @@ impl Transport {
         cluster_uid(self)
     }
 
+    /// As [`cluster_uid`](Self::cluster_uid), of a cluster that had a uid when it was asked before: `None` only where it may not be
+    /// read any more.
+    ///
+    /// # Errors
+    ///
+    /// As there, and where the namespace is not found: any proxy can say that, and so may another cluster's.
+    pub fn cluster_uid_again(&self) -> Result<Option<String>, Error> {
+        cluster_uid_again(self)
+    }
+
     /// As [`Client::version`], and can be interrupted.
     ///
     /// # Errors
@@ -67,9 +77,16 @@ struct Metadata {
 }
 
 fn cluster_uid(http: &dyn Http) -> Result<Option<String>, Error> {
+    match cluster_uid_again(http) {
+        Err(error) if error.fault() == Fault::NotFound => Ok(None),
+        answer => answer,
+    }
+}
+
+fn cluster_uid_again(http: &dyn Http) -> Result<Option<String>, Error> {
     match kube_system_uid(http) {
         Ok(uid) => Ok(Some(uid).filter(|uid| !uid.is_empty())),
-        Err(error) if matches!(error.fault(), Fault::Forbidden | Fault::NotFound) => Ok(None),
+        Err(error) if error.fault() == Fault::Forbidden => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -127,6 +144,14 @@ mod tests {
         assert_eq!(uid(401, "{}"), Err(Fault::Unauthorized));
         assert_eq!(uid(500, "{}"), Err(Fault::Server));
         assert_eq!(uid(200, "<html>"), Err(Fault::Undecodable));
+    }
+
+    #[test]
+    fn a_cluster_that_had_a_uid_is_not_known_again_by_a_404() {
+        for (code, expected) in [(403, Ok(None)), (404, Err(Fault::NotFound)), (503, Err(Fault::Busy { retry_after: None }))] {
+            let script = Script::new([Transcript::made("/api/v1/namespaces/kube-system", code, "{}")]);
+            assert_eq!(cluster_uid_again(&script).map_err(|error| error.fault()), expected, "{code}");
+        }
     }
 
     #[test]

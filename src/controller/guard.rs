@@ -56,7 +56,7 @@ impl ClusterCheck for Guard {
             return Ok(true);
         }
         let asked = Instant::now();
-        match self.transport.cluster_uid()? {
+        match self.transport.cluster_uid_again()? {
             Some(found) if found != self.known => {
                 let server = self.transport.server().to_owned();
                 let other = OtherCluster { server, known: self.known.clone(), found };

@@ -19,7 +19,7 @@ use super::stream::{Asked, ListSilence, Reading, Stream};
 use super::teller::Teller;
 use super::{Informer, Resume};
 use crate::api::{Anchor, Fault, ResourceVersion};
-use crate::client::{Error, Interrupt, ListWatch, WatchStart};
+use crate::client::{Error, Interrupt, ListWatch, Proof, Served, WatchStart};
 use listing::LastList;
 use std::mem;
 use std::sync::Arc;
@@ -175,7 +175,7 @@ impl Driver {
                 self.teller.out.begin_history();
                 Input::HistoryBegun
             }
-            Action::LookUp(proof) => self.asking(|source| source.lookup(proof)).map_or_else(Input::Failed, Input::LookedUp),
+            Action::LookUp(proof) => self.look_up(proof),
             Action::TellAllDeleted => match self.teller.tell_all_deleted() {
                 Ok(()) => Input::Emptied,
                 Err(Halt::Slow | Halt::Stop) => Input::Stop,
@@ -298,8 +298,11 @@ impl Driver {
                 self.unheard = Some(Instant::now());
                 self.suspicion.slight();
             }
-            Some(Close::Error(Fault::Expired)) => {
-                self.source.renew();
+            // What was told may lead nowhere because it is another cluster's.
+            Some(Close::Error(fault)) => {
+                if fault == Fault::Expired {
+                    self.source.renew();
+                }
                 self.suspicion.grave();
             }
             // The list whose end waits for the receivers was read.
@@ -313,9 +316,23 @@ impl Driver {
                 self.suspicion.grave();
             }
             Some(Close::NoFirstByte) => _ = self.held.no_head(),
-            Some(Close::Error(_) | Close::HeldHead { .. } | Close::NoInitialEventsEnd | Close::NotReplayed) | None => {}
+            Some(Close::HeldHead { .. } | Close::NoInitialEventsEnd | Close::NotReplayed) | None => {}
         }
         read.step
+    }
+
+    /// Asks discovery why a path is not found. A server that does not find it may be another cluster's, and so may one that finds it
+    /// again.
+    fn look_up(&mut self, proof: Proof) -> Input {
+        self.suspicion.grave();
+        match self.asking(|source| source.lookup(proof)) {
+            Err(fault) => Input::Failed(fault),
+            Ok(served @ Served::Unknown(_)) => match self.suspicion.clear(&self.teller.out.context, &mut self.report) {
+                Identified::Other => Input::Stop,
+                Identified::Same | Identified::Unknown(_) => Input::LookedUp(served),
+            },
+            Ok(served @ (Served::Yes | Served::Absent | Served::OtherVersions(_))) => Input::LookedUp(served),
+        }
     }
 
     fn pause(&mut self, pause: &Pause) -> Input {
@@ -383,14 +400,8 @@ impl Driver {
                 self.suspicion.grave();
                 self.teller.out.context.server.has_failed(Instant::now());
             }
-            Fault::Expired
-            | Fault::UnknownVersion
-            | Fault::Refused
-            | Fault::Forbidden
-            | Fault::NotFound
-            | Fault::Undecodable
-            | Fault::TooLong
-            | Fault::Stopped => {}
+            Fault::Expired | Fault::UnknownVersion => self.suspicion.grave(),
+            Fault::Refused | Fault::Forbidden | Fault::NotFound | Fault::Undecodable | Fault::TooLong | Fault::Stopped => {}
         }
         fault
     }

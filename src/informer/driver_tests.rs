@@ -415,3 +415,42 @@ fn nothing_is_read_of_a_server_that_is_another_clusters_after_a_cut() {
     assert_eq!(told_by(Some(true)), ["ADDED(initial) a@7", "UPDATED a@11"]);
     assert_eq!(told_by(None), ["ADDED(initial) a@7", "UPDATED a@11"], "after a mere cut a server that does not say is trusted");
 }
+
+#[test]
+fn a_list_after_a_lost_version_is_told_only_of_the_same_cluster() {
+    let gone = || Answer::Status(410, "");
+    let error = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;
+    let in_stream = || Answer::Watch(vec![Read::Line(error.as_bytes().to_vec())]);
+    let list = || listed(&["b@30"], "40");
+    for answers in [
+        vec![gone(), gone(), list()],
+        vec![Answer::Status(504, r#"{"details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#), list()],
+        vec![in_stream(), in_stream(), list()],
+        vec![Answer::Watch(vec![Read::Quiet(1), Read::End]), gone(), Answer::Watch(vec![]), gone(), list()],
+    ] {
+        let answers = listed_by_pages(&["a@7"], "10").into_iter().chain(answers).collect();
+        let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+        stage.informer.context.cluster = Some(Arc::new(Cluster(Some(false))));
+        assert_eq!(stage.run().1, ["ADDED(initial) a@7"]);
+    }
+}
+
+#[test]
+fn a_server_that_does_not_find_a_kind_or_finds_it_again_may_be_another_clusters() {
+    let run = |says, answers| {
+        let mut stage = Stage::new("example.com/v1/widgets", answers, testing::hasty());
+        stage.informer.context.cluster = Some(Arc::new(Cluster(Some(says))));
+        stage.run()
+    };
+    let unknown = || vec![Answer::Status(404, ""), Answer::Served(Served::Unknown("another cluster".to_owned()))];
+    assert_eq!(run(false, unknown()).0, ["stream", "look up"]);
+    assert_eq!(run(true, unknown()).0, ["stream", "look up", "look up"]);
+
+    let again = || {
+        let served = [Served::Absent, Served::Absent, Served::Yes].map(Answer::Served);
+        let list = streamed(&["a@7"], "10", vec![]);
+        [Answer::Status(404, "")].into_iter().chain(served).chain([list]).collect()
+    };
+    assert_eq!(run(false, again()).1, Vec::<String>::new());
+    assert_eq!(run(true, again()).1, ["ADDED(initial) a@7"]);
+}

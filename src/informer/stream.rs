@@ -193,7 +193,7 @@ impl<'a> Stream<'a> {
                         (self.spoke, self.course.has_event) = (Some(self.course.end), true);
                         self.teller.out.context.status.heard();
                     } else {
-                        self.teller.replay.suspect(&newest);
+                        self.teller.not_replayed(&newest, bytes);
                     }
                     return Some(input);
                 }

@@ -200,7 +200,7 @@ impl Teller {
         };
         match line {
             WatchLine::Object { kind, object } => {
-                let is_whole = self.out.context.content_is_metadata && object.kind() != METADATA_KIND;
+                let is_whole = self.is_unasked_whole(&object);
                 if self.refuses(is_whole) {
                     return Ok(Heard::Unreadable("whole objects came where only metadata was asked for".to_owned()));
                 }
@@ -321,15 +321,6 @@ impl Teller {
                 self.present(EventType::Updated, kind, object, anchor, patience)
             }
         }
-    }
-
-    /// How an object stands to what was told of it. One of the same version may be of another history.
-    fn standing(&mut self, kind: WatchKind, object: &ObjectRef<'_>) -> Standing {
-        let standing = self.store.see(object);
-        if standing == Standing::Same && kind != WatchKind::Deleted && self.replay.differs(kind, object) {
-            return Standing::Changed;
-        }
-        standing
     }
 
     /// An object is as it was last emitted: those receivers get it that have not accepted it.

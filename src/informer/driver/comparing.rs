@@ -46,10 +46,12 @@ impl Driver {
         Outcome::Happened(match compared {
             Ok(Compared::Same(reading)) => return Outcome::Next(self.have_read(reading)),
             Ok(Compared::Not(comparison)) => {
+                self.suspicion.grave();
                 self.last_list = if matches!(comparison, Comparison::Failed(_)) { LastList::Failed } else { LastList::Sound };
                 Input::Compared(comparison)
             }
             Ok(Compared::Refused(fault)) => {
+                self.suspicion.grave();
                 if fault == Fault::Expired {
                     self.source.renew();
                 }

@@ -101,6 +101,18 @@ fn another_object_in_the_place_of_the_newest_event_is_told_though_its_uid_and_ve
 }
 
 #[test]
+fn an_object_that_comes_whole_once_and_as_metadata_then_is_the_same() {
+    let of_kind = |kind: &str| rewritten("a@10").replacen('{', &format!(r#"{{"kind":"{kind}","#), 1);
+    let whole = Answer::Watch(vec![watched("MODIFIED", &of_kind("ConfigMap"))]);
+    let list = Answer::Watch(vec![watched("ADDED", &of_kind("PartialObjectMetadata")), Read::Line(bookmark("20", true))]);
+    let mut stage = Stage::new("v1/configmaps", vec![whole, list], testing::hasty());
+    stage.informer.context.content_is_metadata = true;
+    stage.informer = stage.informer.resume(earlier(&["a@10"], "10", "a@10"));
+    let (asked, told) = stage.run();
+    assert_eq!((asked.len(), told), (2, Vec::<String>::new()));
+}
+
+#[test]
 fn a_resumed_watch_is_not_synced_when_the_server_no_longer_has_its_version() {
     let expired = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#;
     let watch = || Answer::Watch(vec![Read::Line(expired.to_vec())]);

@@ -1,11 +1,16 @@
 //! What cannot be read, or comes unasked: whole objects, strange namespaces, broken metadata.
 
-use super::{Heard, Phase, Strangers, Teller, Unread};
-use crate::api::{DecodeError, Identity};
+use super::{Heard, METADATA_KIND, Phase, Strangers, Teller, Unread};
+use crate::api::{DecodeError, Identity, ObjectRef};
 use std::mem;
 use std::time::Instant;
 
 impl Teller {
+    /// Whether this is a whole object, though metadata was asked for.
+    pub(super) fn is_unasked_whole(&self, object: &ObjectRef<'_>) -> bool {
+        self.out.context.content_is_metadata && object.kind() != METADATA_KIND
+    }
+
     /// What comes now are whole objects or not, though metadata was asked for. Of secrets they are not even looked at; of
     /// others the metadata in them is what was asked for. Returns whether they are refused.
     pub(in crate::informer) fn refuses(&mut self, is_whole: bool) -> bool {

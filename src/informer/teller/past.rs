@@ -1,13 +1,32 @@
 //! What comes again, and what was there before: against what was told.
 
 use super::{Phase, Standing, Teller};
-use crate::api::{DecodeError, ObjectRef, ResourceVersion, WatchKind};
+use crate::api::{Anchor, DecodeError, ObjectRef, ResourceVersion, WatchKind, WatchLine};
 use std::collections::HashSet;
 
 impl Teller {
     /// The newest event came again, and then comes all that came after it.
     pub(in crate::informer) fn replayed(&mut self) {
         self.told_up_to = self.reached.as_ref().and_then(ResourceVersion::number);
+    }
+
+    /// This line came in the place of the newest event: in the list that follows its object may be another one of the same version.
+    pub(in crate::informer) fn not_replayed(&mut self, newest: &Anchor, line: &[u8]) {
+        // The metadata in a whole object is in another order than by itself.
+        if !matches!(WatchLine::parse(line), Ok(WatchLine::Object { object, .. }) if self.is_unasked_whole(&object)) {
+            self.replay.suspect(newest);
+        }
+    }
+
+    /// How an object stands to what was told of it. One of the same version may be of another history.
+    pub(super) fn standing(&mut self, kind: WatchKind, object: &ObjectRef<'_>) -> Standing {
+        let standing = self.store.see(object);
+        // Not where whole objects come as well: their metadata is in another order.
+        let may_differ = standing == Standing::Same && kind != WatchKind::Deleted && !self.is_whole_said;
+        if may_differ && self.replay.differs(kind, object) {
+            return Standing::Changed;
+        }
+        standing
     }
 
     /// Whether something comes after a replay from before what was reached. Either the history has parted from the one that was

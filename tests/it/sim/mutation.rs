@@ -47,6 +47,8 @@ pub(super) enum Mutation {
     TakesUnreadableForGone,
     /// Some events are told again.
     TellsTwice,
+    /// Nobody asks whose server it is that answers.
+    TrustsAnotherCluster,
     /// A list ends with its first page, and a streaming list where it is cut.
     TrustsHalfAList,
     /// Bytes that say nothing are a sign of life, for as long as they come.
@@ -58,7 +60,7 @@ pub(super) enum Mutation {
 }
 
 impl Mutation {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::BelievesANotFound,
         Self::HearsOneOfTwo,
         Self::SeesNoAbsence,
@@ -76,6 +78,7 @@ impl Mutation {
         Self::SwapsTwoEvents,
         Self::TakesANamesakeForTheSame,
         Self::TellsTwice,
+        Self::TrustsAnotherCluster,
         Self::TrustsHalfAList,
         Self::TrustsTheLastPage,
     ];
@@ -104,6 +107,7 @@ impl Mutation {
             | Self::SwapsTwoEvents
             | Self::TakesANamesakeForTheSame
             | Self::TellsTwice
+            | Self::TrustsAnotherCluster
             | Self::TrustsHalfAList => Faults::seeded(seed),
         }
     }
@@ -112,6 +116,7 @@ impl Mutation {
     pub(super) fn fate(self) -> Option<Fate> {
         match self {
             Self::ForgetsItsNamespace => Some(Fate::Redefined),
+            Self::TrustsAnotherCluster => Some(Fate::Another),
             Self::GoesBackWithABookmark | Self::IgnoresGone | Self::TrustsTheLastPage => Some(Fate::Plain),
             Self::BelievesANotFound
             | Self::ForgetsADelete
@@ -151,6 +156,7 @@ impl Mutation {
             | Self::TakesANamesakeForTheSame
             | Self::TakesUnreadableForGone
             | Self::TellsTwice
+            | Self::TrustsAnotherCluster
             | Self::TrustsHalfAList => limits,
         }
     }

@@ -10,12 +10,12 @@ use faro::client::{
 };
 use faro::event::Outlet;
 use faro::health::Health;
-use faro::informer::{Context, Histories, Informer, Limits, ListGate, Server};
+use faro::informer::{ClusterCheck, Context, Histories, Informer, Limits, ListGate, Server};
 use faro::lifecycle::{Joined, Stop};
 use faro::metrics::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which objects: their labels and fields, in the server's words, and in ours.
 #[derive(Clone, Copy)]
@@ -71,17 +71,37 @@ pub(super) struct Watching {
     thread: Option<Joined>,
 }
 
+/// What the informers of a world have in common.
+pub(super) struct Common {
+    pub(super) client: Client,
+    pub(super) kind: Kind,
+    pub(super) gate: ListGate,
+    /// The uid of the cluster that they watch.
+    pub(super) cluster: String,
+    pub(super) mutation: Option<Mutation>,
+}
+
+/// Asks whose server it is, as the controller does.
+#[derive(Debug)]
+struct SameCluster {
+    client: Client,
+    known: String,
+}
+
+impl ClusterCheck for SameCluster {
+    fn is_same(&self, _: Instant) -> Result<bool, Error> {
+        Ok(self.client.transport().cluster_uid_again()?.is_none_or(|found| found == self.known))
+    }
+}
+
 impl Watching {
     /// Starts an informer, broken by a mutation if there is one, that goes on from what was `told` already.
-    pub(super) fn start(
-        client: &Client,
-        kind: Kind,
-        selection: Selection,
-        gate: &ListGate,
-        seed: u64,
-        mutation: Option<Mutation>,
-        told: Told,
-    ) -> Self {
+    pub(super) fn start(common: &Common, selection: Selection, seed: u64, told: Told) -> Self {
+        let Common { client, kind, gate, cluster, mutation } = common;
+        let mutation = *mutation;
+        let known = Some(cluster.clone()).filter(|_| mutation != Some(Mutation::TrustsAnotherCluster));
+        let same = |known| Arc::new(SameCluster { client: client.clone(), known }) as Arc<dyn ClusterCheck>;
+        let cluster = known.clone().map(same);
         let target = WatchTarget {
             gvr: kind.gvr().parse().unwrap(),
             namespace: selection.namespace.map(str::to_owned),
@@ -89,7 +109,8 @@ impl Watching {
             field_selector: selection.fields.map(|text| text.parse().unwrap()),
         };
         let watch = Arc::new(Watch::new(target.clone(), "sim", None));
-        let source = RestListWatch::new(client.transport(), &target, Some(Scope::Namespaced), selection.content);
+        let source =
+            RestListWatch::new(client.transport(), &target, Some(Scope::Namespaced), selection.content).in_cluster(known);
         let (stop, interrupt) = (Stop::new(), source.interrupt());
         let health = Health::default();
         let context = Context {
@@ -99,7 +120,7 @@ impl Watching {
             gate: gate.clone(),
             server: Server::new("test"),
             histories: Histories::default(),
-            cluster: None,
+            cluster,
             pulse: health.add_thread("test"),
             limits: mutation.map_or_else(hasty, |mutation| mutation.limits(hasty())),
             content_is_metadata: selection.content == Content::Metadata,
@@ -114,6 +135,11 @@ impl Watching {
         let informer = Informer::new(watch, source, outlet, context).resume(told.resume());
         let thread = Joined::spawn("informer", move || informer.run()).unwrap();
         Self { target, selection, told, stop, interrupt, thread: Some(thread) }
+    }
+
+    /// Whether the informer has ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(Joined::is_finished)
     }
 
     /// Ends the informer. Nothing is told any more.

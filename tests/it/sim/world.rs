@@ -2,7 +2,7 @@
 
 use super::mutation::Mutation;
 use super::told::{Objects, key, state, words};
-use super::watching::{SELECTIONS, Watching};
+use super::watching::{Common, SELECTIONS, Watching};
 use super::writer::{Kind, Writer};
 use crate::support::wait::{SOON, eventually, pause};
 use faro::api::ObjectRef;
@@ -18,6 +18,9 @@ pub(super) struct World {
     random: fastrand::Rng,
     cluster: Cluster,
     writer: Writer,
+    /// Who writes since another cluster has taken the place of the first.
+    others: Option<Writer>,
+    uid: String,
     watches: Vec<Watching>,
     fate: Fate,
     backup: Option<Backup>,
@@ -46,12 +49,14 @@ pub(super) enum Fate {
     Redefined,
     /// In the end the definition of the objects goes for good, while nobody is connected.
     Undefined,
+    /// Another cluster takes the place of this one, perhaps without the kind: every informer ends, and tells nothing of it.
+    Another,
     /// Something between server and informers finds nothing for a while, or nothing of the objects' group.
     Hidden,
 }
 
 impl Fate {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Plain,
         Self::Resumed,
         Self::Restored,
@@ -59,12 +64,13 @@ impl Fate {
         Self::OvertakenUnseen,
         Self::Redefined,
         Self::Undefined,
+        Self::Another,
         Self::Hidden,
     ];
 }
 
 /// Many worlds are plain.
-const FATES: [Fate; 10] = [
+const FATES: [Fate; 11] = [
     Fate::Plain,
     Fate::Plain,
     Fate::Plain,
@@ -74,6 +80,7 @@ const FATES: [Fate; 10] = [
     Fate::OvertakenUnseen,
     Fate::Redefined,
     Fate::Undefined,
+    Fate::Another,
     Fate::Hidden,
 ];
 
@@ -125,9 +132,23 @@ impl World {
         writer.prepare(&cluster);
         let pause = Duration::from_millis(30);
         let faults = faults.pause(pause).half_open_limit(pause * 2).heartbeat(pause);
-        let (watches, backup, hidden, went_back) = (Vec::new(), None, 0, false);
-        let mut world =
-            Self { seed, random, cluster, writer, watches, fate, backup, hidden, went_back, mutation, faults, patience };
+        let uid = Client::from_kubeconfig(cluster.kubeconfig(), None).unwrap().cluster_uid().unwrap().unwrap();
+        let mut world = Self {
+            seed,
+            random,
+            cluster,
+            writer,
+            others: None,
+            uid,
+            watches: Vec::new(),
+            fate,
+            backup: None,
+            hidden: 0,
+            went_back: false,
+            mutation,
+            faults,
+            patience,
+        };
         (0..10).for_each(|_| world.writer.write(&world.cluster));
         world.cluster.set_faults(world.faults.clone());
         world.watch();
@@ -136,12 +157,17 @@ impl World {
 
     /// Starts the informers, each from where it was.
     fn watch(&mut self) {
-        let client = Client::from_kubeconfig(&self.cluster.kubeconfig_with_token().unwrap(), None).unwrap();
-        let gate = ListGate::new(3);
+        let common = Common {
+            client: Client::from_kubeconfig(&self.cluster.kubeconfig_with_token().unwrap(), None).unwrap(),
+            kind: self.writer.kind,
+            gate: ListGate::new(3),
+            cluster: self.uid.clone(),
+            mutation: self.mutation,
+        };
         let mut before = std::mem::take(&mut self.watches).into_iter();
         let watches = (0..).zip(SELECTIONS).map(|(n, selection)| {
             let told = before.next().map(Watching::stop).unwrap_or_default();
-            Watching::start(&client, self.writer.kind, selection, &gate, self.seed ^ n, self.mutation, told)
+            Watching::start(&common, selection, self.seed ^ n, told)
         });
         self.watches = watches.collect();
     }
@@ -157,7 +183,7 @@ impl World {
             if write == fate_at {
                 self.meet_fate();
             }
-            self.writer.write(&self.cluster);
+            self.others.as_mut().unwrap_or(&mut self.writer).write(&self.cluster);
             self.befall();
             self.hidden = self.hidden.saturating_sub(1);
             if self.hidden == 0 {
@@ -177,6 +203,10 @@ impl World {
         }
         let struck = self.cluster.faults_struck();
         self.cluster.set_faults(Faults::none());
+        if self.fate == Fate::Another {
+            self.all_end();
+            return struck;
+        }
         if self.fate != Fate::Undefined {
             self.all_list();
         }
@@ -206,6 +236,7 @@ impl World {
                 self.watch();
             }
             Fate::Redefined => self.redefine(),
+            Fate::Another => self.become_another(),
             Fate::Hidden => {
                 let group = self.writer.kind.group().to_owned();
                 let hidden = if self.random.bool() { Hidden::Everything } else { Hidden::Group(group) };
@@ -242,6 +273,30 @@ impl World {
             pause(UNDEFINED_MAX.mul_f64(self.random.f64()));
         }
         self.writer.define_again(&self.cluster);
+    }
+
+    fn become_another(&mut self) {
+        let other = Cluster::builder().seed(!self.seed).tls(false).start().unwrap();
+        let mut others = Writer::new(self.random.fork(), self.writer.kind, false, WRITES);
+        others.prepare(&other);
+        (0..self.random.usize(0..2 * WRITES)).for_each(|_| others.write(&other));
+        if self.writer.kind == Kind::Things && self.random.bool() {
+            others.undefine(&other);
+        }
+        self.cluster.restore_then(&other.snapshot(), |_| pause(AWAY)).unwrap();
+        self.others = Some(others);
+    }
+
+    /// Every watch ends by itself, and has told nothing of the other cluster.
+    fn all_end(&self) {
+        let late = Instant::now() + self.patience;
+        loop {
+            let lives = self.watches.iter().find(|watching| !watching.has_ended());
+            self.watches.iter().for_each(|watching| self.check(watching));
+            let Some(watching) = lives else { return };
+            assert!(Instant::now() < late, "{}: {} watches another cluster", self.name(), watching.target);
+            pause(BREATH);
+        }
     }
 
     /// Every watch comes to the end of a list, however much is written.

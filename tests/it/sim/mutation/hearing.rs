@@ -98,6 +98,7 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
             | Mutation::TakesUnreadableForGone
             | Mutation::TellsTwice
             | Mutation::TrustsHalfAList
+            | Mutation::TrustsAnotherCluster
             | Mutation::TrustsHeartbeats
             | Mutation::TrustsTheLastPage
             | Mutation::WaitsForTheEndOfAList => lines,

@@ -67,6 +67,7 @@ impl<O: Outlet> Outlet for Misspeaking<O> {
             | Mutation::TakesUnreadableForGone
             | Mutation::TellsTwice
             | Mutation::TrustsHalfAList
+            | Mutation::TrustsAnotherCluster
             | Mutation::TrustsHeartbeats
             | Mutation::TrustsTheLastPage
             | Mutation::WaitsForTheEndOfAList => self.outlet.send(event),
