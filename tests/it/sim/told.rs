@@ -17,8 +17,18 @@ pub(super) struct Told(Arc<Mutex<Book>>);
 #[derive(Default)]
 struct Book {
     /// In order.
-    events: Vec<MatchedEvent>,
+    entries: Vec<Entry>,
+    /// An object was taken for an initial one after the first list had ended.
+    thrown_away: Option<String>,
     place: Place,
+}
+
+/// One thing that a watch told or kept to itself.
+#[derive(Clone)]
+enum Entry {
+    Event(MatchedEvent),
+    /// An object that was there before, which nobody is told: its key, uid and version.
+    Known(String, (String, String)),
 }
 
 /// Where the next informer goes on, as a state keeps it of which every event was accepted at once.
@@ -90,7 +100,15 @@ impl Told {
     }
 
     pub(super) fn events(&self) -> Vec<MatchedEvent> {
-        self.0.lock().unwrap().events.clone()
+        let entries = self.entries().into_iter().filter_map(|entry| match entry {
+            Entry::Event(event) => Some(event),
+            Entry::Known(..) => None,
+        });
+        entries.collect()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.0.lock().unwrap().entries.clone()
     }
 
     /// Whether a list has ended.
@@ -106,7 +124,14 @@ impl Told {
     /// The objects that a receiver knows now.
     pub(super) fn objects(&self) -> Objects {
         let mut known = Objects::new();
-        for event in &self.0.lock().unwrap().events {
+        for entry in self.entries() {
+            let event = match entry {
+                Entry::Event(event) => event,
+                Entry::Known(key, state) => {
+                    known.insert(key, state);
+                    continue;
+                }
+            };
             let metadata = event.metadata();
             match event.event_type {
                 EventType::Added | EventType::Updated => known.insert(key(&metadata), state(&metadata)),
@@ -116,17 +141,28 @@ impl Told {
         known
     }
 
-    /// Fails on the first event that no receiver could make sense of. Versions grow but where the server `went_back`.
-    pub(super) fn check_order(&self, went_back: bool, whose: &str) {
+    /// Fails on the first event that no receiver could make sense of. Versions grow but where the server `went_back`; where it
+    /// `skips` what was there before, nothing was told of that when it changes.
+    pub(super) fn check_order(&self, went_back: bool, skips: bool, whose: &str) {
+        assert_eq!(self.0.lock().unwrap().thrown_away, None, "{whose}: an object that was made meanwhile is not told");
         let (mut known, mut newest) = (Objects::new(), HashMap::<String, u64>::new());
-        for event in self.events() {
+        for entry in self.entries() {
+            let event = match entry {
+                Entry::Event(event) => event,
+                Entry::Known(key, state) => {
+                    assert!(skips, "{whose}: {key} is not told");
+                    known.insert(key, state);
+                    continue;
+                }
+            };
+            assert!(!(skips && event.initial), "{whose}: {} was there before", words(&event));
             let metadata = event.metadata();
             let (key, (uid, version)) = (key(&metadata), state(&metadata));
             let before = known.get(&key);
             let makes_sense = match event.event_type {
                 EventType::Added => before.is_none(),
-                EventType::Updated => before.is_some_and(|before| before.0 == uid && before.1 != version),
-                EventType::Deleted => before.is_some_and(|before| before.0 == uid),
+                EventType::Updated => before.map_or(skips, |before| before.0 == uid && before.1 != version),
+                EventType::Deleted => before.map_or(skips, |before| before.0 == uid),
             };
             assert!(makes_sense, "{whose}: {} after {before:?}\n{}", words(&event), self.history(&key));
             match event.event_type {
@@ -176,11 +212,20 @@ impl Outlet for Receiver {
     fn send(&mut self, event: MatchedEvent) {
         let mut book = self.told.0.lock().unwrap();
         book.place.event(&event);
-        book.events.push(event);
+        book.entries.push(Entry::Event(event));
     }
 
     fn keep(&mut self, kept: Kept) {
-        self.told.0.lock().unwrap().place.kept(kept);
+        let mut book = self.told.0.lock().unwrap();
+        if let Kept::Known(identity) = &kept {
+            let object = identity.to_object();
+            let (key, state) = (key(&object.as_ref()), state(&object.as_ref()));
+            if book.place.version.is_some() {
+                book.thrown_away = Some(key.clone());
+            }
+            book.entries.push(Entry::Known(key, state));
+        }
+        book.place.kept(kept);
     }
 
     fn mark(&mut self, mark: Mark) {

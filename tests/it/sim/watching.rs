@@ -66,6 +66,8 @@ pub(super) struct Watching {
     pub(super) target: WatchTarget,
     pub(super) selection: Selection,
     pub(super) told: Told,
+    /// It does not tell what was there before.
+    pub(super) skips: bool,
     stop: Stop,
     interrupt: Interrupt,
     thread: Option<Joined>,
@@ -98,7 +100,7 @@ impl Watching {
     /// Starts an informer, broken by a mutation if there is one, that goes on from what was `told` already.
     pub(super) fn start(common: &Common, selection: Selection, seed: u64, told: Told) -> Self {
         let Common { client, kind, gate, cluster, mutation } = common;
-        let mutation = *mutation;
+        let (mutation, skips) = (*mutation, seed % SKIPS_ONE_IN == 1);
         let known = Some(cluster.clone()).filter(|_| mutation != Some(Mutation::TrustsAnotherCluster));
         let same = |known| Arc::new(SameCluster { client: client.clone(), known }) as Arc<dyn ClusterCheck>;
         let cluster = known.clone().map(same);
@@ -124,7 +126,7 @@ impl Watching {
             pulse: health.add_thread("test"),
             limits: mutation.map_or_else(hasty, |mutation| mutation.limits(hasty())),
             content_is_metadata: selection.content == Content::Metadata,
-            skip_initial: false,
+            skip_initial: skips,
         };
         let receiver = told.receiver(seed);
         let source = SmallPages { source, objects: 1 + u32::from(seed.is_multiple_of(2)) };
@@ -134,7 +136,7 @@ impl Watching {
         };
         let informer = Informer::new(watch, source, outlet, context).resume(told.resume());
         let thread = Joined::spawn("informer", move || informer.run()).unwrap();
-        Self { target, selection, told, stop, interrupt, thread: Some(thread) }
+        Self { target, selection, told, skips, stop, interrupt, thread: Some(thread) }
     }
 
     /// Whether the informer has ended by itself.
@@ -155,6 +157,9 @@ impl Watching {
         self.told.clone()
     }
 }
+
+/// Few watches, as what is not told cannot be wrong.
+const SKIPS_ONE_IN: u64 = 4;
 
 /// Asks for so few objects a page that a handful of them fills several.
 struct SmallPages<S> {

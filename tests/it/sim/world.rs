@@ -358,7 +358,7 @@ impl World {
 
     fn check(&self, watching: &Watching) {
         let whose = format!("{}: {}", self.name(), watching.target);
-        watching.told.check_order(self.went_back, &whose);
+        watching.told.check_order(self.went_back, watching.skips, &whose);
         for event in watching.told.events() {
             let metadata = event.metadata();
             if event.event_type == EventType::Deleted {
