@@ -37,25 +37,19 @@ impl Identity {
     /// Copies what is remembered of `object`.
     #[expect(clippy::missing_panics_doc, reason = "no line is 4 GiB long")]
     pub fn of(object: &ObjectRef<'_>) -> Self {
-        let version = object.resource_version();
-        let (labels, annotations) = (object.labels(), object.annotations());
-        let fields: [&str; FIELDS] = [
-            object.namespace_json(),
-            object.name_json(),
-            object.uid_json(),
-            version.as_str(),
-            labels.as_json(),
-            annotations.as_json(),
-        ];
+        let (version, [namespace, name, uid, _]) = (object.resource_version(), object.identity_bytes());
+        let fields: [&[u8]; FIELDS] =
+            [namespace, name, uid, version.as_bytes(), object.labels_bytes(), object.annotations_bytes()];
         // The exact size, so that the box needs no second allocation.
         let mut text =
-            String::with_capacity(fields.iter().map(|field| field.len() + END.len_utf8()).sum::<usize>() - END.len_utf8());
+            Vec::with_capacity(fields.iter().map(|field| field.len() + END.len_utf8()).sum::<usize>() - END.len_utf8());
         for (n, field) in fields.into_iter().enumerate() {
             if n > 0 {
-                text.push(END);
+                text.push(END as u8);
             }
-            text.push_str(field);
+            text.extend_from_slice(field);
         }
+        let text = String::from_utf8(text).expect("what is scanned is checked to be UTF-8");
         let key_len = fields[0].len() + END.len_utf8() + fields[1].len();
         Self {
             text: text.into_boxed_str(),
@@ -139,7 +133,12 @@ impl Identity {
 
     /// Uid, version, labels or annotations, counted from 0: a comparison needs no field before them.
     fn after_key(&self, field: usize) -> &str {
-        self.text[self.key().len() + END.len_utf8()..].split(END).nth(field).expect("an identity has six fields")
+        let mut start = self.key().len() + END.len_utf8();
+        let end_from = |start: usize| memchr::memchr(END as u8, &self.text.as_bytes()[start..]).map(|at| start + at);
+        for _ in 0..field {
+            start = end_from(start).expect("an identity has six fields") + END.len_utf8();
+        }
+        &self.text[start..end_from(start).unwrap_or(self.text.len())]
     }
 
     fn fields(&self) -> Fields<'_> {

@@ -110,7 +110,13 @@ impl<'a> ObjectRef<'a> {
 
     /// `metadata.resourceVersion`.
     pub fn resource_version(&self) -> ResourceVersion {
-        version_of(self.text(self.spans.version))
+        let raw = self.spans.version.of(self.bytes);
+        ResourceVersion::from_digits(raw).unwrap_or_else(|| version_of(self.text(self.spans.version)))
+    }
+
+    /// Namespace, name, uid and version as the server sent them, without their quotes; for copying, which needs no second check.
+    pub(crate) fn identity_bytes(&self) -> [&'a [u8]; 4] {
+        [self.spans.namespace, self.spans.name, self.spans.uid, self.spans.version].map(|span| span.of(self.bytes))
     }
 
     /// `metadata.labels` as the server sent them, with their braces; for copying, which needs no second check.

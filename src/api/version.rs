@@ -37,9 +37,30 @@ impl ResourceVersion {
     /// The number that it is, as in etcd-backed servers; `None` for anything else. Kubernetes 1.35 promises that versions of
     /// its own types are such numbers, without leading zeros (`k8s.io/apimachinery/pkg/util/resourceversion`).
     pub fn number(&self) -> Option<u64> {
-        let text = self.as_str();
-        let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-        is_number.then(|| text.parse().ok()).flatten()
+        match self.as_bytes() {
+            b"0" => Some(0),
+            [b'0', ..] => None,
+            digits => digits.iter().try_fold(0u64, |number, byte| {
+                let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+                number.checked_mul(10)?.checked_add(digit)
+            }),
+        }
+    }
+
+    /// The same of digits, as nearly all are, without a look at what the text means; `None` for anything else.
+    pub(super) fn from_digits(digits: &[u8]) -> Option<Self> {
+        let len = u8::try_from(digits.len()).ok().filter(|_| digits.iter().all(u8::is_ascii_digit) && !digits.is_empty())?;
+        let mut bytes = [0; INLINE_BYTES];
+        bytes.get_mut(..digits.len())?.copy_from_slice(digits);
+        Some(Self(Repr::Inline { len, bytes }))
+    }
+
+    /// The bytes of [`as_str`](Self::as_str).
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Shared(text) => text.as_bytes(),
+        }
     }
 
     /// The text as the server gave it.
@@ -54,7 +75,7 @@ impl ResourceVersion {
 
 impl PartialEq for ResourceVersion {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -81,10 +102,20 @@ mod tests {
         assert_eq!(ResourceVersion::new(""), None);
         for text in ["0", "18446744073709551615", "1234567890123456789012", "a version longer than is held in place", "ü"] {
             let version = ResourceVersion::new(text).unwrap();
-            assert_eq!(version.as_str(), text);
+            assert_eq!((version.as_str(), version.as_bytes()), (text, text.as_bytes()));
             assert_eq!(version, version.clone());
         }
         assert_ne!(ResourceVersion::new("12"), ResourceVersion::new("012"));
+    }
+
+    #[test]
+    fn digits_give_the_same_version_as_their_text() {
+        for text in ["0", "007", "18446744073709551615", "1234567890123456789012"] {
+            assert_eq!(ResourceVersion::from_digits(text.as_bytes()), ResourceVersion::new(text), "{text}");
+        }
+        for text in ["", "7a", "12345678901234567890123", "\u{fc}"] {
+            assert_eq!(ResourceVersion::from_digits(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Store {
         if record.uid_json() != object.uid_json() {
             return Standing::OtherUid;
         }
-        if record.version() != object.resource_version().as_str() {
+        if record.version().as_bytes() != object.resource_version().as_bytes() {
             return Standing::Changed;
         }
         if *seen != list {

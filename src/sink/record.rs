@@ -40,12 +40,13 @@ impl Record {
     pub(super) fn append(&mut self, event: &MatchedEvent, changed: Option<&JsonRecord>, after_drop: bool, line: &mut Vec<u8>) {
         let (metadata, watch) = (event.metadata(), &*event.watch);
         self.timestamp(event.received, line);
-        raw_text(line, b"\",\"eventType\":\"", event.event_type.as_str());
+        raw_text(line, b"\",\"eventType\":\"", event.event_type.as_str().as_bytes());
         text(line, b"\",\"gvr\":", &watch.gvr);
-        optional_raw_text(line, b",\"namespace\":\"", metadata.namespace_json());
-        optional_raw_text(line, b",\"name\":\"", metadata.name_json());
-        optional_raw_text(line, b",\"uid\":\"", metadata.uid_json());
-        text(line, b",\"resourceVersion\":", metadata.resource_version().as_str());
+        let [namespace, name, uid, version] = metadata.identity_bytes();
+        optional_raw_text(line, b",\"namespace\":\"", namespace);
+        optional_raw_text(line, b",\"name\":\"", name);
+        optional_raw_text(line, b",\"uid\":\"", uid);
+        optional_raw_text(line, b",\"resourceVersion\":\"", version);
         let (labels, annotations) = match changed {
             None => (metadata.labels_bytes(), metadata.annotations_bytes()),
             Some(changed) => (changed.labels_bytes(), changed.annotations_bytes()),
@@ -110,13 +111,13 @@ fn text(line: &mut Vec<u8>, key: &[u8], text: &str) {
 }
 
 /// A text that is JSON already; `key` ends in the opening quote, and what follows begins with the closing one.
-fn raw_text(line: &mut Vec<u8>, key: &[u8], text: &str) {
+fn raw_text(line: &mut Vec<u8>, key: &[u8], text: &[u8]) {
     line.extend_from_slice(key);
-    line.extend_from_slice(text.as_bytes());
+    line.extend_from_slice(text);
 }
 
 /// A whole quoted text, absent when empty.
-fn optional_raw_text(line: &mut Vec<u8>, key: &[u8], text: &str) {
+fn optional_raw_text(line: &mut Vec<u8>, key: &[u8], text: &[u8]) {
     if !text.is_empty() {
         raw_text(line, key, text);
         line.push(b'"');

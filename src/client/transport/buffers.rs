@@ -39,9 +39,10 @@ impl LinkBuffers {
     /// Takes in the `amount` bytes that were just read into [`input_append_buf`](Buffers::input_append_buf), but for what `chunks`
     /// takes out of them. Gives how many are left.
     pub(super) fn append(&mut self, amount: usize, chunks: &mut Chunks) -> io::Result<usize> {
-        let before = self.end - self.start;
+        let (before, was_filled) = (self.end - self.start, self.end + amount == self.input.len());
         let kept = chunks.follow(&mut self.input[self.start..self.end + amount], before)? - before;
         self.input_appended(kept);
+        self.was_filled = was_filled;
         Ok(kept)
     }
 

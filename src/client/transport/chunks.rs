@@ -1,10 +1,11 @@
-//! Takes chunk extensions out of an answer before ureq reads it.
+//! Takes chunk extensions out of an answer before ureq reads it, and makes one chunk of those that come at once.
 //!
 //! ureq-proto 0.7.1 gives up on a chunk whose size line is longer than 20 bytes (`SANITY_CHECK` in its `chunk.rs`), while RFC 9112,
-//! section 7.1.1, has every recipient ignore extensions that it does not know. Takes the bytes of a connection as they come, however
-//! they are cut, and gives the same bytes without extensions. Everything else, errors included, is left for ureq to judge.
+//! section 7.1.1, has every recipient ignore extensions that it does not know. API servers send each event in a chunk of its own, and
+//! each chunk costs ureq-proto as much as scanning a kilobyte. Takes the bytes of a connection as they come, however they are cut, and
+//! gives the same body in fewer chunks without extensions. Everything else, errors included, is left for ureq to judge.
 
-use std::io;
+use std::io::{self, Write};
 
 /// How far the answer under way has come.
 #[derive(Debug, Default)]
@@ -33,9 +34,18 @@ enum State {
     Through,
 }
 
+/// A chunk whose size line came with the bytes that are followed now, so that nobody has read it yet.
+#[derive(Debug)]
+struct Open {
+    /// Where the digits of its size are.
+    at: usize,
+    digits: usize,
+    size: u64,
+}
+
 impl Chunks {
-    /// Follows the bytes of `input` from `fresh` on, which have just come behind those that are not read yet. Takes extensions out,
-    /// and gives how many bytes `input` has then.
+    /// Follows the bytes of `input` from `fresh` on, which have just come behind those that are not read yet. Takes extensions and the
+    /// bounds between chunks out, and gives how many bytes `input` has then.
     ///
     /// # Errors
     ///
@@ -48,12 +58,28 @@ impl Chunks {
             at = body;
         }
         let mut kept = at;
+        let (mut size_at, mut open) = (matches!(self.state, State::Size(0)).then_some(at).filter(|at| *at > fresh), None::<Open>);
         while at < input.len() {
+            if let (State::DataEnd, Some(chunk)) = (self.state, &mut open)
+                && let Some((size, bytes)) = bound(&input[at..])
+                && let Some(sum) = chunk.size.checked_add(size)
+            {
+                self.state = State::Data(size);
+                at += bytes;
+                kept += chunk.widen(sum, &mut input[..at], kept);
+                continue;
+            }
+            let before = self.state;
             let (keep, drop) = self.step(&input[at..]);
             if kept < at {
                 input.copy_within(at..at + keep, kept);
             }
             (kept, at) = (kept + keep, at + keep + drop);
+            match (before, self.state) {
+                (State::DataEnd, State::Size(_)) => size_at = Some(kept),
+                (State::SizeEnd(size), State::Data(_)) => open = size_at.take().map(|at| Open::new(at, &input[at..kept], size)),
+                _ => {}
+            }
             self.extension = if keep > 0 { drop } else { self.extension + drop };
             if self.extension > EXTENSION_BYTES_MAX {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk's extension is too long"));
@@ -103,6 +129,38 @@ impl Chunks {
     }
 }
 
+impl Open {
+    fn new(at: usize, line: &[u8], size: u64) -> Self {
+        Self { at, digits: line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count(), size }
+    }
+
+    /// Says `size` in the size line, behind which data is up to `end`. Gives by how many bytes that moved: the bound that was taken out
+    /// left room for them.
+    fn widen(&mut self, size: u64, input: &mut [u8], end: usize) -> usize {
+        let wanted = (u64::BITS - size.leading_zeros()).div_ceil(4) as usize;
+        let more = wanted.saturating_sub(self.digits);
+        if more > 0 {
+            input.copy_within(self.at + self.digits..end, self.at + self.digits + more);
+        }
+        (self.digits, self.size) = (self.digits + more, size);
+        let width = self.digits;
+        write!(&mut input[self.at..self.at + width], "{size:0width$x}").expect("the digits have this room");
+        more
+    }
+}
+
+/// The end of one chunk and the size line of the next, when both are at the front of `bytes` as everybody writes them: the size, which
+/// is not that of the last chunk, and how many bytes they take.
+fn bound(bytes: &[u8]) -> Option<(u64, usize)> {
+    let line = bytes.strip_prefix(b"\r\n")?;
+    let digits = line.iter().take(SIZE_DIGITS_MAX).take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let size = u64::from_str_radix(str::from_utf8(&line[..digits]).ok()?, 16).ok().filter(|size| *size > 0)?;
+    line[digits..].starts_with(b"\r\n").then_some((size, 2 + digits + 2))
+}
+
+/// Of larger chunks, which nobody sends, the bounds stay.
+const SIZE_DIGITS_MAX: usize = 8;
+
 /// Where the body begins behind the head of an answer, and whether it is chunked; `None` while the head is not whole.
 fn find_body(input: &[u8]) -> Option<(usize, bool)> {
     let mut start = 0;
@@ -151,9 +209,24 @@ mod tests {
     fn check(answer: &str, expected: &str) {
         for first in 0..=answer.len() {
             for second in first..=answer.len() {
-                assert_eq!(strip(answer, &[first, second]).unwrap(), expected, "cut at {first} and {second}");
+                let stripped = strip(answer, &[first, second]).unwrap();
+                assert_eq!(in_one_chunk(&stripped), in_one_chunk(expected), "cut at {first} and {second}: {stripped:?}");
             }
         }
+    }
+
+    /// `answer` with all that is whole of its body in one chunk, which does not say its size.
+    fn in_one_chunk(answer: &str) -> String {
+        let Some(mut rest) = answer.strip_prefix(CHUNKED) else { return answer.to_owned() };
+        let mut body = String::new();
+        while let Some((line, behind)) = rest.split_once("\r\n")
+            && let Some(size @ 1..) = usize::from_str_radix(line, 16).ok()
+            && let (Some(data), Some(next)) = (behind.get(..size), behind.get(size..).and_then(|end| end.strip_prefix("\r\n")))
+        {
+            body.push_str(data);
+            rest = next;
+        }
+        format!("{CHUNKED}{body}\r\n{rest}")
     }
 
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-ENCODING: Chunked\r\n\r\n";
@@ -164,6 +237,26 @@ mod tests {
         let with =
             format!("{CHUNKED}5;a={long}\r\nab;\r\n\r\nA ; b=\"c;d\"\r\n0;1\r\n2345\n\r\n0;{long}\r\nTrailer: a;b\r\n\r\n");
         check(&with, &format!("{CHUNKED}5\r\nab;\r\n\r\nA\r\n0;1\r\n2345\n\r\n0\r\nTrailer: a;b\r\n\r\n"));
+    }
+
+    #[test]
+    fn chunks_that_come_at_once_are_one() {
+        let (small, large) = ("x".repeat(0xf), "y".repeat(0x1000));
+        let answer = format!("{CHUNKED}f\r\n{small}\r\n1\r\nz\r\n1000\r\n{large}\r\n0\r\n\r\n");
+        assert_eq!(strip(&answer, &[]).unwrap(), format!("{CHUNKED}1010\r\n{small}z{large}\r\n0\r\n\r\n"));
+        // Of the first chunk the size may have been read already.
+        let cut = CHUNKED.len() + 5;
+        assert_eq!(strip(&answer, &[cut]).unwrap(), format!("{CHUNKED}f\r\n{small}\r\n1001\r\nz{large}\r\n0\r\n\r\n"));
+        let padded = format!("{CHUNKED}0001\r\na\r\n2;b\r\ncd\r\n2\r\nef");
+        assert_eq!(strip(&padded, &[]).unwrap(), format!("{CHUNKED}0001\r\na\r\n4\r\ncdef"));
+    }
+
+    #[test]
+    fn a_bound_that_is_written_otherwise_stays_as_it_is() {
+        for end in ["\r\n\r\n", "abc\n", "\n2\r\nbc\r\n", "\r\n2\nbc\r\n", "\r\n123456789\r\nbc", "\r\n0\r\n\r\n"] {
+            let answer = format!("{CHUNKED}1\r\na{end}");
+            assert_eq!(strip(&answer, &[]).unwrap(), answer, "{end:?}");
+        }
     }
 
     #[test]
