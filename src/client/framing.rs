@@ -71,12 +71,23 @@ pub(super) struct Follower {
 impl Follower {
     /// Follows `bytes`, of which those that were followed before are the first. Gives where the object ends, once it does.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Option<usize> {
-        for (at, &byte) in bytes.iter().enumerate().skip(self.at) {
-            self.at = at + 1;
-            if self.in_string {
-                (self.in_string, self.is_escaped) = (byte != b'"' || self.is_escaped, byte == b'\\' && !self.is_escaped);
+        while let Some(&byte) = bytes.get(self.at) {
+            if std::mem::take(&mut self.is_escaped) {
+                self.at += 1;
                 continue;
             }
+            if self.in_string {
+                let Some(next) = memchr::memchr2(b'"', b'\\', &bytes[self.at..]) else {
+                    self.at = bytes.len();
+                    return None;
+                };
+                self.at += next;
+                self.is_escaped = bytes[self.at] == b'\\';
+                self.in_string = self.is_escaped;
+                self.at += 1;
+                continue;
+            }
+            self.at += 1;
             match byte {
                 b'"' => self.in_string = true,
                 b'{' | b'[' => self.depth += 1,

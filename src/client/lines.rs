@@ -127,6 +127,8 @@ impl<R: Read> Lines<R> {
                 return Some(Found::TooLong(line.len() as u64));
             }
             if line.is_empty() {
+                // What came without the end of its line had one, which came later: following every part of a line costs much.
+                self.is_odd = false;
                 self.pass(end + 1);
                 continue;
             }
