@@ -321,6 +321,9 @@ pub enum Mark {
     OtherHistory(u32),
     /// Every object of a list has been told; the watch goes on from this version. With the newest of them, where one is known.
     Listed(ResourceVersion, Option<Anchor>),
+    /// The first list has ended at this version, but nothing goes on from there yet, as after [`Listing`](Self::Listing): what appears
+    /// from here on was not there before, also to a later run.
+    FirstListed(ResourceVersion),
     /// Everything up to this version has been told.
     Bookmark(ResourceVersion),
 }

@@ -193,7 +193,7 @@ impl Book {
     /// Adds a point without an event. Returns how many credits come back; `room`: how many changes the prefix may take in.
     pub(super) fn mark(&mut self, mark: Mark, room: usize) -> usize {
         self.listing = match &mark {
-            Mark::Listing | Mark::OtherHistory(_) => true,
+            Mark::Listing | Mark::FirstListed(_) | Mark::OtherHistory(_) => true,
             Mark::Listed(..) => false,
             Mark::Bookmark(_) => self.listing,
         };
@@ -208,6 +208,7 @@ impl Book {
         last.listed |= listing;
         match mark {
             Mark::Listing => {}
+            Mark::FirstListed(version) => last.version = Some(version),
             Mark::OtherHistory(history) => last.history = Some(history),
             Mark::Listed(version, anchor) => {
                 (last.version, last.anchor, last.list_end) = (Some(version), anchor, true);

@@ -293,7 +293,7 @@ impl Outlet for LaneOutlet {
 
     fn mark(&mut self, mark: Mark) {
         self.is_listing = match &mark {
-            Mark::Listing | Mark::OtherHistory(_) => true,
+            Mark::Listing | Mark::FirstListed(_) | Mark::OtherHistory(_) => true,
             Mark::Listed(..) => false,
             Mark::Bookmark(_) => self.is_listing,
         };

@@ -56,6 +56,22 @@ fn the_version_stands_still_until_everything_before_it_is_accepted() {
     assert_eq!(told(&ledger), "31");
 }
 
+#[test]
+fn a_first_list_that_ends_without_a_place_to_go_on_from_has_ended_and_is_under_way() {
+    let ledger = ledger();
+    ledger.mark(Mark::Listing);
+    let initial = event(&ledger, 7);
+    ledger.mark(Mark::FirstListed(version(10)));
+    assert_eq!(told(&ledger), "none listing");
+    initial.complete();
+    assert_eq!(told(&ledger), "10 listing");
+    event(&ledger, 11).complete();
+    ledger.mark(Mark::Bookmark(version(12)));
+    assert_eq!((told(&ledger).as_str(), ledger.book().has_list_ended()), ("10 listing", false));
+    ledger.mark(Mark::Listed(version(14), None));
+    assert_eq!((told(&ledger).as_str(), ledger.book().has_list_ended()), ("14", true));
+}
+
 fn anchor(number: u64) -> Option<Anchor> {
     Anchor::from_texts([&number.to_string(), "0123456789abcdef", "M", ""])
 }
@@ -143,6 +159,7 @@ impl Naive {
                 None if listing => {}
                 None => version = number.to_string(),
                 Some(Mark::Listing | Mark::OtherHistory(_)) => listing = true,
+                Some(Mark::FirstListed(listed)) => (version, listing) = (listed.to_string(), true),
                 Some(Mark::Listed(listed, _)) => (version, listing) = (listed.to_string(), false),
                 Some(Mark::Bookmark(_)) if listing => {}
                 Some(Mark::Bookmark(bookmark)) => version = bookmark.to_string(),
@@ -158,7 +175,8 @@ fn in_whatever_order_events_are_accepted_the_prefix_is_the_naive_one() {
         let mut random = fastrand::Rng::with_seed(seed);
         let (ledger, mut naive, mut open) = (ledger(), Naive::default(), Vec::new());
         for number in 1..=200 {
-            let mark = match random.u8(..8) {
+            let mark = match random.u8(..9) {
+                8 => Some(Mark::FirstListed(version(number))),
                 0 => Some(Mark::Listing),
                 1 => Some(Mark::Listed(version(number), None)),
                 2 => Some(Mark::Bookmark(version(number))),
@@ -167,7 +185,7 @@ fn in_whatever_order_events_are_accepted_the_prefix_is_the_naive_one() {
                     naive.0.push((false, None, number));
                     continue;
                 }
-                6.. if open.is_empty() => continue,
+                6..8 if open.is_empty() => continue,
                 6.. => {
                     let (index, completion) = open.swap_remove(random.usize(..open.len()));
                     completion.complete();

@@ -150,6 +150,11 @@ impl Handover {
         self.outlet.mark(Mark::Listed(version.clone(), newest));
     }
 
+    /// Marks that the first list has ended at `version`, from which nobody can go on.
+    pub(super) fn mark_first_listed(&mut self, version: &ResourceVersion) {
+        self.outlet.mark(Mark::FirstListed(version.clone()));
+    }
+
     pub(super) fn mark_bookmark(&mut self, version: &ResourceVersion) {
         if !self.listing {
             self.outlet.mark(Mark::Bookmark(version.clone()));

@@ -129,15 +129,18 @@ impl Teller {
         if !self.strangers_listed {
             self.strangers = Strangers::None;
         }
-        self.phase = Phase::Live;
+        let is_first = mem::replace(&mut self.phase, Phase::Live) != Phase::Relist;
         self.out.permit = None;
         // What could not be read may have changed or gone: only a list that reads everything ends that doubt.
         // A page may hold what was written after the version of the list; a watch brings that again.
         let newest = self.newest.take().filter(|newest| newest.version().number() <= version.number());
         if self.ahead.is_open() {
             (self.ahead.is_whole, self.ahead.anchor) = (whole, newest.clone());
-        } else if !self.dirt.is_doubtful() {
+        }
+        if !self.ahead.is_open() && !self.dirt.is_doubtful() {
             self.out.mark_listed(version, newest.clone());
+        } else if is_first {
+            self.out.mark_first_listed(version);
         }
         self.reached = Some(version.clone());
         Ok(newest)
@@ -314,11 +317,8 @@ impl Teller {
                 self.keep(object);
                 Ok(())
             }
-            (WatchKind::Added | WatchKind::Modified, Standing::Unknown | Standing::OtherUid) => {
-                self.present(EventType::Added, kind, object, anchor, patience)
-            }
-            (WatchKind::Added | WatchKind::Modified, Standing::Changed) => {
-                self.present(EventType::Updated, kind, object, anchor, patience)
+            (WatchKind::Added | WatchKind::Modified, Standing::Unknown | Standing::OtherUid | Standing::Changed) => {
+                self.present(standing, kind, object, anchor, patience)
             }
         }
     }
@@ -401,18 +401,20 @@ impl Teller {
 
     fn present(
         &mut self,
-        event_type: EventType,
+        standing: Standing,
         kind: WatchKind,
         object: &ObjectRef<'_>,
         anchor: Option<&Anchor>,
         patience: Patience,
     ) -> Result<(), Halt> {
+        let event_type = if standing == Standing::Changed { EventType::Updated } else { EventType::Added };
         let mut event = MatchedEvent::new(event_type, Arc::clone(&self.out.watch), self.copy(object));
         event.anchor = anchor.cloned();
-        event.initial = self.phase == Phase::FirstList && event_type == EventType::Added;
+        // What took the name of a known object came after that.
+        event.initial = self.phase == Phase::FirstList && standing == Standing::Unknown;
         event.inferred = match self.phase {
             // A list that began again may find changes; a change that its stream tells is none.
-            Phase::FirstList | Phase::FirstListPaused => event_type == EventType::Updated && kind == WatchKind::Added,
+            Phase::FirstList | Phase::FirstListPaused => standing != Standing::Unknown && kind == WatchKind::Added,
             Phase::Relist => true,
             Phase::Live => false,
         };

@@ -124,6 +124,7 @@ impl Told {
             Self::Mark(Mark::Listing) => "mark listing".to_owned(),
             Self::Mark(Mark::OtherHistory(number)) => format!("mark history {number}"),
             Self::Mark(Mark::Listed(version, _)) => format!("mark listed {version}"),
+            Self::Mark(Mark::FirstListed(version)) => format!("mark first listed {version}"),
             Self::Mark(Mark::Bookmark(version)) => format!("mark bookmark {version}"),
         }
     }

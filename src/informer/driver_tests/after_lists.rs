@@ -35,7 +35,7 @@ fn what_a_later_page_brought_does_not_go_back_and_no_version_counts_before_the_w
         .collect();
     let (asked, left) = run(&[], answers);
     assert_eq!(asked, ["stream", "page 500", "page 500", "watch 10"]);
-    let list = ["mark listing", "ADDED(initial) a@7", "ADDED(initial) b@14", "ADDED(initial) c@13"];
+    let list = ["mark listing", "ADDED(initial) a@7", "ADDED(initial) b@14", "ADDED(initial) c@13", "mark first listed 10"];
     assert_eq!(left, list.into_iter().chain(["mark listed 14", "UPDATED b@16"]).collect::<Vec<_>>());
 }
 
@@ -45,7 +45,7 @@ fn what_a_newer_page_lacks_is_told_by_its_own_events_and_inferred_only_where_non
     let answers = two_pages(("10", &["a@7"]), ("15", &["b@14"])).into_iter().chain([watch(&events, vec![])]).collect();
     let (_, left) = run(&["a@7", "x@9", "y@9", "z@9"], answers);
     let told = ["UPDATED x@11", "DELETED x@12", "DELETED(inferred) z@9", "ADDED z/new@13", "DELETED(inferred) y@9"];
-    let list = ["mark listing", "ADDED(initial) b@14"];
+    let list = ["mark listing", "ADDED(initial) b@14", "mark first listed 10"];
     assert_eq!(left, list.into_iter().chain(told).chain(["mark listed 14"]).collect::<Vec<_>>());
 }
 
@@ -56,7 +56,7 @@ fn a_bookmark_reaches_what_a_later_page_brought_as_an_event_does() {
         .chain([watch(&[], vec![Read::Line(bookmark("12", false)), Read::Line(bookmark("15", false))])])
         .collect();
     let (_, left) = run(&["a@7", "y@9"], answers);
-    assert_eq!(left, ["mark listing", "ADDED(initial) b@14", "DELETED(inferred) y@9", "mark listed 15"]);
+    assert_eq!(left, ["mark listing", "ADDED(initial) b@14", "mark first listed 10", "DELETED(inferred) y@9", "mark listed 15"]);
 }
 
 #[test]
@@ -65,12 +65,16 @@ fn while_pages_disagree_an_outage_is_followed_by_a_replay_of_what_the_first_page
     let replayed = watch(&[("MODIFIED", "a@7"), ("MODIFIED", "b@12"), ("MODIFIED", "b@14")], vec![]);
     let (asked, left) = run(&[], list().chain([Answer::Refusal, replayed]).collect());
     assert_eq!(asked[3..], ["watch 10", "watch 6"]);
-    assert_eq!(left[1..], ["ADDED(initial) a@7", "ADDED(initial) b@14", "mark listed 14"]);
+    assert_eq!(left[1..], ["ADDED(initial) a@7", "ADDED(initial) b@14", "mark first listed 10", "mark listed 14"]);
 
     let forgotten = [Answer::Refusal, Answer::Status(410, ""), listed(&["a@7", "b@14"], "20")];
     let (asked, left) = run(&[], list().chain(forgotten).collect());
     assert_eq!(asked[3..], ["watch 10", "watch 6", "page 500", "watch 20, anew"], "no past is the one that was told");
-    assert_eq!(left[1..], ["ADDED(initial) a@7", "ADDED(initial) b@14", "mark listed 20"], "of no other history");
+    assert_eq!(
+        left[1..],
+        ["ADDED(initial) a@7", "ADDED(initial) b@14", "mark first listed 10", "mark listed 20"],
+        "of no other history"
+    );
 }
 
 #[test]
@@ -135,4 +139,24 @@ fn a_watch_after_a_streaming_list_that_waited_for_its_receivers_opens_late() {
     let (asked, told) = stage.run();
     assert_eq!(asked, ["stream", "watch 10", "watch 6"]);
     assert_eq!(told, ["ADDED(inferred) a@7", "DELETED(inferred) x@6"]);
+}
+
+#[test]
+fn that_a_first_list_has_ended_is_marked_also_where_no_version_counts_yet() {
+    let ended = ["mark listing", "ADDED(initial) a@7", "ADDED(initial) b@14", "mark first listed 10"];
+    let pages = two_pages(("10", &["a@7"]), ("15", &["b@14"]));
+    let (_, left) = run(&[], pages.into_iter().chain([watch(&[], vec![Read::Line(bookmark("12", false))])]).collect());
+    assert_eq!(left, ended, "of pages that disagree");
+
+    let unread = two_pages(("10", &["a@7"]), ("10", &["b@14", "?"])).into_iter();
+    let (_, left) = run(&[], unread.chain([watch(&[], vec![])]).collect());
+    assert_eq!(left[..4], ended, "of one that holds what cannot be read");
+
+    let limits = Limits { dirty_delay: Duration::from_secs(3600), ..testing::hasty() };
+    let mut stage = Stage::new("v1/configmaps", two_pages(("10", &["a@7"]), ("15", &["?"])), limits);
+    stage.informer = stage.informer.resume(Resume { listed_before: true, ..Resume::default() });
+    let outbox = stage.outbox.clone();
+    stage.informer.run();
+    let left: Vec<_> = outbox.take().iter().map(testing::Told::words).collect();
+    assert_eq!(left, ["mark listing", "ADDED(inferred) a@7"], "a later one is marked where its version counts");
 }

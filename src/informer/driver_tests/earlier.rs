@@ -144,3 +144,18 @@ fn where_initial_objects_are_skipped_they_are_known_and_changes_are_told() {
     assert_eq!(stage.run().1, ["UPDATED a@11", "ADDED c@12", "DELETED b@13"]);
     assert_eq!(outbox.kept(), ["known a@7", "known b@8"]);
 }
+
+#[test]
+fn an_object_that_took_the_name_of_a_known_one_before_the_first_list_ended_was_not_there_before() {
+    let run = |skips| {
+        let list = streamed(&["a/new@9", "b@8"], "10", vec![]);
+        let mut stage = Stage::new("v1/configmaps", vec![list], testing::hasty());
+        stage.informer.context.skip_initial = skips;
+        let known = vec![Identity::of(&ObjectRef::scan(object("a@7").as_bytes()).unwrap())];
+        stage.informer = stage.informer.resume(Resume { known, ..Resume::default() });
+        stage.run().1
+    };
+    let replaced = ["DELETED(inferred) a@7", "ADDED(inferred) a/new@9"];
+    assert_eq!(run(true), replaced);
+    assert_eq!(run(false), [&replaced[..], &["ADDED(initial) b@8"]].concat());
+}

@@ -76,6 +76,7 @@ impl Place {
             Mark::Listed(version, anchor) => {
                 (self.version, self.anchor, self.listing) = (Some(version), anchor, false);
             }
+            Mark::FirstListed(version) => (self.version, self.listing) = (Some(version), true),
             Mark::Bookmark(version) if !self.listing => self.version = Some(version),
             Mark::Bookmark(_) => {}
         }
@@ -155,9 +156,9 @@ impl Told {
                     continue;
                 }
             };
-            assert!(!(skips && event.initial), "{whose}: {} was there before", words(&event));
             let metadata = event.metadata();
             let (key, (uid, version)) = (key(&metadata), state(&metadata));
+            assert!(!(skips && event.initial), "{whose}: {} was there before\n{}", words(&event), self.history(&key));
             let before = known.get(&key);
             let makes_sense = match event.event_type {
                 EventType::Added => before.is_none(),
@@ -182,10 +183,13 @@ impl Told {
         }
     }
 
-    /// All that was told of one object, a line each.
+    /// All that was told of one object, or is known of it untold, a line each.
     pub(super) fn history(&self, wanted: &str) -> String {
-        let events = self.events().into_iter().filter(|event| key(&event.metadata()) == wanted);
-        events.map(|event| format!("  {}\n", words(&event))).collect()
+        let lines = self.entries().into_iter().filter_map(|entry| match entry {
+            Entry::Event(event) => (key(&event.metadata()) == wanted).then(|| format!("  {}\n", words(&event))),
+            Entry::Known(key, (uid, version)) => (key == wanted).then(|| format!("  known untold {key}@{version} {uid}\n")),
+        });
+        lines.collect()
     }
 }
 
@@ -199,7 +203,12 @@ pub(super) fn state(object: &ObjectRef<'_>) -> (String, String) {
 
 /// `DELETED(inferred) demo/a@7`.
 pub(super) fn words(event: &MatchedEvent) -> String {
-    let flag = if event.inferred { "(inferred)" } else { "" };
+    let flag = match (event.initial, event.inferred) {
+        (true, true) => "(initial, inferred)",
+        (true, false) => "(initial)",
+        (false, true) => "(inferred)",
+        (false, false) => "",
+    };
     let metadata = event.metadata();
     format!("{}{flag} {}@{} {}", event.event_type, key(&metadata), metadata.resource_version(), metadata.uid())
 }
