@@ -258,6 +258,7 @@ impl Driver {
             return Input::Failed(error.fault());
         }
         if list.is_none() && error.is_unanswered() && self.held.no_head() {
+            self.suspicion.grave();
             return Input::Close(Close::HeldHead { late: is_late(until) });
         }
         self.held.failed();
@@ -305,18 +306,22 @@ impl Driver {
                 }
                 self.suspicion.grave();
             }
-            // The list whose end waits for the receivers was read.
+            // The list whose end waits for the receivers was read; they may take so long that another list finds another cluster.
             Some(Close::Slow) => {
                 self.unheard = Some(Instant::now());
-                self.suspicion.slight();
+                self.suspicion.grave();
             }
             // What holds answers back gives them with their end.
             Some(Close::Overdue | Close::Silent) => {
                 self.held.failed();
                 self.suspicion.grave();
             }
-            Some(Close::NoFirstByte) => _ = self.held.no_head(),
-            Some(Close::HeldHead { .. } | Close::NoInitialEventsEnd | Close::NotReplayed) | None => {}
+            Some(Close::NoFirstByte) => {
+                _ = self.held.no_head();
+                self.suspicion.grave();
+            }
+            // Nothing says how long ago the server was still there.
+            Some(Close::HeldHead { .. } | Close::NoInitialEventsEnd | Close::NotReplayed) | None => self.suspicion.grave(),
         }
         read.step
     }

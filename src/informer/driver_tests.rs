@@ -454,3 +454,42 @@ fn a_server_that_does_not_find_a_kind_or_finds_it_again_may_be_another_clusters(
     assert_eq!(run(false, again()).1, Vec::<String>::new());
     assert_eq!(run(true, again()).1, ["ADDED(initial) a@7"]);
 }
+
+#[test]
+fn a_list_after_silence_is_told_only_of_the_same_cluster() {
+    let limits = Limits::default();
+    let begun = || Read::Line(line("ADDED", "a@7"));
+    let endless = vec![begun(), Read::Quiet(ticks(limits.initial_events_end))];
+    let mute = vec![Read::Quiet(ticks(limits.first_byte))];
+    let dirty = vec![begun(), Read::Line(bookmark("10", true)), Read::Line(line("MODIFIED", "?"))];
+    for (begins, told) in [(endless, 1), (mute, 0), (dirty, 1)] {
+        // By pages, or streamed where the list before has ended.
+        let list = if matches!(begins.last(), Some(Read::Line(_))) {
+            streamed(&["b@30"], "40", vec![])
+        } else {
+            listed(&["b@30"], "40")
+        };
+        let mut stage = Stage::new("v1/configmaps", vec![Answer::Watch(begins), list], testing::hasty());
+        stage.informer.context.cluster = Some(Arc::new(Cluster(Some(false))));
+        assert_eq!(stage.run().1.len(), told);
+    }
+}
+
+#[test]
+fn a_list_after_one_that_waited_for_its_receivers_is_not_told_before_the_server_says_whose_it_is() {
+    let slow = vec![Read::Line(line("ADDED", "a@7")), Read::Refuse(0, 2), Read::Line(line("ADDED", "b@8"))];
+    let answers = vec![Answer::Watch(slow), streamed(&["b@30"], "40", vec![])];
+    let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+    stage.informer.context.cluster = Some(Arc::new(Cluster(None)));
+    assert_eq!(stage.run().1, ["ADDED(initial) a@7"]);
+}
+
+#[test]
+fn a_page_that_is_asked_for_late_is_told_only_of_the_same_cluster() {
+    let limits = Limits { unchecked: Duration::ZERO, ..testing::hasty() };
+    let first = Answer::Body(page("ConfigMapList", &[object("a@7")], "10", Some("rest")));
+    let answers = vec![Answer::Status(422, ""), first, listed(&["b@8"], "10")];
+    let mut stage = Stage::new("v1/configmaps", answers, limits);
+    stage.informer.context.cluster = Some(Arc::new(Cluster(Some(false))));
+    assert_eq!(stage.run().1, ["ADDED(initial) a@7"]);
+}

@@ -119,6 +119,9 @@ impl Driver {
         let request = PageRequest { limit, token };
         let asked = Instant::now();
         let late = is_late(self.unheard_until());
+        if late {
+            self.suspicion.grave();
+        }
         self.teller.is_asked_everywhere = self.source.asks_everywhere();
         let input = match self.asking(|source| source.list(&request, &mut body)) {
             Ok(()) => {
