@@ -410,11 +410,13 @@ impl Teller {
         let event_type = if standing == Standing::Changed { EventType::Updated } else { EventType::Added };
         let mut event = MatchedEvent::new(event_type, Arc::clone(&self.out.watch), self.copy(object));
         event.anchor = anchor.cloned();
-        // What took the name of a known object came after that.
-        event.initial = self.phase == Phase::FirstList && standing == Standing::Unknown;
+        // Where nobody is told of initial ones, what took the name of a known object came after that.
+        let skips = self.out.context.skip_initial;
+        event.initial = self.phase == Phase::FirstList && event_type == EventType::Added && !skips;
         event.inferred = match self.phase {
             // A list that began again may find changes; a change that its stream tells is none.
-            Phase::FirstList | Phase::FirstListPaused => standing != Standing::Unknown && kind == WatchKind::Added,
+            Phase::FirstList => kind == WatchKind::Added && !event.initial,
+            Phase::FirstListPaused => kind == WatchKind::Added && event_type == EventType::Updated,
             Phase::Relist => true,
             Phase::Live => false,
         };
