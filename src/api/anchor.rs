@@ -13,6 +13,7 @@ use super::{ObjectRef, ResourceVersion, WatchKind};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
     version: ResourceVersion,
+    /// All but its lowest bit, which says that metadata came without its object.
     metadata_hash: u64,
     /// `None` for an object of a list, which does not say how it came to be.
     kind: Option<WatchKind>,
@@ -25,13 +26,19 @@ impl Anchor {
     pub fn of_event(kind: WatchKind, object: &ObjectRef<'_>, before: Option<&ResourceVersion>) -> Self {
         let version = object.resource_version();
         let before = before.filter(|_| version.number().is_none()).cloned().map(Box::new);
-        Self { version, metadata_hash: hash64(object.metadata_bytes()), kind: Some(kind), before }
+        Self { version, metadata_hash: hash_of(object), kind: Some(kind), before }
     }
 
     /// An object of a list.
     pub fn of_listed(object: &ObjectRef<'_>) -> Self {
-        let (version, metadata_hash) = (object.resource_version(), hash64(object.metadata_bytes()));
+        let (version, metadata_hash) = (object.resource_version(), hash_of(object));
         Self { version, metadata_hash, kind: None, before: None }
+    }
+
+    /// The same of metadata that came without its object, where `is_metadata`: it may be in another order then.
+    pub fn of_metadata(mut self, is_metadata: bool) -> Self {
+        self.metadata_hash |= u64::from(is_metadata);
+        self
     }
 
     /// The version of the event.
@@ -44,9 +51,9 @@ impl Anchor {
         self.metadata_hash
     }
 
-    /// Whether the hash of an object's metadata is this one.
-    pub fn has_hash(object: &ObjectRef<'_>, metadata_hash: u64) -> bool {
-        metadata_hash == hash64(object.metadata_bytes())
+    /// Whether an object's metadata is another than that of this hash. What came in the other form cannot be compared.
+    pub fn is_other(object: &ObjectRef<'_>, is_metadata: bool, metadata_hash: u64) -> bool {
+        metadata_hash & METADATA_BIT == u64::from(is_metadata) && metadata_hash & !METADATA_BIT != hash_of(object)
     }
 
     /// From which version a watch begins with this event. `None` where nobody knows: for an opaque version of a list, and for
@@ -62,7 +69,7 @@ impl Anchor {
     pub fn is(&self, kind: WatchKind, object: &ObjectRef<'_>) -> bool {
         self.version == object.resource_version()
             && self.kind.is_none_or(|known| known == kind)
-            && self.metadata_hash == hash64(object.metadata_bytes())
+            && self.metadata_hash & !METADATA_BIT == hash_of(object)
     }
 
     /// Its parts as texts, for storing: version, hash, type, and the version before it.
@@ -90,6 +97,14 @@ impl Anchor {
         Some(Self { version, metadata_hash: u64::from_str_radix(hash, 16).ok()?, kind, before })
     }
 }
+
+/// The hash of an object's metadata, as that of a whole object.
+fn hash_of(object: &ObjectRef<'_>) -> u64 {
+    hash64(object.metadata_bytes()) & !METADATA_BIT
+}
+
+/// In a hash: metadata came without its object.
+const METADATA_BIT: u64 = 1;
 
 /// The number of the history that a watch begins with. Another one, as after a restore from a backup, has a higher number.
 pub const HISTORY_FIRST: u32 = 1;
@@ -138,6 +153,21 @@ mod tests {
         let listed = Anchor::of_listed(&object);
         assert!(is(&listed, BUILT_IN) && is(&listed, &BUILT_IN.replace("MODIFIED", "ADDED")));
         assert!(!is(&listed, &BUILT_IN.replace("T1", "T2")));
+    }
+
+    #[test]
+    fn what_came_in_another_form_is_the_same_where_its_metadata_is_and_no_other_where_it_is_not() {
+        let Ok(WatchLine::Object { object, .. }) = WatchLine::parse(BUILT_IN.as_bytes()) else { panic!("{BUILT_IN}") };
+        let other = BUILT_IN.replace("T1", "T2");
+        let Ok(WatchLine::Object { object: other, .. }) = WatchLine::parse(other.as_bytes()) else { panic!("{other}") };
+        for is_metadata in [false, true] {
+            let anchor = Anchor::of_listed(&object).of_metadata(is_metadata);
+            assert!(is(&anchor, BUILT_IN) && !anchor.is(WatchKind::Modified, &other));
+            for comes_as_metadata in [false, true] {
+                let is_other = |object| Anchor::is_other(object, comes_as_metadata, anchor.metadata_hash());
+                assert_eq!((is_other(&object), is_other(&other)), (false, is_metadata == comes_as_metadata));
+            }
+        }
     }
 
     #[test]

@@ -56,12 +56,13 @@ impl Replay {
     }
 
     /// Whether an object is not what was handed out of the same uid, version and type.
-    pub(super) fn differs(&mut self, kind: WatchKind, object: &ObjectRef<'_>) -> bool {
+    /// `is_metadata`: it came as metadata alone.
+    pub(super) fn differs(&mut self, kind: WatchKind, object: &ObjectRef<'_>, is_metadata: bool) -> bool {
         if self.suspect.is_none() && self.hashes.is_empty() {
             return false;
         }
         let version = object.resource_version();
-        let is_other = |hash: u64| !Anchor::has_hash(object, hash);
+        let is_other = |hash: u64| Anchor::is_other(object, is_metadata, hash);
         if self.suspect.as_ref().is_some_and(|newest| *newest.version() == version && is_other(newest.metadata_hash())) {
             return true;
         }

@@ -216,10 +216,10 @@ impl Teller {
                         Line::Listed
                     }
                     Phase::Live => {
-                        if self.replay.differs(kind, &object) || self.replaces_due(kind, &object) {
+                        if self.replay.differs(kind, &object, self.is_metadata()) || self.replaces_due(kind, &object) {
                             return Ok(Heard::NotReplayed);
                         }
-                        let anchor = Anchor::of_event(kind, &object, self.reached.as_ref());
+                        let anchor = Anchor::of_event(kind, &object, self.reached.as_ref()).of_metadata(self.is_metadata());
                         self.object(kind, &object, Some(&anchor), Patience::Limited)?;
                         if self.ahead.is_open() {
                             self.ahead.anchor = Some(anchor.clone());
@@ -266,7 +266,7 @@ impl Teller {
         }
         let newest = self.newest.as_ref().and_then(|newest| newest.version().number());
         if object.resource_version().number() > newest {
-            self.newest = Some(Anchor::of_listed(object));
+            self.newest = Some(Anchor::of_listed(object).of_metadata(self.is_metadata()));
         }
         Ok(())
     }

@@ -113,6 +113,20 @@ fn an_object_that_comes_whole_once_and_as_metadata_then_is_the_same() {
 }
 
 #[test]
+fn an_object_whose_metadata_comes_in_another_order_since_an_earlier_run_asked_for_whole_ones_is_the_same() {
+    let metadata =
+        r#"{"kind":"PartialObjectMetadata","metadata":{"name":"a","namespace":"demo","uid":"u-a","resourceVersion":"10"}}"#;
+    let whole = r#"{"metadata":{"namespace":"demo","name":"a","resourceVersion":"10","uid":"u-a"}}"#;
+    let list = Answer::Watch(vec![watched("ADDED", metadata), Read::Line(bookmark("20", true))]);
+    let mut stage = Stage::new("v1/configmaps", vec![Answer::Watch(vec![watched("MODIFIED", metadata)]), list], testing::hasty());
+    stage.informer.context.content_is_metadata = true;
+    let anchor = Some(Anchor::of_listed(&ObjectRef::scan(whole.as_bytes()).unwrap()));
+    stage.informer = stage.informer.resume(Resume { anchor, ..earlier(&["a@10"], "10", "a@10") });
+    let (asked, told) = stage.run();
+    assert_eq!((asked, told), (vec!["watch 9".to_owned(), "stream".to_owned()], Vec::<String>::new()));
+}
+
+#[test]
 fn a_resumed_watch_is_not_synced_when_the_server_no_longer_has_its_version() {
     let expired = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#;
     let watch = || Answer::Watch(vec![Read::Line(expired.to_vec())]);

@@ -11,6 +11,11 @@ impl Teller {
         self.out.context.content_is_metadata && object.kind() != METADATA_KIND
     }
 
+    /// Whether what comes now is metadata alone.
+    pub(super) fn is_metadata(&self) -> bool {
+        self.out.context.content_is_metadata && !self.is_whole
+    }
+
     /// What comes now are whole objects or not, though metadata was asked for. Of secrets they are not even looked at; of
     /// others the metadata in them is what was asked for. Returns whether they are refused.
     pub(in crate::informer) fn refuses(&mut self, is_whole: bool) -> bool {

@@ -23,7 +23,7 @@ impl Teller {
         let standing = self.store.see(object);
         // Not where whole objects come as well: their metadata is in another order.
         let may_differ = standing == Standing::Same && kind != WatchKind::Deleted && !self.is_whole_said;
-        if may_differ && self.replay.differs(kind, object) {
+        if may_differ && self.replay.differs(kind, object, self.is_metadata()) {
             return Standing::Changed;
         }
         standing
