@@ -302,6 +302,7 @@ pub mod lifecycle;
 pub mod metrics;
 #[cfg(any(feature = "cli", feature = "state"))]
 mod named;
+mod reading;
 mod seldom;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -3,10 +3,12 @@
 //! Takes a path and the flags that were laid over the file; gives a [`Config`], and says when there is another one to read.
 
 use crate::config::{Config, ConfigError, Overrides};
+use crate::reading::{Apart, Contents, FIRST_LIMIT, Which, no_end};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The configuration's file, with the flags that outrank it.
 ///
@@ -33,6 +35,10 @@ pub struct ConfigFile {
     known: Seen,
     /// What was there at the last look.
     last: Seen,
+    /// Whether the last look took too long.
+    is_stuck: bool,
+    looks: Apart<Seen>,
+    loads: Apart<Contents>,
 }
 
 /// A file at one look; `None` where there is none, or nothing to be read.
@@ -57,8 +63,10 @@ struct Identity {
 
 impl ConfigFile {
     pub(super) fn new(path: PathBuf, overrides: Overrides) -> Self {
-        let seen = Seen::at(&path, None);
-        Self { path, overrides, known: seen.clone(), last: seen }
+        let (looks, of) = (Apart::new(LIMIT), path.clone());
+        // Whatever is wrong with it shows when it is loaded.
+        let seen = looks.run(&path, &no_end(), move || Seen::at(&of, None)).unwrap_or(Seen { identity: None, bytes: None });
+        Self { path, overrides, known: seen.clone(), last: seen, is_stuck: false, looks, loads: Apart::new(LIMIT) }
     }
 
     /// Where it is, as it was named.
@@ -70,13 +78,18 @@ impl ConfigFile {
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or anything in it is wrong.
+    /// When it cannot be read, or anything in it is wrong. A pipe cannot be read again.
     ///
     /// # Blocking
     ///
-    /// While the file is read.
+    /// While the file is read, at most 2 seconds.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        Config::load_with(&self.path, &self.overrides)
+        Config::load_file(&self.path, &self.overrides, &self.loads, Which::Regular)
+    }
+
+    /// The same at the start, when a pipe may be read, too, and its writer is waited for.
+    pub(super) fn load_first(&self) -> Result<Config, ConfigError> {
+        Config::load_file(&self.path, &self.overrides, &Apart::new(FIRST_LIMIT), Which::Any)
     }
 
     /// Whether its bytes are others than when this was last true, or it was first read. Said once, and only when two looks in
@@ -84,9 +97,19 @@ impl ConfigFile {
     ///
     /// # Blocking
     ///
-    /// While the file is read, where its inode, size or times have changed.
+    /// While the file is read, where its inode, size or times have changed; at most 2 seconds. What takes longer is no change yet.
     pub fn has_changed(&mut self) -> bool {
-        let seen = Seen::at(&self.path, Some(&self.last));
+        let (path, last) = (self.path.clone(), self.last.clone());
+        let seen = match self.looks.run(&self.path, &no_end(), move || Seen::at(&path, Some(&last))) {
+            Ok(seen) => seen,
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_stuck, true) {
+                    log::warn!("cannot look at {}: {error}; the configuration that was read before stays", self.path.display());
+                }
+                return false;
+            }
+        };
+        self.is_stuck = false;
         let is_settled = seen.identity == self.last.identity;
         self.last = seen;
         if !is_settled || self.last.bytes == self.known.bytes {
@@ -129,12 +152,16 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// How long a file that was read before may take: whoever reads it again waits, and so does a stop.
+const LIMIT: Duration = Duration::from_secs(2);
+
 /// Longer than any configuration that is accepted.
 const COMPARED_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::{feed, make_pipe};
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
@@ -202,6 +229,20 @@ mod tests {
         symlink("..2", in_folder("..data_tmp")).unwrap();
         fs::rename(in_folder("..data_tmp"), in_folder("..data")).unwrap();
         assert_eq!(looks(&mut file), ONCE_SETTLED);
+    }
+
+    #[test]
+    fn a_pipe_is_read_at_the_start_and_never_waited_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        make_pipe(&path);
+        let mut file = ConfigFile::new(path.clone(), Overrides::default());
+        let _writer = feed(&path, CONFIG);
+        assert_eq!(file.load_first().unwrap().watches().len(), 1);
+        assert_eq!(looks(&mut file), NEVER);
+        let error = file.load().unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("can be read only once, at the start"), "{cause}");
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub fn load_config_from(arguments: impl IntoIterator<Item = OsString>) -> Result
     let flags = flags::parse(arguments)?;
     // Looked at before it is read, so that no change is between the two.
     let file = ConfigFile::new(flags.config, flags.overrides);
-    let config = file.load()?;
+    let config = file.load_first()?;
     Ok(Settings { config, client: flags.client, reset_state: flags.reset_state, file })
 }
 

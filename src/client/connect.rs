@@ -3,10 +3,12 @@
 use super::SetupError;
 use super::credentials::Session;
 use super::endpoint::Endpoint;
+use super::files::Files;
 use super::in_cluster::{self, SERVICE_ACCOUNT_DIR};
 use super::interrupt::Ending;
 use super::kubeconfig::{Kubeconfig, Variables};
 use super::transport::{Resolver, Transport};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -87,9 +89,11 @@ impl Client {
     }
 
     /// Checks what can be checked without the server.
-    pub(crate) fn new(endpoint: Endpoint) -> Result<Self, SetupError> {
+    pub(crate) fn new(mut endpoint: Endpoint) -> Result<Self, SetupError> {
+        let files = Files::new();
+        endpoint.settle(&files)?;
         let server = endpoint.server.to_string();
-        let session = Session::new(endpoint);
+        let session = Session::new(endpoint, files);
         session.check()?;
         Ok(Self { shared: Arc::new(Shared { session, resolver: Resolver::new(), server }) })
     }
@@ -138,15 +142,12 @@ fn find(options: &ClientOptions, service_account: &Path, variables: Variables<'_
         return Ok(because(Kubeconfig::from_list(&list)?.endpoint(context, variables)?, "named by KUBECONFIG"));
     }
     let path = variables("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".kube/config"));
-    match path {
-        Some(path) if path.exists() => Ok(because(
-            Kubeconfig::from_file(&path)?.endpoint(context, variables)?,
-            "no kubeconfig was named, and this is no pod",
-        )),
-        Some(path) => {
+    match path.map(|path| (Kubeconfig::from_file(&path), path)) {
+        Some((Err(SetupError::Read { source, .. }), path)) if source.kind() == ErrorKind::NotFound => {
             let tried = format!("this is no pod with a service account, KUBECONFIG is not set, there is no {}", path.display());
             Err(SetupError::NoCluster { tried })
         }
+        Some((config, _)) => Ok(because(config?.endpoint(context, variables)?, "no kubeconfig was named, and this is no pod")),
         None => {
             let tried = "this is no pod with a service account, and neither KUBECONFIG nor HOME is set".to_owned();
             Err(SetupError::NoCluster { tried })

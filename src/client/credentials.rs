@@ -16,6 +16,7 @@ pub(crate) use read::Tls;
 use super::SetupError;
 use super::endpoint::{Endpoint, LoginSource};
 use super::exec::Credential;
+use super::files::Files;
 use super::interrupt::{Ending, Turn};
 use super::kubeconfig::Variables;
 use super::secret::Secret;
@@ -39,6 +40,7 @@ pub(crate) struct Login {
 pub(crate) struct Session {
     /// As at the start. The server, the way to it and whom to act as stay so.
     endpoint: Endpoint,
+    files: Files,
     state: Mutex<State>,
     turn: Turn,
     pace: Pace,
@@ -89,8 +91,8 @@ impl PartialEq for Login {
 }
 
 impl Session {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, state: Mutex::default(), turn: Turn::new(), pace: PACE }
+    pub(crate) fn new(endpoint: Endpoint, files: Files) -> Self {
+        Self { endpoint, files, state: Mutex::default(), turn: Turn::new(), pace: PACE }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -100,8 +102,8 @@ impl Session {
     /// Reads and checks what is in files or given, so that mistakes show before the first request. Runs no plugin.
     pub(crate) fn check(&self) -> Result<(), SetupError> {
         match self.endpoint.login {
-            LoginSource::Exec(_) => read::tls(&self.endpoint, &read::material(&self.endpoint, None)?).map(|_| ()),
-            LoginSource::Nothing | LoginSource::Token(_) | LoginSource::TokenFile(_) | LoginSource::Basic { .. } => {
+            LoginSource::Exec(_) => read::tls(&self.endpoint, &read::material(&self.endpoint, None, &self.files)?).map(|_| ()),
+            LoginSource::Nothing | LoginSource::Token(_) | LoginSource::TokenFile { .. } | LoginSource::Basic { .. } => {
                 self.login(&Ending::new()).map(|_| ())
             }
         }
@@ -147,7 +149,7 @@ impl Session {
         let Some(held) = state.held.clone().filter(|held| held.login == *login) else { return true };
         let may_change = match held.source.login {
             LoginSource::Exec(_) => !state.plugin_rests(),
-            LoginSource::Nothing | LoginSource::Token(_) | LoginSource::TokenFile(_) | LoginSource::Basic { .. } => {
+            LoginSource::Nothing | LoginSource::Token(_) | LoginSource::TokenFile { .. } | LoginSource::Basic { .. } => {
                 held.source.has_files()
             }
         };
@@ -169,7 +171,8 @@ impl Session {
 
     /// Reads everything again. `is_spent`: what the plugin gave last is of no more use.
     fn renew(&self, held: Option<&Held>, is_spent: bool, ending: &Ending) -> Result<Held, SetupError> {
-        let source = self.source(held)?;
+        let files = self.files.again(ending);
+        let source = self.source(held, &files)?;
         let (authorization, plugin) = match &source.login {
             LoginSource::Exec(exec) => {
                 // Not run again just to look at files: its credential says how long it holds.
@@ -180,11 +183,11 @@ impl Session {
                 };
                 (credential.token.as_ref().map(read::bearer), Some(credential))
             }
-            LoginSource::Nothing | LoginSource::Token(_) | LoginSource::TokenFile(_) | LoginSource::Basic { .. } => {
-                (read::authorization(&source.login)?, None)
+            LoginSource::Nothing | LoginSource::Token(_) | LoginSource::TokenFile { .. } | LoginSource::Basic { .. } => {
+                (self.authorization(&source, held, &files)?, None)
             }
         };
-        let material = read::material(&source, plugin.as_ref().and_then(|credential| credential.identity.as_ref()))?;
+        let material = read::material(&source, plugin.as_ref().and_then(|credential| credential.identity.as_ref()), &files)?;
         let same = held.filter(|held| held.material == material && held.source.trust == source.trust);
         let tls = match same {
             Some(held) => held.login.tls.clone(),
@@ -198,12 +201,25 @@ impl Session {
         Ok(Held { login, material, source, plugin })
     }
 
+    /// The header of a login without a plugin. As in client-go, a token beside a token file stands in for it.
+    fn authorization(&self, source: &Endpoint, held: Option<&Held>, files: &Files) -> Result<Option<Secret>, SetupError> {
+        match (read::authorization(&source.login, files), &source.login) {
+            (Err(SetupError::Interrupted), _) => Err(SetupError::Interrupted),
+            (Err(error), LoginSource::TokenFile { meanwhile: Some(token), .. }) => {
+                log::debug!("{}: going on without the token file: {error}", self.endpoint.server);
+                let known = held.filter(|held| held.source.login == source.login);
+                Ok(known.map_or_else(|| Some(read::bearer(token)), |held| held.login.authorization.clone()))
+            }
+            (found, _) => found,
+        }
+    }
+
     /// What the kubeconfig says now.
-    fn source(&self, held: Option<&Held>) -> Result<Arc<Endpoint>, SetupError> {
+    fn source(&self, held: Option<&Held>, files: &Files) -> Result<Arc<Endpoint>, SetupError> {
         let Some(held) = held else { return Ok(Arc::new(self.endpoint.clone())) };
         let variables: Variables<'_> = &|name| std::env::var(name).ok();
         let changed = match &held.source.again {
-            Some(again) => again.changed(&self.endpoint, variables)?,
+            Some(again) => again.changed(&self.endpoint, variables, files.clone())?,
             None => None,
         };
         Ok(changed.map_or_else(|| Arc::clone(&held.source), Arc::new))

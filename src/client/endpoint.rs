@@ -2,13 +2,13 @@
 
 use super::SetupError;
 use super::exec::ExecPlugin;
-use super::files::read_file;
+use super::files::Files;
 use super::kubeconfig::Again;
 use super::proxy::Proxy;
 use super::secret::Secret;
 use super::url::Url;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that a [`Client`](super::Client) is built from.
 #[derive(Clone, Debug)]
@@ -53,8 +53,8 @@ pub(crate) enum LoginSource {
     Nothing,
     /// A token that does not change.
     Token(Secret),
-    /// A file whose token may change.
-    TokenFile(PathBuf),
+    /// A file whose token may change, and the token to use while it cannot be read.
+    TokenFile { path: PathBuf, meanwhile: Option<Secret> },
     /// A name and a password.
     Basic { user: String, password: Secret },
     /// A command that prints a token, a client certificate, or both.
@@ -66,7 +66,7 @@ impl LoginSource {
     pub(crate) fn overdue(&self) -> SetupError {
         let command = match self {
             Self::Exec(plugin) => plugin.name(),
-            Self::Nothing | Self::Token(_) | Self::TokenFile(_) | Self::Basic { .. } => "none".to_owned(),
+            Self::Nothing | Self::Token(_) | Self::TokenFile { .. } | Self::Basic { .. } => "none".to_owned(),
         };
         SetupError::exec(&command, "is still running for another request")
     }
@@ -88,17 +88,30 @@ pub(crate) enum PemSource {
 
 impl Pem {
     /// The text, read anew where it is in a file.
-    pub(crate) fn load(&self) -> Result<Vec<u8>, SetupError> {
+    pub(crate) fn load(&self, files: &Files) -> Result<Vec<u8>, SetupError> {
         match &self.source {
             PemSource::Inline(text) => Ok(text.clone()),
-            PemSource::File(path) => read_file("the certificate or key", path),
+            PemSource::File(path) => files.read(WHAT, path),
         }
+    }
+
+    /// Takes the text of a file that can be read only once.
+    fn settle(&mut self, files: &Files) -> Result<(), SetupError> {
+        if let PemSource::File(path) = &self.source
+            && let Some(text) = files.read_once(WHAT, path)?
+        {
+            self.source = PemSource::Inline(text);
+        }
+        Ok(())
     }
 
     pub(crate) fn is_file(&self) -> bool {
         matches!(self.source, PemSource::File(_))
     }
 }
+
+/// What its files hold, for errors.
+const WHAT: &str = "the certificate or key";
 
 impl fmt::Debug for Pem {
     /// Keys are never shown.
@@ -108,6 +121,24 @@ impl fmt::Debug for Pem {
 }
 
 impl Endpoint {
+    /// Takes what files hold that can be read only once, as pipes.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read that is needed.
+    pub(crate) fn settle(&mut self, files: &Files) -> Result<(), SetupError> {
+        if let LoginSource::TokenFile { path, meanwhile } = &self.login {
+            match files.read_once("the token", path) {
+                Ok(Some(bytes)) => self.login = LoginSource::Token(token(path, &bytes)?),
+                Ok(None) => {}
+                Err(_) if meanwhile.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let identity = self.identity.iter_mut().flat_map(|identity| [&mut identity.certificate, &mut identity.key]);
+        self.trust.authority.iter_mut().chain(identity).try_for_each(|pem| pem.settle(files))
+    }
+
     /// The host to connect to, and its port.
     pub(crate) fn host_and_port(&self) -> (&str, u16) {
         (&self.server.host, self.server.port.unwrap_or(if self.is_https() { 443 } else { 80 }))
@@ -120,7 +151,16 @@ impl Endpoint {
     /// Whether anything that it says or names lies in a file, and so may change.
     pub(crate) fn has_files(&self) -> bool {
         let identity = self.identity.as_ref().is_some_and(|identity| identity.certificate.is_file() || identity.key.is_file());
-        let token = matches!(self.login, LoginSource::TokenFile(_));
+        let token = matches!(self.login, LoginSource::TokenFile { .. });
         identity || token || self.again.is_some() || self.trust.authority.as_ref().is_some_and(Pem::is_file)
     }
+}
+
+/// The token that the file at `path` holds.
+pub(crate) fn token(path: &Path, bytes: &[u8]) -> Result<Secret, SetupError> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(SetupError::certificate(format!("token file {}", path.display()), "it holds no token"));
+    }
+    Ok(Secret::new(text))
 }

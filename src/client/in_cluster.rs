@@ -37,7 +37,7 @@ pub(crate) fn endpoint(directory: &Path, variables: Variables<'_>) -> Result<End
     let trust = Trust { authority: Some(Pem { what, source: PemSource::File(authority) }), ..Trust::default() };
     let proxy = Proxy::from_variables(&server, variables)?;
     let origin = "service account of this pod".to_owned();
-    let login = LoginSource::TokenFile(token);
+    let login = LoginSource::TokenFile { path: token, meanwhile: None };
     Ok(Endpoint { server, trust, identity: None, login, impersonation: Vec::new(), proxy, origin, again: None })
 }
 

@@ -34,10 +34,10 @@ pub use storage::{Compression, InitialEvents, RetainConfig, RotateConfig, StateC
 pub use suggest::nearest;
 
 use crate::api::{FieldSelector, GroupVersionResource, LabelSelector, Scope, WatchTarget};
+use crate::reading::{Apart, Contents, FIRST_LIMIT, Which, no_end};
 use error::{Source, Spot};
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -183,7 +183,7 @@ impl Config {
     ///
     /// # Blocking
     ///
-    /// While the file is read.
+    /// While the file is read, at most 10 seconds.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_with(path, &Overrides::default())
     }
@@ -196,14 +196,26 @@ impl Config {
     ///
     /// # Blocking
     ///
-    /// While the file is read.
+    /// While the file is read, at most 10 seconds.
     pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
-        let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
-        let mut bytes = Vec::new();
-        // One byte more than is accepted, so that a file which is too long is known as such and never read whole.
-        let limit = yaml::TEXT_BYTES_MAX as u64 + 1;
-        File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(read_error)?;
+        Self::load_file(path, overrides, &Apart::new(FIRST_LIMIT), Which::Any)
+    }
+
+    /// As [`load_with`](Self::load_with), in the way that `apart` and `which` say.
+    pub(crate) fn load_file(
+        path: &Path,
+        overrides: &Overrides,
+        apart: &Apart<Contents>,
+        which: Which,
+    ) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
+        let bytes = match apart.read(path, yaml::TEXT_BYTES_MAX as u64, which, &no_end()) {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                return Err(invalid(&Arc::new(Source { name, text: String::new() }), Spot::Whole, &yaml::too_long()));
+            }
+            Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+        };
         match String::from_utf8(bytes) {
             Ok(text) => Self::from_yaml_with(&text, &name, overrides),
             Err(error) => {

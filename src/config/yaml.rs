@@ -77,10 +77,14 @@ fn without_byte_order_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
+/// What is wrong with a text of more than [`TEXT_BYTES_MAX`].
+pub(super) fn too_long() -> String {
+    format!("longer than {TEXT_BYTES_MAX} bytes")
+}
+
 fn check_size(text: &str) -> Result<(), SyntaxError> {
     if text.len() > TEXT_BYTES_MAX {
-        let message = format!("longer than {TEXT_BYTES_MAX} bytes");
-        return Err(SyntaxError { line: None, message });
+        return Err(SyntaxError { line: None, message: too_long() });
     }
     if memchr::memchr2_iter(b'[', b'{', text.as_bytes()).count() > FLOW_OPENINGS_MAX {
         let message = format!("more than {FLOW_OPENINGS_MAX} of `[` and `{{`; write lists and mappings as indented lines");

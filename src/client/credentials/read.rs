@@ -1,8 +1,8 @@
 //! What a login is made of, read from where an [`Endpoint`] says: headers, certificates, TLS configurations.
 
 use crate::client::SetupError;
-use crate::client::endpoint::{Endpoint, LoginSource, Pem};
-use crate::client::files::read_file;
+use crate::client::endpoint::{Endpoint, LoginSource, Pem, token};
+use crate::client::files::Files;
 use crate::client::proxy::ProxyKind;
 use crate::client::secret::Secret;
 use crate::client::tls::{self, Material, Named};
@@ -10,7 +10,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use std::path::Path;
 use std::sync::Arc;
 
 /// How to open TLS connections.
@@ -23,11 +22,11 @@ pub(crate) struct Tls {
 }
 
 /// The header `Authorization` of a login that needs no plugin.
-pub(super) fn authorization(login: &LoginSource) -> Result<Option<Secret>, SetupError> {
+pub(super) fn authorization(login: &LoginSource, files: &Files) -> Result<Option<Secret>, SetupError> {
     Ok(match login {
         LoginSource::Nothing | LoginSource::Exec(_) => None,
         LoginSource::Token(token) => Some(bearer(token)),
-        LoginSource::TokenFile(path) => Some(bearer(&read_token(path)?)),
+        LoginSource::TokenFile { path, .. } => Some(bearer(&token(path, &files.read("the token", path)?)?)),
         LoginSource::Basic { user, password } => {
             let pair = STANDARD.encode(format!("{user}:{}", password.reveal()));
             Some(Secret::new(format!("Basic {pair}")))
@@ -40,8 +39,8 @@ pub(super) fn bearer(token: &Secret) -> Secret {
 }
 
 /// All PEM texts. `identity` is what a plugin gave: files of a client certificate may be stale where that is not.
-pub(super) fn material(endpoint: &Endpoint, identity: Option<&(Secret, Secret)>) -> Result<Material, SetupError> {
-    let load = |pem: &Pem| Ok::<_, SetupError>(Named { what: pem.what.clone(), text: pem.load()? });
+pub(super) fn material(endpoint: &Endpoint, identity: Option<&(Secret, Secret)>, files: &Files) -> Result<Material, SetupError> {
+    let load = |pem: &Pem| Ok::<_, SetupError>(Named { what: pem.what.clone(), text: pem.load(files)? });
     let (certificate, key) = match (identity, &endpoint.identity) {
         (Some((certificate, key)), _) => {
             let named = |what: &str, text: &Secret| Named { what: what.to_owned(), text: text.reveal().as_bytes().to_vec() };
@@ -65,13 +64,4 @@ pub(super) fn tls(endpoint: &Endpoint, material: &Material) -> Result<Option<Arc
     let server_name = tls::server_name(trust.server_name.as_deref().unwrap_or(&endpoint.server.host))?;
     let proxy = if through_tls { Some(Arc::new(tls::proxy_config(material)?)) } else { None };
     Ok(Some(Arc::new(Tls { server: Arc::new(tls::client_config(trust, material)?), server_name, proxy })))
-}
-
-fn read_token(path: &Path) -> Result<Secret, SetupError> {
-    let bytes = read_file("the token", path)?;
-    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(SetupError::certificate(format!("token file {}", path.display()), "it holds no token"));
-    }
-    Ok(Secret::new(text))
 }

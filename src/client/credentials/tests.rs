@@ -4,11 +4,13 @@ use super::{LOOK_AGAIN, PACE, Pace, Session};
 use crate::client::SetupError;
 use crate::client::endpoint::{Endpoint, Identity, LoginSource, Pem, PemSource, Trust};
 use crate::client::exec::ExecPlugin;
+use crate::client::files::Files;
 use crate::client::interrupt::Ending;
 use crate::client::kubeconfig::Kubeconfig;
 use crate::client::kubeconfig::model::{Cluster, Exec};
 use crate::client::testing::{Authority, PATIENCE, endpoint, script};
 use crate::lifecycle::Joined;
+use crate::reading::{feed, make_pipe};
 use rcgen::{CertificateParams, KeyPair};
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ fn eager(login: LoginSource, identity: Option<Identity>) -> Session {
 
 fn eagerly(endpoint: Endpoint) -> Session {
     let pace = Pace { look_again: Duration::ZERO, look_again_after_failure: Duration::ZERO, ..PACE };
-    Session { pace, ..Session::new(endpoint) }
+    Session { pace, ..Session::new(endpoint, Files::new()) }
 }
 
 fn authorization(session: &Session) -> String {
@@ -36,7 +38,7 @@ fn authorization(session: &Session) -> String {
 fn a_changed_token_file_is_seen_within_a_minute() {
     assert!(LOOK_AGAIN <= Duration::from_secs(60));
     let file = tempfile::NamedTempFile::new().unwrap();
-    let session = eager(LoginSource::TokenFile(file.path().to_owned()), None);
+    let session = eager(LoginSource::TokenFile { path: file.path().to_owned(), meanwhile: None }, None);
     for token in ["one", "two\n"] {
         std::fs::write(file.path(), token).unwrap();
         assert_eq!(authorization(&session), format!("Bearer {}", token.trim()));
@@ -53,7 +55,9 @@ fn a_token_file_without_a_token_is_an_error_at_first() {
     let file = tempfile::NamedTempFile::new().unwrap();
     for text in ["", "\n", "two words", "\u{fffd}"] {
         std::fs::write(file.path(), text).unwrap();
-        let error = eager(LoginSource::TokenFile(file.path().to_owned()), None).login(&Ending::new()).unwrap_err();
+        let error = eager(LoginSource::TokenFile { path: file.path().to_owned(), meanwhile: None }, None)
+            .login(&Ending::new())
+            .unwrap_err();
         assert!(error.to_string().ends_with("it holds no token"), "{error}");
     }
 }
@@ -94,7 +98,7 @@ fn plugin(home: &Path, status: &str) -> Session {
         serde_yaml::from_str("{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: ./plugin}").unwrap();
     let server = endpoint("https://api.test").server;
     let file = home.join("config");
-    let plugin = ExecPlugin::from_kubeconfig(&exec, &file, "config", &Cluster::default(), &file, &server).unwrap();
+    let plugin = ExecPlugin::from_kubeconfig(&exec, &file, "config", &Cluster::default(), &file, &server, &Files::new()).unwrap();
     eager(LoginSource::Exec(plugin), None)
 }
 
@@ -158,6 +162,56 @@ fn an_interrupt_ends_the_wait_for_another_transports_plugin() {
     assert!(!home.path().join("runs").exists());
 }
 
+#[test]
+fn what_comes_from_pipes_is_read_once_and_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    let text = "current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\n\
+        clusters: [{name: c, cluster: {server: 'https://c.test', certificate-authority: ca}}]\n\
+        users: [{name: u, user: {tokenFile: token}}]\n";
+    ["config", "ca", "token"].iter().for_each(|name| make_pipe(&path(name)));
+    let _writers = [feed(&path("config"), text), feed(&path("ca"), &Authority::new().pem()), feed(&path("token"), "one\n")];
+    let mut endpoint = Kubeconfig::from_file(&path("config")).unwrap().endpoint(None, &|_| None).unwrap();
+    assert!(endpoint.again.is_none(), "a pipe cannot be read again");
+    endpoint.settle(&Files::new()).unwrap();
+    let session = eagerly(endpoint);
+    session.check().unwrap();
+    for _ in 0..3 {
+        assert_eq!(authorization(&session), "Bearer one");
+    }
+    assert_eq!(session.lock().complaint, None);
+}
+
+#[test]
+fn a_file_that_becomes_a_pipe_is_told_and_what_was_read_before_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("token");
+    std::fs::write(&path, "one").unwrap();
+    let session = eager(LoginSource::TokenFile { path: path.clone(), meanwhile: None }, None);
+    assert_eq!(authorization(&session), "Bearer one");
+    std::fs::remove_file(&path).unwrap();
+    make_pipe(&path);
+    assert_eq!(authorization(&session), "Bearer one");
+    assert!(session.lock().complaint.as_ref().unwrap().contains("it is no regular file"));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "two").unwrap();
+    assert_eq!(authorization(&session), "Bearer two");
+}
+
+#[test]
+fn a_token_stands_in_for_a_token_file_that_cannot_be_read() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("token");
+    let meanwhile = Some(crate::client::secret::Secret::new("inline"));
+    let session = eager(LoginSource::TokenFile { path: path.clone(), meanwhile }, None);
+    assert_eq!(authorization(&session), "Bearer inline");
+    std::fs::write(&path, "filed").unwrap();
+    assert_eq!(authorization(&session), "Bearer filed");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(authorization(&session), "Bearer filed", "the newest that was read");
+    assert_eq!(session.lock().complaint, None);
+}
+
 /// A kubeconfig of two contexts, of which `current` is chosen; the user of `dev` has `token`.
 fn kubeconfig(path: &Path, current: &str, server: &str, token: &str) {
     let text = format!(
@@ -199,7 +253,7 @@ fn an_authority_that_changes_makes_new_connections_also_beside_a_plugin_which_is
     let mut endpoint = plugin(home.path(), "").endpoint;
     let authority = Pem { what: "ca".to_owned(), source: PemSource::File(path.clone()) };
     endpoint.trust = Trust { authority: Some(authority), ..Trust::default() };
-    let session = Session::new(endpoint);
+    let session = Session::new(endpoint, Files::new());
     let tls = || session.login(&Ending::new()).unwrap().tls.unwrap();
     let first = tls();
     let other = Authority::new().pem();

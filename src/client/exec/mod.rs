@@ -5,6 +5,7 @@
 mod process;
 
 use super::SetupError;
+use super::files::Files;
 use super::interrupt::Ending;
 use super::kubeconfig::model::{Cluster, Exec};
 use super::kubeconfig::select::{beside, cluster_info};
@@ -57,6 +58,7 @@ impl ExecPlugin {
         cluster: &Cluster,
         cluster_file: &Path,
         server: &Url,
+        files: &Files,
     ) -> Result<Self, SetupError> {
         if !cfg!(feature = "exec") {
             return Err(SetupError::kubeconfig(place, lacking()));
@@ -86,7 +88,7 @@ impl ExecPlugin {
             return Err(SetupError::kubeconfig(place, "exec: command is empty"));
         }
         let cluster = if exec.provide_cluster_info {
-            let info = cluster_info(cluster, cluster_file, server)?;
+            let info = cluster_info(cluster, cluster_file, server, files)?;
             Some(Secret::new(serde_json::to_string(&info).expect("a map of JSON values is JSON")))
         } else {
             None

@@ -2,6 +2,7 @@
 
 use super::{Credential, ExecPlugin};
 use crate::client::SetupError;
+use crate::client::files::Files;
 use crate::client::interrupt::Ending;
 use crate::client::kubeconfig::model::{Cluster, Exec};
 use crate::client::testing::{PATIENCE, script};
@@ -19,7 +20,15 @@ fn plugin(home: &Path, lines: &str) -> Result<ExecPlugin, SetupError> {
     let exec: Exec = serde_yaml::from_str(&format!("{version}{lines}")).unwrap();
     let cluster: Cluster = serde_yaml::from_str(CLUSTER).unwrap();
     let server = Url::parse("https://api.test:6443", "https").unwrap();
-    ExecPlugin::from_kubeconfig(&exec, &home.join("config"), "config: user \"joe\"", &cluster, &home.join("config"), &server)
+    ExecPlugin::from_kubeconfig(
+        &exec,
+        &home.join("config"),
+        "config: user \"joe\"",
+        &cluster,
+        &home.join("config"),
+        &server,
+        &Files::new(),
+    )
 }
 
 const CLUSTER: &str = r#"

@@ -6,6 +6,7 @@
 
 use super::{Kubeconfig, SetupError, Source, Variables};
 use crate::client::endpoint::Endpoint;
+use crate::client::files::Files;
 
 /// How to read a kubeconfig again.
 #[derive(Clone, Debug)]
@@ -15,17 +16,23 @@ pub(crate) struct Again {
 }
 
 impl Again {
-    pub(super) fn new(config: &Kubeconfig, context: &str) -> Self {
-        Self { source: config.source.clone(), context: context.to_owned() }
+    /// `None` where a file can be read only once.
+    pub(super) fn new(config: &Kubeconfig, context: &str) -> Option<Self> {
+        (!config.source.is_once).then(|| Self { source: config.source.clone(), context: context.to_owned() })
     }
 
     /// What the files say now; `None` while they are as they were when `known` was read from them.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read, as while it is replaced, or leads elsewhere than `known`.
-    pub(crate) fn changed(&self, known: &Endpoint, variables: Variables<'_>) -> Result<Option<Endpoint>, SetupError> {
-        let mut source = self.source.clone();
+    /// When a file cannot be read with `files`, as while it is replaced, or leads elsewhere than `known`.
+    pub(crate) fn changed(
+        &self,
+        known: &Endpoint,
+        variables: Variables<'_>,
+        files: Files,
+    ) -> Result<Option<Endpoint>, SetupError> {
+        let mut source = Source { files, ..self.source.clone() };
         source.load()?;
         if source.digest == self.source.digest {
             return Ok(None);

@@ -12,7 +12,7 @@ pub(crate) use again::Again;
 
 use super::SetupError;
 use super::endpoint::Endpoint;
-use super::files::read_file;
+use super::files::Files;
 use super::secret::without_value;
 use model::{Cluster, Context, File, User};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// One or several merged kubeconfigs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Kubeconfig {
     files: Vec<PathBuf>,
     source: Source,
@@ -46,11 +46,14 @@ struct Entry<T> {
 }
 
 /// Which files a kubeconfig is read from, and what they held.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Source {
     paths: Vec<PathBuf>,
     /// As in `$KUBECONFIG`, of whose files some may be missing.
     is_list: bool,
+    files: Files,
+    /// Whether one of them is no regular file, and so can be read only once.
+    is_once: bool,
     /// Of all that was read, so that an unchanged kubeconfig is known without keeping or parsing it.
     digest: u64,
 }
@@ -58,19 +61,26 @@ struct Source {
 impl Kubeconfig {
     /// Reads the one file that was named.
     pub(crate) fn from_file(path: &Path) -> Result<Self, SetupError> {
-        Self::read(Source { paths: vec![absolute(path)?], ..Source::default() })
+        Self::read(Source::new(vec![absolute(path)?], false))
     }
 
     /// Reads the files of a list as in `$KUBECONFIG`. Missing ones are passed over while there is one.
     pub(crate) fn from_list(list: &str) -> Result<Self, SetupError> {
         let paths = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty());
         let paths = paths.map(|path| absolute(&path)).collect::<Result<_, _>>()?;
-        Self::read(Source { paths, is_list: true, digest: 0 })
+        Self::read(Source::new(paths, true))
     }
 
     fn read(mut source: Source) -> Result<Self, SetupError> {
         let files = source.load()?;
-        let mut merged = Self { source, ..Self::default() };
+        let mut merged = Self {
+            files: Vec::new(),
+            source,
+            current_context: None,
+            clusters: Entries::default(),
+            contexts: Entries::default(),
+            users: Entries::default(),
+        };
         files.into_iter().try_for_each(|(path, bytes)| merged.add(path, bytes))?;
         Ok(merged)
     }
@@ -103,12 +113,19 @@ impl Kubeconfig {
 }
 
 impl Source {
+    fn new(paths: Vec<PathBuf>, is_list: bool) -> Self {
+        Self { paths, is_list, files: Files::new(), is_once: false, digest: 0 }
+    }
+
     /// The files that are there, and what they hold.
     fn load(&mut self) -> Result<Vec<(PathBuf, Vec<u8>)>, SetupError> {
         let (mut files, mut missing) = (Vec::new(), Vec::new());
         for path in &self.paths {
-            match read_file("the kubeconfig", path) {
-                Ok(bytes) => files.push((path.clone(), bytes)),
+            match self.files.read_at_first("the kubeconfig", path) {
+                Ok((bytes, is_once)) => {
+                    self.is_once |= is_once;
+                    files.push((path.clone(), bytes));
+                }
                 Err(SetupError::Read { source, .. }) if self.is_list && source.kind() == io::ErrorKind::NotFound => {
                     missing.push(path.clone());
                 }

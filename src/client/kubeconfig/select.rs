@@ -4,6 +4,7 @@ use super::model::{AuthProvider, Cluster, User};
 use super::{Again, Entries, Entry, Kubeconfig, SetupError, Variables};
 use crate::client::endpoint::{Endpoint, Identity, LoginSource, Pem, PemSource, Trust};
 use crate::client::exec::ExecPlugin;
+use crate::client::files::Files;
 use crate::client::proxy::Proxy;
 use crate::client::secret::Secret;
 use crate::client::url::Url;
@@ -43,7 +44,7 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
         Some(url) => Some(Proxy::parse(url.reveal(), &format!("{cluster_place}: proxy-url"))?),
         None => Proxy::from_variables(&server, variables)?,
     };
-    let login = login(user, cluster, &server, &user_place)?;
+    let login = login(user, cluster, &server, &user_place, &config.source.files)?;
     Ok(Endpoint {
         server,
         trust,
@@ -52,7 +53,7 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
         impersonation: impersonation(&user.value),
         proxy,
         origin: format!("context {name:?} of {}", config.place()),
-        again: Some(Again::new(config, name)),
+        again: Again::new(config, name),
     })
 }
 
@@ -157,7 +158,13 @@ fn pem(key: &str, place: &str, data: Option<&Secret>, file: Option<&str>, home: 
     }))
 }
 
-fn login(user: &Entry<User>, cluster: &Entry<Cluster>, server: &Url, place: &str) -> Result<LoginSource, SetupError> {
+fn login(
+    user: &Entry<User>,
+    cluster: &Entry<Cluster>,
+    server: &Url,
+    place: &str,
+    files: &Files,
+) -> Result<LoginSource, SetupError> {
     let value = &user.value;
     let token = value.token.as_ref().filter(|token| !token.is_empty());
     let token_file = value.token_file.as_deref().filter(|file| !file.is_empty());
@@ -166,7 +173,7 @@ fn login(user: &Entry<User>, cluster: &Entry<Cluster>, server: &Url, place: &str
         return Err(SetupError::kubeconfig(place, "it has both a username and a token; remove one"));
     }
     if let Some(file) = token_file {
-        return Ok(LoginSource::TokenFile(beside(&user.file, file)));
+        return Ok(LoginSource::TokenFile { path: beside(&user.file, file), meanwhile: token.cloned() });
     }
     if let Some(token) = token {
         return Ok(LoginSource::Token(token.clone()));
@@ -176,7 +183,7 @@ fn login(user: &Entry<User>, cluster: &Entry<Cluster>, server: &Url, place: &str
         return Ok(LoginSource::Basic { user: name.to_owned(), password });
     }
     if let Some(exec) = &value.exec {
-        let plugin = ExecPlugin::from_kubeconfig(exec, &user.file, place, &cluster.value, &cluster.file, server)?;
+        let plugin = ExecPlugin::from_kubeconfig(exec, &user.file, place, &cluster.value, &cluster.file, server, files)?;
         return Ok(LoginSource::Exec(plugin));
     }
     match &value.auth_provider {
@@ -244,12 +251,13 @@ pub(crate) fn cluster_info(
     cluster: &Cluster,
     file: &Path,
     server: &Url,
+    files: &Files,
 ) -> Result<BTreeMap<&'static str, serde_json::Value>, SetupError> {
     let mut info = BTreeMap::from([("server", server.to_string().into())]);
     let place = file.display().to_string();
     let data = cluster.certificate_authority_data.clone().map(Secret::new);
     if let Some(pem) = pem("certificate-authority", &place, data.as_ref(), cluster.certificate_authority.as_deref(), file)? {
-        info.insert("certificate-authority-data", STANDARD.encode(pem.load()?).into());
+        info.insert("certificate-authority-data", STANDARD.encode(pem.load(files)?).into());
     }
     info.extend(cluster.tls_server_name.iter().map(|name| ("tls-server-name", name.as_str().into())));
     info.extend(cluster.insecure_skip_tls_verify.filter(|skip| *skip).map(|skip| ("insecure-skip-tls-verify", skip.into())));

@@ -41,7 +41,7 @@ fn every_way_to_log_in_is_understood() {
         let shown = match endpoint.login {
             LoginSource::Nothing => "nothing".to_owned(),
             LoginSource::Token(token) => format!("token {}", token.reveal()),
-            LoginSource::TokenFile(path) => format!("file {}", path.file_name().unwrap().display()),
+            LoginSource::TokenFile { path, .. } => format!("file {}", path.file_name().unwrap().display()),
             LoginSource::Basic { user, password } => format!("basic {user} {}", password.reveal()),
             LoginSource::Exec(_) => "exec".to_owned(),
         };

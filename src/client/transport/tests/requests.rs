@@ -150,7 +150,7 @@ fn a_refused_token_file_is_read_again_and_the_request_repeated_once() {
         if accepted { ok("in") } else { answer("401 Unauthorized", "", "{}") }
     });
     let mut endpoint = endpoint(&server.url());
-    endpoint.login = LoginSource::TokenFile(path);
+    endpoint.login = LoginSource::TokenFile { path, meanwhile: None };
     let client = client(endpoint);
     assert_eq!(fetch(&client), Ok("in".to_owned()));
     assert_eq!(noted.try_iter().collect::<Vec<_>>(), ["Bearer old", "Bearer new"]);
