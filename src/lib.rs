@@ -307,6 +307,7 @@ mod seldom;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod sink;
+mod yaml;
 
 /// Holds the README's programs to the library as it is.
 #[cfg(all(doctest, feature = "cli"))]

@@ -3,9 +3,9 @@
 //! Takes settings one by one; gives a [`Config`], or every mistake at once, each with the path of its key.
 
 use super::error::{Problem, Source};
-use super::yaml::{Node, Value};
 use super::{Compression, Config, ConfigError, InitialEvents, LogLevel, Overrides, ResourceEntry, schema};
 use crate::api::Scope;
+use crate::yaml::{Node, Value};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

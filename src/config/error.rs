@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, where, and what to write instead.
 
-use super::yaml;
+use crate::yaml;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;

@@ -19,7 +19,6 @@ mod storage;
 mod suggest;
 mod values;
 mod watches;
-mod yaml;
 
 #[cfg(test)]
 mod lacking_tests;
@@ -35,6 +34,7 @@ pub use suggest::nearest;
 
 use crate::api::{FieldSelector, GroupVersionResource, LabelSelector, Scope, WatchTarget};
 use crate::reading::{Apart, Contents, FIRST_LIMIT, Which, no_end};
+use crate::yaml;
 use error::{Source, Spot};
 use std::fmt;
 use std::io::ErrorKind;
@@ -212,7 +212,11 @@ impl Config {
         let bytes = match apart.read(path, yaml::TEXT_BYTES_MAX as u64, which, &no_end()) {
             Ok(bytes) => bytes.unwrap_or_default(),
             Err(error) if error.kind() == ErrorKind::FileTooLarge => {
-                return Err(invalid(&Arc::new(Source { name, text: String::new() }), Spot::Whole, &yaml::too_long()));
+                return Err(invalid(
+                    &Arc::new(Source { name, text: String::new() }),
+                    Spot::Whole,
+                    &yaml::too_long(yaml::TEXT_BYTES_MAX),
+                ));
             }
             Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
         };
@@ -242,8 +246,8 @@ impl Config {
     /// When anything in it is wrong.
     pub fn from_yaml_with(text: &str, origin: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
         let source = Arc::new(Source { name: origin.to_owned(), text: text.to_owned() });
-        let root =
-            yaml::parse(text).map_err(|error| invalid(&source, error.line.map_or(Spot::Whole, Spot::Line), &error.message))?;
+        let root = yaml::parse(text, &yaml::STRICT)
+            .map_err(|error| invalid(&source, error.line.map_or(Spot::Whole, Spot::Line), &error.message))?;
         schema::read(source, &root, overrides, schema::Origin::File).map_err(ConfigError::Invalid)
     }
 

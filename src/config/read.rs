@@ -5,7 +5,7 @@
 use super::error::{Place, Problem, Source, Spot};
 use super::suggest::nearest;
 use super::values::found;
-use super::yaml::{Node, Value};
+use crate::yaml::{Node, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@
 use super::error::{Spot, lacks};
 use super::read::{Map, Reader};
 use super::values::{self, found};
-use super::yaml::Node;
+use crate::yaml::Node;
 use std::path::PathBuf;
 use std::time::Duration;
 

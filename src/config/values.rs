@@ -2,8 +2,8 @@
 
 use super::LogLevel;
 use super::suggest::nearest;
-use super::yaml::{Node, Value};
 use crate::api::{FieldSelector, GroupVersionResource, LabelSelector, Scope};
+use crate::yaml::{Node, Value};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;

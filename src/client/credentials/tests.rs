@@ -8,6 +8,7 @@ use crate::client::files::Files;
 use crate::client::interrupt::Ending;
 use crate::client::kubeconfig::Kubeconfig;
 use crate::client::kubeconfig::model::{Cluster, Exec};
+use crate::client::kubeconfig::read::document;
 use crate::client::testing::{Authority, PATIENCE, endpoint, script};
 use crate::lifecycle::Joined;
 use crate::reading::{feed, make_pipe};
@@ -95,7 +96,7 @@ fn plugin(home: &Path, status: &str) -> Session {
     );
     script(home, "plugin", &body);
     let exec: Exec =
-        serde_yaml::from_str("{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: ./plugin}").unwrap();
+        document("{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: ./plugin}", Exec::read).unwrap();
     let server = endpoint("https://api.test").server;
     let file = home.join("config");
     let plugin = ExecPlugin::from_kubeconfig(&exec, &file, "config", &Cluster::default(), &file, &server, &Files::new()).unwrap();

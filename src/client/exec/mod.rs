@@ -8,12 +8,12 @@ use super::SetupError;
 use super::files::Files;
 use super::interrupt::Ending;
 use super::kubeconfig::model::{Cluster, Exec};
+use super::kubeconfig::read::{Fields, Mistake, document};
 use super::kubeconfig::select::{beside, cluster_info};
-use super::secret::{Secret, without_value};
+use super::secret::Secret;
 use super::url::Url;
 use jiff::Timestamp;
 use process::Run;
-use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -25,7 +25,7 @@ pub(crate) struct ExecPlugin {
     args: Vec<Secret>,
     env: Vec<(String, Secret)>,
     api_version: &'static str,
-    install_hint: Option<String>,
+    install_hint: String,
     interactive: Interactive,
     /// The JSON of `spec.cluster`; may hold a proxy's password.
     cluster: Option<Secret>,
@@ -63,21 +63,21 @@ impl ExecPlugin {
         if !cfg!(feature = "exec") {
             return Err(SetupError::kubeconfig(place, lacking()));
         }
-        let api_version = match exec.api_version.as_deref() {
-            Some("client.authentication.k8s.io/v1") => V1,
-            Some("client.authentication.k8s.io/v1beta1") => V1BETA1,
+        let api_version = match exec.api_version.as_str() {
+            V1 => V1,
+            V1BETA1 => V1BETA1,
             found => {
-                let found = found.unwrap_or("nothing");
+                let found = if found.is_empty() { "nothing" } else { found };
                 return Err(SetupError::kubeconfig(place, format!("exec: apiVersion must be {V1} or {V1BETA1}, found {found}")));
             }
         };
-        let interactive = match exec.interactive_mode.as_deref() {
-            Some("Never") => Interactive::Never,
-            Some("IfAvailable") => Interactive::IfAvailable,
-            Some("Always") => Interactive::Always,
-            None if api_version == V1BETA1 => Interactive::IfAvailable,
+        let interactive = match exec.interactive_mode.as_str() {
+            "Never" => Interactive::Never,
+            "IfAvailable" => Interactive::IfAvailable,
+            "Always" => Interactive::Always,
+            "" if api_version == V1BETA1 => Interactive::IfAvailable,
             found => {
-                let found = found.unwrap_or("nothing");
+                let found = if found.is_empty() { "nothing" } else { found };
                 return Err(SetupError::kubeconfig(
                     place,
                     format!("exec: interactiveMode must be Never, IfAvailable or Always, found {found}"),
@@ -86,6 +86,9 @@ impl ExecPlugin {
         };
         if exec.command.is_empty() {
             return Err(SetupError::kubeconfig(place, "exec: command is empty"));
+        }
+        if exec.env.iter().any(|(name, _)| name.is_empty() || name.contains(['=', '\0'])) {
+            return Err(SetupError::kubeconfig(place, "exec: env has a variable whose name is empty or holds `=`"));
         }
         let cluster = if exec.provide_cluster_info {
             let info = cluster_info(cluster, cluster_file, server, files)?;
@@ -97,8 +100,8 @@ impl ExecPlugin {
         let command = if exec.command.contains('/') { beside(file, &exec.command) } else { PathBuf::from(&exec.command) };
         Ok(Self {
             command,
-            args: exec.args.clone().unwrap_or_default(),
-            env: exec.env.iter().flatten().map(|e| (e.name.clone(), e.value.clone())).collect(),
+            args: exec.args.clone(),
+            env: exec.env.clone(),
             api_version,
             install_hint: exec.install_hint.clone(),
             interactive,
@@ -148,8 +151,9 @@ impl ExecPlugin {
     }
 
     fn read(&self, output: &[u8]) -> Result<Credential, SetupError> {
-        let answer: Answer = serde_json::from_slice(output)
-            .map_err(|error| self.error(format!("printed no ExecCredential: {}", without_value(&error))))?;
+        let text = std::str::from_utf8(output).map_err(|_| self.error("printed what is not UTF-8 text"))?;
+        let answer = document(text, Answer::read)
+            .map_err(|mistake| self.error(format!("printed no ExecCredential: {}", mistake.problem)))?;
         if answer.kind != "ExecCredential" || answer.api_version != self.api_version {
             let wanted = self.api_version;
             return Err(self.error(format!(
@@ -157,7 +161,7 @@ impl ExecPlugin {
             )));
         }
         let status = answer.status.ok_or_else(|| self.error("printed an ExecCredential without a status"))?;
-        let present = |secret: Option<Secret>| secret.filter(|secret| !secret.is_empty());
+        let present = |secret: Secret| Some(secret).filter(|secret| !secret.is_empty());
         let identity = match (present(status.client_certificate_data), present(status.client_key_data)) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
@@ -169,8 +173,10 @@ impl ExecPlugin {
         if token.is_none() && identity.is_none() {
             return Err(self.error("printed neither a token nor a client certificate"));
         }
-        let expires = status
-            .expiration_timestamp
+        if token.as_ref().is_some_and(|token| token.reveal().bytes().any(|byte| byte.is_ascii_control())) {
+            return Err(self.error("printed a token with a line end or another control character, which no request can carry"));
+        }
+        let expires = Some(status.expiration_timestamp)
             .filter(|text| !text.is_empty())
             .map(|text| text.parse::<Timestamp>()?.try_into())
             .transpose();
@@ -180,7 +186,8 @@ impl ExecPlugin {
     }
 
     fn not_found(&self) -> SetupError {
-        let hint = self.install_hint.as_ref().map(|hint| format!(": {}", hint.trim())).unwrap_or_default();
+        let hint = self.install_hint.trim();
+        let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
         self.error(format!("not found; install it or correct its path{hint}"))
     }
 
@@ -218,23 +225,31 @@ const INTERACTIVE_TIME_LIMIT: Duration = Duration::from_secs(300);
 /// Shorter arguments are words like `token` or `true`; blotting them out would make messages unreadable.
 const SECRET_BYTES_MIN: usize = 8;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Answer {
-    #[serde(default)]
     kind: String,
-    #[serde(default)]
     api_version: String,
     status: Option<AnswerStatus>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct AnswerStatus {
-    expiration_timestamp: Option<String>,
-    token: Option<Secret>,
-    client_certificate_data: Option<Secret>,
-    client_key_data: Option<Secret>,
+    expiration_timestamp: String,
+    token: Secret,
+    client_certificate_data: Secret,
+    client_key_data: Secret,
+}
+
+impl Answer {
+    fn read(fields: &Fields<'_>) -> Result<Self, Mistake> {
+        let status = fields.mapping("status")?.map(|status| {
+            Ok(AnswerStatus {
+                expiration_timestamp: status.text("expirationTimestamp")?,
+                token: status.secret("token")?,
+                client_certificate_data: status.secret("clientCertificateData")?,
+                client_key_data: status.secret("clientKeyData")?,
+            })
+        });
+        Ok(Self { kind: fields.text("kind")?, api_version: fields.text("apiVersion")?, status: status.transpose()? })
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::client::SetupError;
 use crate::client::files::Files;
 use crate::client::interrupt::Ending;
 use crate::client::kubeconfig::model::{Cluster, Exec};
+use crate::client::kubeconfig::read::document;
 use crate::client::testing::{PATIENCE, script};
 use crate::client::url::Url;
 use crate::lifecycle::Joined;
@@ -17,8 +18,8 @@ const TOKEN: &str = r#"{"kind":"ExecCredential","apiVersion":"client.authenticat
 fn plugin(home: &Path, lines: &str) -> Result<ExecPlugin, SetupError> {
     let version =
         if lines.contains("apiVersion") { "" } else { "apiVersion: client.authentication.k8s.io/v1\ninteractiveMode: Never\n" };
-    let exec: Exec = serde_yaml::from_str(&format!("{version}{lines}")).unwrap();
-    let cluster: Cluster = serde_yaml::from_str(CLUSTER).unwrap();
+    let exec: Exec = document(&format!("{version}{lines}"), Exec::read).unwrap();
+    let cluster: Cluster = document(CLUSTER, Cluster::read).unwrap();
     let server = Url::parse("https://api.test:6443", "https").unwrap();
     ExecPlugin::from_kubeconfig(
         &exec,
@@ -108,7 +109,7 @@ fn a_plugin_that_fails_is_told_with_its_last_words() {
 #[test]
 fn an_answer_that_is_none_is_told_without_its_contents() {
     check_failure("echo hunter2-secret", "", "printed no ExecCredential");
-    check_failure(r#"echo '{"kind":"ExecCredential","status":"hunter2-secret"}'"#, "", "found string, expected struct");
+    check_failure(r#"echo '{"kind":"ExecCredential","status":"hunter2-secret"}'"#, "", "status: expected a mapping, found text");
     check_failure("echo '{}'", "", "printed another kind or apiVersion");
     check_failure(&format!("echo '{}'", TOKEN.replace("/v1", "/v1beta1")), "", "printed another kind or apiVersion");
     check_failure(

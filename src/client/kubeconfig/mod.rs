@@ -4,8 +4,8 @@
 //! user or context, or sets the current context, decides it whole. Relative paths belong to the file that holds them.
 
 mod again;
-mod merge_keys;
 pub(crate) mod model;
+pub(crate) mod read;
 pub(crate) mod select;
 
 pub(crate) use again::Again;
@@ -13,8 +13,8 @@ pub(crate) use again::Again;
 use super::SetupError;
 use super::endpoint::Endpoint;
 use super::files::Files;
-use super::secret::without_value;
 use model::{Cluster, Context, File, User};
+use read::Mistake;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub(crate) struct Kubeconfig {
     files: Vec<PathBuf>,
     source: Source,
-    current_context: Option<String>,
+    current_context: String,
     clusters: Entries<Cluster>,
     contexts: Entries<Context>,
     users: Entries<User>,
@@ -76,7 +76,7 @@ impl Kubeconfig {
         let mut merged = Self {
             files: Vec::new(),
             source,
-            current_context: None,
+            current_context: String::new(),
             clusters: Entries::default(),
             contexts: Entries::default(),
             users: Entries::default(),
@@ -98,15 +98,12 @@ impl Kubeconfig {
     fn add(&mut self, path: PathBuf, bytes: Vec<u8>) -> Result<(), SetupError> {
         let place = path.display().to_string();
         let file = parse(&place, bytes)?;
-        if self.current_context.is_none() {
-            self.current_context = file.current_context.filter(|name| !name.is_empty());
+        if self.current_context.is_empty() {
+            self.current_context = file.current_context;
         }
-        let clusters = file.clusters.unwrap_or_default().into_iter().map(|n| (n.name, n.cluster.unwrap_or_default()));
-        let contexts = file.contexts.unwrap_or_default().into_iter().map(|n| (n.name, n.context.unwrap_or_default()));
-        let users = file.users.unwrap_or_default().into_iter().map(|n| (n.name, n.user.unwrap_or_default()));
-        self.clusters.merge(clusters, &path, "cluster")?;
-        self.contexts.merge(contexts, &path, "context")?;
-        self.users.merge(users, &path, "user")?;
+        self.clusters.merge(file.clusters, &path, "cluster")?;
+        self.contexts.merge(file.contexts, &path, "context")?;
+        self.users.merge(file.users, &path, "user")?;
         self.files.push(path);
         Ok(())
     }
@@ -147,25 +144,24 @@ fn absolute(path: &Path) -> Result<PathBuf, SetupError> {
 }
 
 fn parse(place: &str, bytes: Vec<u8>) -> Result<File, SetupError> {
-    let text = String::from_utf8(bytes).map_err(|_| SetupError::kubeconfig(place, "it is not UTF-8 text"))?;
-    // yaml_serde takes a byte order mark for content.
-    let text = text.trim_start_matches('\u{feff}');
-    if text.trim().is_empty() {
-        return Ok(File::default());
-    }
-    let refused = |problem: &str| SetupError::kubeconfig(place, format!("not a kubeconfig: {problem}"));
-    let unreadable = |error: serde_yaml::Error| refused(&without_value(&error));
-    if !text.contains("<<") {
-        return serde_yaml::from_str::<Option<File>>(text).map(Option::unwrap_or_default).map_err(unreadable);
-    }
-    let mut value: serde_json::Value = serde_yaml::from_str(text).map_err(unreadable)?;
-    merge_keys::apply(&mut value).map_err(refused)?;
-    // As text once more: what reads a file from text is there already, and names the path of a mistake.
-    serde_yaml::from_str(&value.to_string()).map_err(|error| {
-        let problem = without_value(&error);
-        // The line is that of the other text.
-        refused(problem.rsplit_once(" at line ").map_or(&*problem, |(problem, _)| problem))
+    let text = decode(bytes).ok_or_else(|| SetupError::kubeconfig(place, "it is neither UTF-8 nor UTF-16 text"))?;
+    read::document(&text, File::read).map_err(|Mistake { line, problem }| {
+        let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+        SetupError::kubeconfig(format!("{place}{line}"), format!("not a kubeconfig: {problem}"))
     })
+}
+
+/// UTF-16 has a byte order mark, as YAML demands, and as `kubectl config view >file` writes it in some shells.
+fn decode(bytes: Vec<u8>) -> Option<String> {
+    let wide = |from: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| from([pair[0], pair[1]])).collect();
+        String::from_utf16(&units).ok().filter(|_| bytes.len().is_multiple_of(2))
+    };
+    match bytes.get(..2) {
+        Some([0xff, 0xfe]) => wide(u16::from_le_bytes),
+        Some([0xfe, 0xff]) => wide(u16::from_be_bytes),
+        Some(_) | None => String::from_utf8(bytes).ok(),
+    }
 }
 
 impl<T> Entries<T> {
@@ -178,7 +174,7 @@ impl<T> Entries<T> {
     }
 
     /// Adds the entries of one file; those that an earlier file named stay as they are.
-    fn merge(&mut self, found: impl Iterator<Item = (String, T)>, file: &Path, kind: &str) -> Result<(), SetupError> {
+    fn merge(&mut self, found: Vec<(String, T)>, file: &Path, kind: &str) -> Result<(), SetupError> {
         let mut own = Self::default();
         for (name, value) in found {
             let Err(place) = own.place_of(&name) else {

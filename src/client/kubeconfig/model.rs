@@ -1,119 +1,147 @@
-//! A kubeconfig as it is written. Keys that are not read here are passed over, as kubectl does.
+//! A kubeconfig as it is written. What is absent is empty, as in Go; keys that are not read here are passed over, as kubectl does.
 
+use super::read::{Fields, Mistake};
 use crate::client::secret::Secret;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// One file.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case", expecting = "a mapping with clusters, contexts and users")]
+#[derive(Debug, Default)]
 pub(crate) struct File {
-    pub(crate) current_context: Option<String>,
-    pub(crate) clusters: Option<Vec<NamedCluster>>,
-    pub(crate) contexts: Option<Vec<NamedContext>>,
-    pub(crate) users: Option<Vec<NamedUser>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct NamedCluster {
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) cluster: Option<Cluster>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct NamedContext {
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) context: Option<Context>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct NamedUser {
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) user: Option<User>,
+    pub(crate) current_context: String,
+    pub(crate) clusters: Vec<(String, Cluster)>,
+    pub(crate) contexts: Vec<(String, Context)>,
+    pub(crate) users: Vec<(String, User)>,
 }
 
 /// Where a server is and how to know it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
+#[derive(Debug, Default)]
 pub(crate) struct Cluster {
     /// May hold a name and password, which are then refused.
-    pub(crate) server: Option<Secret>,
-    pub(crate) tls_server_name: Option<String>,
-    pub(crate) insecure_skip_tls_verify: Option<bool>,
-    pub(crate) certificate_authority: Option<String>,
-    pub(crate) certificate_authority_data: Option<String>,
+    pub(crate) server: Secret,
+    pub(crate) tls_server_name: String,
+    pub(crate) insecure_skip_tls_verify: bool,
+    pub(crate) certificate_authority: String,
+    pub(crate) certificate_authority_data: Secret,
     /// May hold the proxy's password.
-    pub(crate) proxy_url: Option<Secret>,
-    pub(crate) extensions: Option<Vec<Extension>>,
-}
-
-/// Additional data for others; `client.authentication.k8s.io/exec` is for exec plugins.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Extension {
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) extension: Option<serde_json::Value>,
+    pub(crate) proxy_url: Secret,
+    /// Additional data for exec plugins, in JSON: the extension `client.authentication.k8s.io/exec`.
+    pub(crate) exec_extension: Option<Secret>,
 }
 
 /// A server and a login, joined.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(crate) struct Context {
-    pub(crate) cluster: Option<String>,
-    pub(crate) user: Option<String>,
+    pub(crate) cluster: String,
+    pub(crate) user: String,
 }
 
 /// A login.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
+#[derive(Debug, Default)]
 pub(crate) struct User {
-    pub(crate) client_certificate: Option<String>,
-    pub(crate) client_certificate_data: Option<Secret>,
-    pub(crate) client_key: Option<String>,
-    pub(crate) client_key_data: Option<Secret>,
-    pub(crate) token: Option<Secret>,
-    #[serde(rename = "tokenFile")]
-    pub(crate) token_file: Option<String>,
-    pub(crate) username: Option<String>,
-    pub(crate) password: Option<Secret>,
+    pub(crate) client_certificate: String,
+    pub(crate) client_certificate_data: Secret,
+    pub(crate) client_key: String,
+    pub(crate) client_key_data: Secret,
+    pub(crate) token: Secret,
+    pub(crate) token_file: String,
+    pub(crate) username: String,
+    pub(crate) password: Secret,
     pub(crate) exec: Option<Exec>,
-    pub(crate) auth_provider: Option<AuthProvider>,
-    #[serde(rename = "as")]
-    pub(crate) impersonate: Option<String>,
-    #[serde(rename = "as-uid")]
-    pub(crate) impersonate_uid: Option<String>,
-    #[serde(rename = "as-groups")]
-    pub(crate) impersonate_groups: Option<Vec<String>>,
-    #[serde(rename = "as-user-extra")]
-    pub(crate) impersonate_extra: Option<BTreeMap<String, Vec<String>>>,
-}
-
-/// A login built into older clients; only its name is of use.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct AuthProvider {
-    #[serde(default)]
-    pub(crate) name: String,
+    /// The name of a login that was built into older clients.
+    pub(crate) auth_provider: Option<String>,
+    pub(crate) impersonate: String,
+    pub(crate) impersonate_uid: String,
+    pub(crate) impersonate_groups: Vec<String>,
+    pub(crate) impersonate_extra: BTreeMap<String, Vec<String>>,
 }
 
 /// A command that prints a credential.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Default)]
 pub(crate) struct Exec {
-    pub(crate) api_version: Option<String>,
+    pub(crate) api_version: String,
     pub(crate) command: String,
-    pub(crate) args: Option<Vec<Secret>>,
-    pub(crate) env: Option<Vec<ExecEnv>>,
-    pub(crate) install_hint: Option<String>,
-    pub(crate) interactive_mode: Option<String>,
-    #[serde(default)]
+    pub(crate) args: Vec<Secret>,
+    pub(crate) env: Vec<(String, Secret)>,
+    pub(crate) install_hint: String,
+    pub(crate) interactive_mode: String,
     pub(crate) provide_cluster_info: bool,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct ExecEnv {
-    pub(crate) name: String,
-    pub(crate) value: Secret,
+impl File {
+    pub(super) fn read(fields: &Fields<'_>) -> Result<Self, Mistake> {
+        fields.expect("apiVersion", "v1")?;
+        fields.expect("kind", "Config")?;
+        Ok(Self {
+            current_context: fields.text("current-context")?,
+            clusters: fields.named("clusters", "cluster", Cluster::read)?,
+            contexts: fields.named("contexts", "context", Context::read)?,
+            users: fields.named("users", "user", User::read)?,
+        })
+    }
 }
+
+impl Cluster {
+    pub(crate) fn read(fields: &Fields<'_>) -> Result<Self, Mistake> {
+        let extensions = fields.named("extensions", "extension", |extension| Ok(extension.json()))?;
+        Ok(Self {
+            server: fields.secret("server")?,
+            tls_server_name: fields.text("tls-server-name")?,
+            insecure_skip_tls_verify: fields.flag("insecure-skip-tls-verify")?,
+            certificate_authority: fields.text("certificate-authority")?,
+            certificate_authority_data: fields.secret("certificate-authority-data")?,
+            proxy_url: fields.secret("proxy-url")?,
+            exec_extension: extensions.into_iter().find(|(name, _)| name == EXEC_EXTENSION).map(|(_, json)| Secret::new(json)),
+        })
+    }
+}
+
+impl Context {
+    fn read(fields: &Fields<'_>) -> Result<Self, Mistake> {
+        Ok(Self { cluster: fields.text("cluster")?, user: fields.text("user")? })
+    }
+}
+
+impl User {
+    fn read(fields: &Fields<'_>) -> Result<Self, Mistake> {
+        Ok(Self {
+            client_certificate: fields.text("client-certificate")?,
+            client_certificate_data: fields.secret("client-certificate-data")?,
+            client_key: fields.text("client-key")?,
+            client_key_data: fields.secret("client-key-data")?,
+            token: fields.secret("token")?,
+            token_file: fields.text("tokenFile")?,
+            username: fields.text("username")?,
+            password: fields.secret("password")?,
+            exec: fields.mapping("exec")?.map(|exec| Exec::read(&exec)).transpose()?,
+            auth_provider: fields.mapping("auth-provider")?.map(|provider| provider.text("name")).transpose()?,
+            impersonate: fields.text("as")?,
+            impersonate_uid: fields.text("as-uid")?,
+            impersonate_groups: fields.texts("as-groups")?,
+            impersonate_extra: match fields.mapping("as-user-extra")? {
+                Some(extra) => extra.keys().map(|key| Ok((key.to_owned(), extra.texts(key)?))).collect::<Result<_, _>>()?,
+                None => BTreeMap::new(),
+            },
+        })
+    }
+}
+
+impl Exec {
+    pub(crate) fn read(fields: &Fields<'_>) -> Result<Self, Mistake> {
+        Ok(Self {
+            api_version: fields.text("apiVersion")?,
+            command: fields.text("command")?,
+            args: fields.texts("args")?.into_iter().map(Secret::new).collect(),
+            env: fields
+                .mappings("env")?
+                .iter()
+                .map(|env| Ok((env.text("name")?, env.secret("value")?)))
+                .collect::<Result<_, _>>()?,
+            install_hint: fields.text("installHint")?,
+            interactive_mode: fields.text("interactiveMode")?,
+            provide_cluster_info: fields.flag("provideClusterInfo")?,
+        })
+    }
+}
+
+/// The API names this one extension for exec plugins.
+const EXEC_EXTENSION: &str = "client.authentication.k8s.io/exec";

@@ -1,6 +1,6 @@
 //! Takes one context out of merged kubeconfigs and checks that it says all that is needed.
 
-use super::model::{AuthProvider, Cluster, User};
+use super::model::{Cluster, User};
 use super::{Again, Entries, Entry, Kubeconfig, SetupError, Variables};
 use crate::client::endpoint::{Endpoint, Identity, LoginSource, Pem, PemSource, Trust};
 use crate::client::exec::ExecPlugin;
@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Variables<'_>) -> Result<Endpoint, SetupError> {
     let (name, context) = context_entry(config, context)?;
     let place = context.file.display().to_string();
-    let cluster_name = context.value.cluster.as_deref().unwrap_or_default();
+    let cluster_name = &*context.value.cluster;
     let cluster = config.clusters.get(cluster_name).ok_or_else(|| {
         SetupError::kubeconfig(
             &place,
             format!("context {name:?} names the cluster {cluster_name:?}, which is not defined{}", defined(&config.clusters)),
         )
     })?;
-    let user_name = context.value.user.as_deref().unwrap_or_default();
+    let user_name = &*context.value.user;
     let nobody = Entry { name: String::new(), file: context.file.clone(), value: User::default() };
     let user = match config.users.get(user_name) {
         Some(user) => user,
@@ -40,9 +40,9 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
     let trust = trust(cluster, &cluster_place)?;
     let identity = identity(user, &user_place)?;
     let server = server(&cluster.value, &cluster_place, trust.authority.is_some() || trust.insecure || identity.is_some())?;
-    let proxy = match cluster.value.proxy_url.as_ref().filter(|url| !url.is_empty()) {
-        Some(url) => Some(Proxy::parse(url.reveal(), &format!("{cluster_place}: proxy-url"))?),
-        None => Proxy::from_variables(&server, variables)?,
+    let proxy = match &cluster.value.proxy_url {
+        url if !url.is_empty() => Some(Proxy::parse(url.reveal(), &format!("{cluster_place}: proxy-url"))?),
+        _ => Proxy::from_variables(&server, variables)?,
     };
     let login = login(user, cluster, &server, &user_place, &config.source.files)?;
     Ok(Endpoint {
@@ -50,7 +50,7 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
         trust,
         identity,
         login,
-        impersonation: impersonation(&user.value),
+        impersonation: impersonation(&user.value, &user_place)?,
         proxy,
         origin: format!("context {name:?} of {}", config.place()),
         again: Again::new(config, name),
@@ -75,7 +75,7 @@ fn context_entry<'a>(
         let names = quoted(config.contexts.names());
         if names.is_empty() { "it has no contexts".to_owned() } else { format!("its contexts are {names}") }
     };
-    let Some(name) = asked.or(config.current_context.as_deref()) else {
+    let Some(name) = asked.or(Some(&*config.current_context).filter(|name| !name.is_empty())) else {
         let problem = if config.contexts.names().next().is_none() {
             "it names no contexts, so no cluster; is this the kubeconfig that was meant?".to_owned()
         } else {
@@ -91,7 +91,7 @@ fn context_entry<'a>(
 }
 
 fn server(cluster: &Cluster, place: &str, wants_tls: bool) -> Result<Url, SetupError> {
-    let text = cluster.server.as_ref().map(Secret::reveal).unwrap_or_default();
+    let text = cluster.server.reveal();
     if text.is_empty() {
         return Err(SetupError::kubeconfig(place, "it has no server; write server: https://HOST:PORT"));
     }
@@ -112,9 +112,9 @@ fn server(cluster: &Cluster, place: &str, wants_tls: bool) -> Result<Url, SetupE
 
 fn trust(cluster: &Entry<Cluster>, place: &str) -> Result<Trust, SetupError> {
     let value = &cluster.value;
-    let data = value.certificate_authority_data.clone().map(Secret::new);
-    let authority = pem("certificate-authority", place, data.as_ref(), value.certificate_authority.as_deref(), &cluster.file)?;
-    let insecure = value.insecure_skip_tls_verify.unwrap_or(false);
+    let authority =
+        pem("certificate-authority", place, &value.certificate_authority_data, &value.certificate_authority, &cluster.file)?;
+    let insecure = value.insecure_skip_tls_verify;
     if insecure && authority.is_some() {
         // client-go refuses the pair too: one of the two is not meant.
         return Err(SetupError::kubeconfig(
@@ -122,19 +122,13 @@ fn trust(cluster: &Entry<Cluster>, place: &str) -> Result<Trust, SetupError> {
             "insecure-skip-tls-verify and a certificate-authority are both set; remove one",
         ));
     }
-    Ok(Trust { authority, insecure, server_name: value.tls_server_name.clone().filter(|name| !name.is_empty()) })
+    Ok(Trust { authority, insecure, server_name: given(&value.tls_server_name) })
 }
 
 fn identity(user: &Entry<User>, place: &str) -> Result<Option<Identity>, SetupError> {
     let value = &user.value;
-    let certificate = pem(
-        "client-certificate",
-        place,
-        value.client_certificate_data.as_ref(),
-        value.client_certificate.as_deref(),
-        &user.file,
-    )?;
-    let key = pem("client-key", place, value.client_key_data.as_ref(), value.client_key.as_deref(), &user.file)?;
+    let certificate = pem("client-certificate", place, &value.client_certificate_data, &value.client_certificate, &user.file)?;
+    let key = pem("client-key", place, &value.client_key_data, &value.client_key, &user.file)?;
     match (certificate, key) {
         (Some(certificate), Some(key)) => Ok(Some(Identity { certificate, key })),
         (None, None) => Ok(None),
@@ -144,15 +138,15 @@ fn identity(user: &Entry<User>, place: &str) -> Result<Option<Identity>, SetupEr
 }
 
 /// Inline data wins over a file, as in client-go.
-fn pem(key: &str, place: &str, data: Option<&Secret>, file: Option<&str>, home: &Path) -> Result<Option<Pem>, SetupError> {
-    if let Some(data) = data.filter(|data| !data.is_empty()) {
+fn pem(key: &str, place: &str, data: &Secret, file: &str, home: &Path) -> Result<Option<Pem>, SetupError> {
+    if !data.is_empty() {
         let packed: String = data.reveal().split_ascii_whitespace().collect();
         let what = format!("{place}: {key}-data");
         // The decoder's error would quote a byte of a key.
         let text = STANDARD.decode(packed).map_err(|_| SetupError::certificate(&what, "it is not base64"))?;
         return Ok(Some(Pem { what, source: PemSource::Inline(text) }));
     }
-    Ok(file.filter(|file| !file.is_empty()).map(|file| {
+    Ok((!file.is_empty()).then(|| {
         let path = beside(home, file);
         Pem { what: format!("{place}: {key} {}", path.display()), source: PemSource::File(path) }
     }))
@@ -166,21 +160,18 @@ fn login(
     files: &Files,
 ) -> Result<LoginSource, SetupError> {
     let value = &user.value;
-    let token = value.token.as_ref().filter(|token| !token.is_empty());
-    let token_file = value.token_file.as_deref().filter(|file| !file.is_empty());
-    let name = value.username.as_deref().filter(|name| !name.is_empty());
-    if name.is_some() && (token.is_some() || token_file.is_some()) {
+    let token = Some(&value.token).filter(|token| !token.is_empty());
+    if !value.username.is_empty() && (token.is_some() || !value.token_file.is_empty()) {
         return Err(SetupError::kubeconfig(place, "it has both a username and a token; remove one"));
     }
-    if let Some(file) = token_file {
-        return Ok(LoginSource::TokenFile { path: beside(&user.file, file), meanwhile: token.cloned() });
+    if !value.token_file.is_empty() {
+        return Ok(LoginSource::TokenFile { path: beside(&user.file, &value.token_file), meanwhile: token.cloned() });
     }
     if let Some(token) = token {
         return Ok(LoginSource::Token(token.clone()));
     }
-    if let Some(name) = name {
-        let password = value.password.clone().unwrap_or_else(|| Secret::new(""));
-        return Ok(LoginSource::Basic { user: name.to_owned(), password });
+    if !value.username.is_empty() {
+        return Ok(LoginSource::Basic { user: value.username.clone(), password: value.password.clone() });
     }
     if let Some(exec) = &value.exec {
         let plugin = ExecPlugin::from_kubeconfig(exec, &user.file, place, &cluster.value, &cluster.file, server, files)?;
@@ -193,30 +184,45 @@ fn login(
 }
 
 /// client-go removed these in 1.26; the plugins are their successors.
-fn auth_provider(provider: &AuthProvider, place: &str) -> SetupError {
-    let plugin = match provider.name.as_str() {
+fn auth_provider(name: &str, place: &str) -> SetupError {
+    let plugin = match name {
         "gcp" => "gke-gcloud-auth-plugin",
         "azure" => "kubelogin (of Azure)",
         "oidc" => "kubelogin (kubectl oidc-login)",
         _ => "the exec plugin of your provider",
     };
-    let name = &provider.name;
     SetupError::kubeconfig(
         place,
         format!("auth-provider {name:?} is no longer supported by Kubernetes; use exec with {plugin} instead"),
     )
 }
 
-fn impersonation(user: &User) -> Vec<(String, String)> {
-    let mut headers = Vec::new();
-    let Some(name) = user.impersonate.as_ref().filter(|name| !name.is_empty()) else { return headers };
-    headers.push(("Impersonate-User".to_owned(), name.clone()));
-    headers.extend(user.impersonate_uid.iter().map(|uid| ("Impersonate-Uid".to_owned(), uid.clone())));
-    headers.extend(user.impersonate_groups.iter().flatten().map(|group| ("Impersonate-Group".to_owned(), group.clone())));
-    for (key, values) in user.impersonate_extra.iter().flatten() {
-        headers.extend(values.iter().map(|value| (format!("Impersonate-Extra-{key}"), value.clone())));
+/// The headers that ask to act as someone else. Without a name the rest would be acting with one's own, full rights.
+fn impersonation(user: &User, place: &str) -> Result<Vec<(String, String)>, SetupError> {
+    let has_rest = !user.impersonate_uid.is_empty() || !user.impersonate_groups.is_empty() || !user.impersonate_extra.is_empty();
+    if user.impersonate.is_empty() {
+        let problem = "it has as-uid, as-groups or as-user-extra but no `as`; name the user to act as, or remove them";
+        return if has_rest { Err(SetupError::kubeconfig(place, problem)) } else { Ok(Vec::new()) };
     }
-    headers
+    let mut headers = vec![("Impersonate-User".to_owned(), user.impersonate.clone())];
+    headers.extend(given(&user.impersonate_uid).map(|uid| ("Impersonate-Uid".to_owned(), uid)));
+    headers.extend(user.impersonate_groups.iter().map(|group| ("Impersonate-Group".to_owned(), group.clone())));
+    for (key, values) in &user.impersonate_extra {
+        let name = format!("Impersonate-Extra-{}", escape_header_name(key));
+        headers.extend(values.iter().map(|value| (name.clone(), value.clone())));
+    }
+    Ok(headers)
+}
+
+/// As client-go's `headerKeyEscape`: what RFC 7230 does not call a token character, and the escape itself.
+fn escape_header_name(key: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte);
+    key.bytes().map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// `None` for the empty text, which is what is absent.
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// A path that is relative to the file which names it.
@@ -255,15 +261,15 @@ pub(crate) fn cluster_info(
 ) -> Result<BTreeMap<&'static str, serde_json::Value>, SetupError> {
     let mut info = BTreeMap::from([("server", server.to_string().into())]);
     let place = file.display().to_string();
-    let data = cluster.certificate_authority_data.clone().map(Secret::new);
-    if let Some(pem) = pem("certificate-authority", &place, data.as_ref(), cluster.certificate_authority.as_deref(), file)? {
+    let authority =
+        pem("certificate-authority", &place, &cluster.certificate_authority_data, &cluster.certificate_authority, file)?;
+    if let Some(pem) = authority {
         info.insert("certificate-authority-data", STANDARD.encode(pem.load(files)?).into());
     }
-    info.extend(cluster.tls_server_name.iter().map(|name| ("tls-server-name", name.as_str().into())));
-    info.extend(cluster.insecure_skip_tls_verify.filter(|skip| *skip).map(|skip| ("insecure-skip-tls-verify", skip.into())));
-    info.extend(cluster.proxy_url.iter().map(|url| ("proxy-url", url.reveal().into())));
-    // The API names this one extension for exec plugins.
-    let config = cluster.extensions.iter().flatten().find(|e| e.name == "client.authentication.k8s.io/exec");
-    info.extend(config.and_then(|extension| extension.extension.clone()).map(|config| ("config", config)));
+    info.extend(given(&cluster.tls_server_name).map(|name| ("tls-server-name", name.into())));
+    info.extend(cluster.insecure_skip_tls_verify.then(|| ("insecure-skip-tls-verify", true.into())));
+    info.extend(given(cluster.proxy_url.reveal()).map(|url| ("proxy-url", url.into())));
+    let config = cluster.exec_extension.as_ref().and_then(|json| serde_json::from_str(json.reveal()).ok());
+    info.extend(config.map(|config| ("config", config)));
     Ok(info)
 }

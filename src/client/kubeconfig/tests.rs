@@ -121,7 +121,7 @@ fn other_spellings_of_yaml_are_read() {
     assert!(endpoint(&[merged], None).is_ok(), "merge keys");
     let wrong = format!("{merged}\nusers: [{{name: u, user: hunter2}}]");
     let error = endpoint(&[&wrong], None).unwrap_err();
-    assert!(error.ends_with("not a kubeconfig: users[0].user: found string, expected struct User"), "{error}");
+    assert!(error.ends_with(":5: not a kubeconfig: users[0].user: expected a mapping, found text"), "{error}");
     assert!(endpoint(&["clusters: null\nusers: null\ncurrent-context: ''"], None).unwrap_err().contains("names no contexts"));
 }
 
@@ -167,7 +167,7 @@ fn what_is_wrong_is_told_with_its_cure_and_without_secrets() {
     let both = format!("{SERVER}, insecure-skip-tls-verify: true, certificate-authority: ca");
     check_error(&with(&both, ""), None, "insecure-skip-tls-verify and a certificate-authority are both set");
     check_error(&with(SERVER, "token: [hunter2]"), None, "not a kubeconfig: ");
-    check_error(&with(SERVER, "exec: hunter2"), None, "found string, expected struct Exec");
+    check_error(&with(SERVER, "exec: hunter2"), None, "users[0].user.exec: expected a mapping, found text");
     check_error(&with(SERVER, "").replace("name: prod", "name: dev"), None, "context \"dev\" is defined twice");
     check_error("a: [", None, "not a kubeconfig: ");
     for (name, plugin) in [

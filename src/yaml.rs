@@ -1,23 +1,23 @@
 //! Turns YAML text into a tree whose every node can be found in the text again.
 //!
-//! Takes one document; gives [`Node`]s, numbered in the order in which the parser meets them. A number leads back to its line by
+//! Takes the configuration's text, or a kubeconfig's by its own [`Rules`]; gives [`Node`]s, numbered in the order in which the parser meets them. A number leads back to its line by
 //! parsing the text once more and stopping there, so that the parser itself says where it is: flow style, quoted keys, anchors
 //! and multi-line texts need no rules of ours. Bounded in size, depth and expansion.
 
-use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
 use std::fmt;
 use std::time::Duration;
 
 /// A value of the tree.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Its number, which [`line_of`] finds again.
-    pub(super) number: usize,
-    pub(super) value: Value,
+    pub(crate) number: usize,
+    pub(crate) value: Value,
 }
 
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Integer(i128),
@@ -32,34 +32,51 @@ pub(super) enum Value {
 
 /// Why a text is no tree, and in which line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct SyntaxError {
-    pub(super) line: Option<usize>,
-    pub(super) message: String,
+pub(crate) struct SyntaxError {
+    pub(crate) line: Option<usize>,
+    pub(crate) message: String,
 }
 
-/// Longest accepted text: what a `ConfigMap` can hold (Kubernetes refuses more than 1 MiB).
-pub(super) const TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// What is accepted beside plain lists, mappings and scalars.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// Longest accepted text.
+    text_bytes_max: usize,
+    /// Most memory a tree may take, so that aliases of aliases cannot grow without end.
+    tree_bytes_max: usize,
+    /// Whether tags (`!name`) and documents after the first are passed over. Otherwise they are mistakes.
+    is_lenient: bool,
+}
+
+/// Of the configuration.
+pub(crate) const STRICT: Rules = Rules { text_bytes_max: TEXT_BYTES_MAX, tree_bytes_max: 16 * 1024 * 1024, is_lenient: false };
+
+/// Of what other programs write for kubectl: read as it reads them.
+pub(crate) const LENIENT: Rules = Rules { text_bytes_max: 16 * 1024 * 1024, tree_bytes_max: 64 * 1024 * 1024, is_lenient: true };
+
+/// Longest accepted configuration: what a `ConfigMap` can hold (Kubernetes refuses more than 1 MiB).
+pub(crate) const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Most `[` and `{` in a text. The parser's time grows with the square of their nesting; so many take a fifth of a second.
 const FLOW_OPENINGS_MAX: usize = 10_000;
 
-/// Most memory a tree may take, so that aliases of aliases cannot grow without end.
-const TREE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Parses the only document of `text`.
-pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
+/// Parses the only document of `text`, or the first of a lenient one.
+pub(crate) fn parse(text: &str, rules: &Rules) -> Result<Node, SyntaxError> {
     let text = without_byte_order_mark(text);
-    check_size(text)?;
+    check_size(text, rules)?;
     let mut documents = serde_yaml::Deserializer::from_str(text);
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(rules, None);
     let root = match documents.next() {
         Some(document) => builder.seed().deserialize(document).map_err(|error| syntax_error(text, &error, builder.refusal))?,
         None => Node { number: 0, value: Value::Null },
     };
+    if rules.is_lenient {
+        return Ok(root);
+    }
     match documents.next() {
         None => Ok(root),
         Some(second) => {
-            let line = Builder { stop_at: Some(0), ..Builder::default() }.seed().deserialize(second).err();
+            let line = Builder::new(rules, Some(0)).seed().deserialize(second).err();
             let line = line.and_then(|error| Some(error.location()?.line()));
             Err(SyntaxError { line, message: "a second YAML document begins; only one is allowed".to_owned() })
         }
@@ -67,24 +84,38 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
 }
 
 /// The line of the node `number` of a text that [`parse`] accepted, counted from 1.
-pub(super) fn line_of(text: &str, number: usize) -> Option<usize> {
+pub(crate) fn line_of(text: &str, number: usize) -> Option<usize> {
+    location_of(text, number).map(|(line, _)| line)
+}
+
+/// What stands in the text where the node `number` begins: its tag, its anchor, its quote or itself.
+pub(crate) fn text_at(text: &str, number: usize) -> Option<&str> {
+    let text = without_byte_order_mark(text);
+    let (line, column) = location_of(text, number)?;
+    let line = text.split_inclusive('\n').nth(line.checked_sub(1)?)?;
+    let (start, _) = line.char_indices().nth(column.checked_sub(1)?)?;
+    Some(&line[start..])
+}
+
+fn location_of(text: &str, number: usize) -> Option<(usize, usize)> {
     let document = serde_yaml::Deserializer::from_str(without_byte_order_mark(text)).next()?;
-    let stopped = Builder { stop_at: Some(number), ..Builder::default() }.seed().deserialize(document).err()?;
-    Some(stopped.location()?.line())
+    // As lenient as a text may be that was accepted.
+    let stopped = Builder::new(&LENIENT, Some(number)).seed().deserialize(document).err()?;
+    stopped.location().map(|location| (location.line(), location.column()))
 }
 
 fn without_byte_order_mark(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
+    text.trim_start_matches('\u{feff}')
 }
 
-/// What is wrong with a text of more than [`TEXT_BYTES_MAX`].
-pub(super) fn too_long() -> String {
-    format!("longer than {TEXT_BYTES_MAX} bytes")
+/// What is wrong with a text of more than `text_bytes_max`.
+pub(crate) fn too_long(text_bytes_max: usize) -> String {
+    format!("longer than {text_bytes_max} bytes")
 }
 
-fn check_size(text: &str) -> Result<(), SyntaxError> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(SyntaxError { line: None, message: too_long() });
+fn check_size(text: &str, rules: &Rules) -> Result<(), SyntaxError> {
+    if text.len() > rules.text_bytes_max {
+        return Err(SyntaxError { line: None, message: too_long(rules.text_bytes_max) });
     }
     if memchr::memchr2_iter(b'[', b'{', text.as_bytes()).count() > FLOW_OPENINGS_MAX {
         let message = format!("more than {FLOW_OPENINGS_MAX} of `[` and `{{`; write lists and mappings as indented lines");
@@ -106,8 +137,8 @@ fn syntax_error(text: &str, error: &serde_yaml::Error, refusal: Option<&str>) ->
 }
 
 /// Numbers nodes as they come, and keeps their sum within bounds.
-#[derive(Default)]
-struct Builder {
+struct Builder<'r> {
+    rules: &'r Rules,
     next: usize,
     stop_at: Option<usize>,
     tree_bytes: usize,
@@ -115,10 +146,14 @@ struct Builder {
     refusal: Option<&'static str>,
 }
 
-struct Seed<'b>(&'b mut Builder);
+struct Seed<'b, 'r>(&'b mut Builder<'r>);
 
-impl Builder {
-    fn seed(&mut self) -> Seed<'_> {
+impl<'r> Builder<'r> {
+    fn new(rules: &'r Rules, stop_at: Option<usize>) -> Self {
+        Self { rules, next: 0, stop_at, tree_bytes: 0, refusal: None }
+    }
+
+    fn seed(&mut self) -> Seed<'_, 'r> {
         Seed(self)
     }
 
@@ -129,7 +164,7 @@ impl Builder {
         }
         self.next += 1;
         self.tree_bytes += size_of::<Node>() + text_bytes;
-        if self.tree_bytes > TREE_BYTES_MAX {
+        if self.tree_bytes > self.rules.tree_bytes_max {
             return Err(self.refuse("too large once its aliases are expanded"));
         }
         Ok(number)
@@ -146,7 +181,7 @@ impl Builder {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
+impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
     type Value = Node;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
@@ -154,7 +189,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
+impl<'de> Visitor<'de> for Seed<'_, '_> {
     type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -215,7 +250,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Node { number, value: Value::Map(map) })
     }
 
-    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Node, A::Error> {
+        if self.0.rules.is_lenient {
+            let (IgnoredAny, content) = tagged.variant()?;
+            return content.newtype_variant_seed(self);
+        }
         Err(self.0.refuse("a YAML tag (`!name`) has no meaning here; leave it out"))
     }
 }
@@ -241,7 +280,7 @@ mod tests {
             out.push(format!("{shown}@{}", line_of(text, node.number).unwrap()));
         }
         let mut out = Vec::new();
-        walk(text, &parse(text).unwrap(), &mut out);
+        walk(text, &parse(text, &STRICT).unwrap(), &mut out);
         out.join(" ")
     }
 
@@ -268,7 +307,7 @@ mod tests {
 
     fn check_refused(text: &str, line: Option<usize>, message: &str) {
         assert_eq!(
-            parse(text).unwrap_err(),
+            parse(text, &STRICT).unwrap_err(),
             SyntaxError { line, message: message.to_owned() },
             "{:?}",
             &text[..text.len().min(60)]
@@ -294,7 +333,7 @@ mod tests {
         check_refused(&"# x\n".repeat(300_000), None, "longer than 1048576 bytes");
         check_refused(&"[".repeat(20_000), None, "more than 10000 of `[` and `{`; write lists and mappings as indented lines");
         let nested = "- ".repeat(200);
-        assert_eq!(parse(&nested).unwrap_err().message, "not YAML: recursion limit exceeded at line 1 column 257");
+        assert_eq!(parse(&nested, &STRICT).unwrap_err().message, "not YAML: recursion limit exceeded at line 1 column 257");
         let bomb = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 40].join(", "));
         check_refused(&bomb, Some(1), "too large once its aliases are expanded");
     }
