@@ -31,7 +31,7 @@ EMBED_BUILD = $(CARGO) build --locked --profile $(EMBED_PROFILE) --manifest-path
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 # Each is linted alone; `e2e` is `daemon` for tests.
-FEATURES := cli compress daemon exec export gzip metrics sim state tls12
+FEATURES := cli compress daemon every-key exec export gzip metrics sim state tls12
 # libFuzzer's instrumentation needs a switch that only this variable opens on a stable compiler.
 FUZZ := RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 

@@ -7,8 +7,12 @@ use super::url::Url;
 use crate::chain::chain;
 use crate::lifecycle::Joined;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, ServerConnection, SignatureScheme, StreamOwned};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -167,8 +171,14 @@ pub(crate) struct Leaf {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::until(4096)
+    }
+
+    /// One that expires when this year begins.
+    pub(crate) fn until(year: i32) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = date_time_ymd(year, 1, 1);
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
@@ -190,8 +200,6 @@ impl Authority {
 
 /// A server's TLS with `leaf`; with `clients`, it demands a certificate that they vouch for.
 pub(crate) fn server_config(leaf: &Leaf, clients: Option<&str>) -> ServerConfig {
-    use rustls_pki_types::pem::PemObject;
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
     let builder = match clients {
@@ -206,6 +214,63 @@ pub(crate) fn server_config(leaf: &Leaf, clients: Option<&str>) -> ServerConfig 
     };
     let chain = CertificateDer::pem_slice_iter(leaf.certificate.as_bytes()).map(Result::unwrap).collect();
     builder.with_single_cert(chain, PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).unwrap()).unwrap()
+}
+
+/// As [`server_config`], with every kind of key that this build knows, of X.509 version 1, too; asks for a certificate, and takes
+/// any whose key the client holds.
+pub(crate) fn lenient_server_config(leaf: &Leaf, versions: &[&'static rustls::SupportedProtocolVersion]) -> ServerConfig {
+    let builder = ServerConfig::builder_with_provider(super::tls::provider()).with_protocol_versions(versions).unwrap();
+    builder.with_client_cert_verifier(Arc::new(AnyClient)).with_cert_resolver(super::tls::server_certificate(leaf))
+}
+
+/// Takes any client; only the signature is judged.
+#[derive(Debug)]
+struct AnyClient;
+
+impl ClientCertVerifier for AnyClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verify_tls13_signature(message, certificate, signed)
+    }
+
+    /// Also of certificates that the library does not read.
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = super::tls::provider().signature_verification_algorithms;
+        let (_, fitting) = algorithms.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme).unwrap();
+        let key = super::tls::public_key(certificate).unwrap();
+        let is_valid = fitting.iter().any(|algorithm| algorithm.verify_signature(key, message, signed.signature()).is_ok());
+        if is_valid { Ok(HandshakeSignatureValid::assertion()) } else { Err(rustls::CertificateError::BadSignature.into()) }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        super::tls::provider().signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// An executable script in `directory`.

@@ -62,7 +62,7 @@ impl<'n> Fields<'n> {
     fn add(&mut self, pairs: &'n [(Node, Node)]) -> Result<(), Mistake> {
         for (key_node, value) in pairs {
             let key = match &key_node.value {
-                Value::Text(key) if key == "<<" && !(self.source.has_quoted_merge && !self.source.is_plain(key_node)) => {
+                Value::Text(key) if key == "<<" && (!self.source.has_quoted_merge || self.source.is_plain(key_node)) => {
                     self.merge(value)?;
                     continue;
                 }

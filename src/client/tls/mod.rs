@@ -3,18 +3,23 @@
 //! Takes PEM text; gives a [`ClientConfig`] that all transports of a client share, or an error that names the file and the cure.
 //! The crypto provider is passed along: the process default is the embedding program's.
 
+mod der;
 mod explain;
+mod keys;
+mod pem;
+#[cfg_attr(not(feature = "every-key"), path = "rare_absent.rs")]
+mod rare;
 mod verify;
 
 pub(crate) use explain::explain;
 
 use super::SetupError;
 use super::endpoint::Trust;
+use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::crypto::CryptoProvider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::sync::{Arc, OnceLock};
 use verify::{AnyCertificate, Verifier};
 
@@ -37,9 +42,13 @@ pub(crate) struct Named {
 pub(crate) fn client_config(trust: &Trust, material: &Material) -> Result<ClientConfig, SetupError> {
     let provider = provider();
     let verifier: Arc<dyn ServerCertVerifier> = if trust.insecure {
-        Arc::new(AnyCertificate::new(provider.clone()))
+        Arc::new(AnyCertificate)
     } else {
-        Arc::new(Verifier::new(roots(material.authority.as_ref())?, provider.clone()).map_err(|problem| no_roots(&problem))?)
+        {
+            let what = material.authority.as_ref().map_or(SYSTEM_ROOTS, |authority| &authority.what);
+            let verifier = Verifier::new(roots(material.authority.as_ref())?, provider.clone());
+            Arc::new(verifier.map_err(|problem| SetupError::certificate(what, problem))?)
+        }
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -48,8 +57,13 @@ pub(crate) fn client_config(trust: &Trust, material: &Material) -> Result<Client
         .with_custom_certificate_verifier(verifier);
     let mut config = match (&material.certificate, &material.key) {
         (Some(certificate), Some(key)) => {
-            let (chain, parsed) = (certificates(certificate)?, private_key(key)?);
-            builder.with_client_auth_cert(chain, parsed).map_err(|error| unfit(certificate, key, &error))?
+            let chain = certificates(certificate)?;
+            let not_valid = || SetupError::certificate(&certificate.what, "it is not a valid X.509 certificate");
+            let leaf = der::certificate(chain.first().ok_or_else(not_valid)?).ok_or_else(not_valid)?;
+            let signing = keys::signing_key(&key.text, &leaf).map_err(|problem| unfit(certificate, key, &problem))?;
+            // Not checked again, because rustls reads no certificate of X.509 version 1; that the two fit is known.
+            let both = CertifiedKey::new(chain, signing);
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(both)))
         }
         (None, None) => builder.with_no_client_auth(),
         (Some(_), None) | (None, Some(_)) => unreachable!("the kubeconfig and exec readers accept only pairs"),
@@ -63,7 +77,7 @@ pub(crate) fn proxy_config(material: &Material) -> Result<ClientConfig, SetupErr
     let mut anchors = material.authority.as_ref().map(certificates).transpose()?.unwrap_or_default();
     anchors.extend(rustls_native_certs::load_native_certs().certs);
     let provider = provider();
-    let verifier = Verifier::new(anchors, provider.clone()).map_err(|problem| no_roots(&problem))?;
+    let verifier = Verifier::new(anchors, provider.clone()).map_err(|problem| no_roots(problem))?;
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring supports the default TLS versions")
@@ -78,21 +92,15 @@ pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, SetupError>
         .map_err(|_| SetupError::certificate(format!("server name {name:?}"), "it is neither a DNS name nor an IP address"))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+/// ring's cryptography, with what this build adds to it.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(ring::default_provider())).clone()
+    PROVIDER.get_or_init(|| Arc::new(rare::provider())).clone()
 }
 
 fn roots(authority: Option<&Named>) -> Result<Vec<CertificateDer<'static>>, SetupError> {
     if let Some(authority) = authority {
-        let anchors = certificates(authority)?;
-        let mut store = RootCertStore::empty();
-        for anchor in &anchors {
-            store
-                .add(anchor.clone())
-                .map_err(|error| SetupError::certificate(&authority.what, format!("not usable: {error}")))?;
-        }
-        return Ok(anchors);
+        return certificates(authority);
     }
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
@@ -102,48 +110,43 @@ fn roots(authority: Option<&Named>) -> Result<Vec<CertificateDer<'static>>, Setu
     Ok(found.certs)
 }
 
+const SYSTEM_ROOTS: &str = "the system's root certificates";
+
 fn no_roots(problem: &str) -> SetupError {
-    SetupError::certificate("the system's root certificates", format!("{problem}; name the cluster's certificate-authority"))
+    SetupError::certificate(SYSTEM_ROOTS, format!("{problem}; name the cluster's certificate-authority"))
 }
 
-fn certificates(pem: &Named) -> Result<Vec<CertificateDer<'static>>, SetupError> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem.text).collect();
-    let chain = chain.map_err(|_| SetupError::certificate(&pem.what, "its PEM text is damaged"))?;
-    if chain.is_empty() {
-        return Err(SetupError::certificate(&pem.what, "it holds no certificate (-----BEGIN CERTIFICATE-----)"));
+/// Every certificate that can be unpacked; as in Go, one that cannot be is passed over beside others.
+fn certificates(named: &Named) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    let blocks: Vec<_> = pem::blocks(&named.text).into_iter().filter(|block| block.label == "CERTIFICATE").collect();
+    let has_blocks = !blocks.is_empty();
+    let chain: Vec<_> = blocks.into_iter().filter_map(|block| block.der.map(CertificateDer::from)).collect();
+    match (has_blocks, chain.is_empty()) {
+        (_, false) => Ok(chain),
+        (true, true) => Err(SetupError::certificate(&named.what, "its PEM text is damaged")),
+        (false, true) => Err(SetupError::certificate(&named.what, "it holds no certificate (-----BEGIN CERTIFICATE-----)")),
     }
-    Ok(chain)
 }
 
-/// The first key of the text; blocks of other kinds before it, as `EC PARAMETERS`, are passed over.
-fn private_key(pem: &Named) -> Result<PrivateKeyDer<'static>, SetupError> {
-    if find(&pem.text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || find(&pem.text, b"Proc-Type: 4,ENCRYPTED") {
-        return Err(SetupError::certificate(&pem.what, "the key is encrypted; store it without a passphrase"));
-    }
-    PrivateKeyDer::from_pem_slice(&pem.text).map_err(|error| {
-        let nothing = matches!(error, rustls_pki_types::pem::Error::NoItemsFound);
-        let problem = if nothing { "it holds no private key (-----BEGIN PRIVATE KEY-----)" } else { "its PEM text is damaged" };
-        SetupError::certificate(&pem.what, problem)
-    })
+/// Why a certificate and a key make no pair.
+fn unfit(certificate: &Named, key: &Named, problem: &str) -> SetupError {
+    let whose = if problem == keys::MISMATCH { format!(" ({})", certificate.what) } else { String::new() };
+    SetupError::certificate(&key.what, format!("{problem}{whose}"))
 }
 
-fn find(text: &[u8], words: &[u8]) -> bool {
-    memchr::memmem::find(text, words).is_some()
+/// The public key of a certificate of whatever version.
+#[cfg(test)]
+pub(crate) fn public_key<'a>(certificate: &'a CertificateDer<'_>) -> Option<&'a [u8]> {
+    der::certificate(certificate).map(|certificate| certificate.public_key.bytes)
 }
 
-/// Why a certificate and a key make no pair. Texts of the TLS library about keys are not passed on.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is open; whatever else is wrong, the key is not usable")]
-fn unfit(certificate: &Named, key: &Named, error: &rustls::Error) -> SetupError {
-    match error {
-        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            SetupError::certificate(&key.what, format!("it is not the key of the certificate ({})", certificate.what))
-        }
-        rustls::Error::InvalidCertificate(_) => SetupError::certificate(&certificate.what, "it is not a valid X.509 certificate"),
-        _ => SetupError::certificate(
-            &key.what,
-            "a key of this kind or size is not supported; use RSA of 2048 to 8192 bits, EC P-256 or P-384, or Ed25519",
-        ),
-    }
+/// A test server's certificate, with every kind of key that this build knows.
+#[cfg(test)]
+pub(crate) fn server_certificate(leaf: &super::testing::Leaf) -> Arc<SingleCertAndKey> {
+    let named = |text: &str| Named { what: "a test".to_owned(), text: text.as_bytes().to_vec() };
+    let chain = certificates(&named(&leaf.certificate)).unwrap();
+    let key = keys::signing_key(leaf.key.as_bytes(), &der::certificate(&chain[0]).unwrap()).unwrap();
+    Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)))
 }
 
 #[cfg(test)]
