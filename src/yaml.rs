@@ -131,9 +131,16 @@ fn syntax_error(text: &str, error: &serde_yaml::Error, refusal: Option<&str>) ->
     let message = match refusal {
         Some(refusal) => refusal.to_owned(),
         None if has_tab => "not YAML: a tab indents this line; use spaces".to_owned(),
-        None => format!("not YAML: {error}"),
+        None => format!("not YAML: {}", without_value(&error.to_string())),
     };
     SyntaxError { line, message }
+}
+
+/// Without the value that does not fit its tag, as in `!!int "…"`: it may be a credential.
+fn without_value(message: &str) -> String {
+    let Some((before, found)) = message.split_once("invalid value: ") else { return message.to_owned() };
+    let expected = found.rsplit_once(", expected ").map_or("another value", |(_, expected)| expected);
+    format!("{before}expected {expected}")
 }
 
 /// Numbers nodes as they come, and keeps their sum within bounds.
@@ -319,6 +326,7 @@ mod tests {
         check_refused("a: 1\nb: 2\n---\nc: 3\n", Some(4), "a second YAML document begins; only one is allowed");
         check_refused("a:\n\tb: 1\n", Some(2), "not YAML: a tab indents this line; use spaces");
         check_refused("a: 1\nb: !secret x\n", Some(2), "a YAML tag (`!name`) has no meaning here; leave it out");
+        check_refused("a: !!int \"hunter2, expected x\"\n", Some(1), "not YAML: a: expected an integer at line 1 column 4");
         check_refused("a: *x\n", Some(1), "not YAML: unknown anchor at line 1 column 4");
         check_refused("a: b: c\n", Some(1), "not YAML: mapping values are not allowed in this context at line 1 column 5");
         check_refused(
@@ -336,5 +344,24 @@ mod tests {
         assert_eq!(parse(&nested, &STRICT).unwrap_err().message, "not YAML: recursion limit exceeded at line 1 column 257");
         let bomb = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 40].join(", "));
         check_refused(&bomb, Some(1), "too large once its aliases are expanded");
+    }
+
+    #[test]
+    fn lenient_texts_may_have_tags_and_more_documents_but_not_more_of_anything() {
+        let tagged = parse("a: !x [!y 1]\nb: !!binary aGk=\n---\nbroken: [\n", &LENIENT).unwrap();
+        let Value::Map(pairs) = &tagged.value else { panic!("{tagged:?}") };
+        assert!(matches!(pairs.as_slice(), [(_, a), (_, b)]
+            if matches!(a.value, Value::List(_)) && matches!(&b.value, Value::Text(text) if text == "aGk=")));
+        assert!(parse(&"[".repeat(20_000), &LENIENT).unwrap_err().message.starts_with("more than 10000 of"));
+        assert!(parse(&"# x\n".repeat(300_000), &LENIENT).is_ok());
+        assert_eq!(parse(&"# x\n".repeat(5_000_000), &LENIENT).unwrap_err().message, "longer than 16777216 bytes");
+    }
+
+    #[test]
+    fn what_stands_where_a_node_begins_is_its_own_spelling() {
+        let text = "\u{feff}ä: \"x\"\nb: &n yes\nc: !!binary aGk=\n";
+        let starts: Vec<_> = (1..=6).map(|number| text_at(text, number).unwrap().trim_end()).collect();
+        assert_eq!(starts, ["ä: \"x\"", "\"x\"", "b: &n yes", "&n yes", "c: !!binary aGk=", "!!binary aGk="]);
+        assert_eq!(text_at(text, 7), None);
     }
 }

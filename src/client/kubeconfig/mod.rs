@@ -206,4 +206,7 @@ fn join(paths: &[PathBuf]) -> String {
 }
 
 #[cfg(test)]
+#[cfg(feature = "daemon")]
+mod as_kubectl;
+#[cfg(test)]
 mod tests;

@@ -133,6 +133,8 @@ fn identity(user: &Entry<User>, place: &str) -> Result<Option<Identity>, SetupEr
         (Some(certificate), Some(key)) => Ok(Some(Identity { certificate, key })),
         (None, None) => Ok(None),
         (Some(_), None) => Err(SetupError::kubeconfig(place, "it has a client-certificate but no client-key")),
+        // As in client-go, where another login is enough.
+        (None, Some(_)) if !value.token.is_empty() || !value.token_file.is_empty() || !value.username.is_empty() => Ok(None),
         (None, Some(_)) => Err(SetupError::kubeconfig(place, "it has a client-key but no client-certificate")),
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn proxy_config(material: &Material) -> Result<ClientConfig, SetupErr
     let mut anchors = material.authority.as_ref().map(certificates).transpose()?.unwrap_or_default();
     anchors.extend(rustls_native_certs::load_native_certs().certs);
     let provider = provider();
-    let verifier = Verifier::new(anchors, provider.clone()).map_err(|problem| no_roots(problem))?;
+    let verifier = Verifier::new(anchors, provider.clone()).map_err(no_roots)?;
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring supports the default TLS versions")

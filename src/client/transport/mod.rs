@@ -184,7 +184,8 @@ impl Transport {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         if let Some(authorization) = &login.authorization {
-            let mut value = HeaderValue::from_str(authorization.reveal()).map_err(|_| self.not_a_header(get, "the token"))?;
+            let value = Some(authorization.reveal()).filter(|value| value.is_ascii()).map(HeaderValue::from_str);
+            let mut value = value.and_then(Result::ok).ok_or_else(|| self.not_a_header(get, "the token"))?;
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
