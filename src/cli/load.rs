@@ -194,7 +194,10 @@ mod tests {
         let (_folder, loaded) = load(yaml, "--log-level debug --stdout --kubeconfig k --context prod");
         let Settings { config, client, reset_state, .. } = loaded.unwrap();
         assert_eq!((config.log_level.as_str(), config.json_stdout, reset_state), ("debug", true, false));
-        assert_eq!(client, ClientOptions { kubeconfig: Some("k".into()), context: Some("prod".to_owned()) });
+        assert_eq!(
+            client,
+            ClientOptions { kubeconfig: Some("k".into()), context: Some("prod".to_owned()), plugin_descriptors: None }
+        );
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct ClientOptions {
     pub kubeconfig: Option<PathBuf>,
     /// The context to take. Defaults to the kubeconfig's current context; given alone, it rules out the service account.
     pub context: Option<String>,
+    /// How many file descriptors credential plugins may have (their soft limit), for programs that have raised their own. Defaults
+    /// to that of this process.
+    pub plugin_descriptors: Option<u64>,
 }
 
 impl Client {
@@ -46,7 +49,8 @@ impl Client {
     ///
     /// While files are read. An exec plugin runs at the first request.
     pub fn from_options(options: &ClientOptions) -> Result<Self, SetupError> {
-        find(options, Path::new(SERVICE_ACCOUNT_DIR), &variable).and_then(Self::new)
+        let endpoint = find(options, Path::new(SERVICE_ACCOUNT_DIR), &variable)?;
+        Self::with_limits(endpoint, options.plugin_descriptors)
     }
 
     /// As [`from_options`](Self::from_options) with no options.
@@ -89,11 +93,15 @@ impl Client {
     }
 
     /// Checks what can be checked without the server.
-    pub(crate) fn new(mut endpoint: Endpoint) -> Result<Self, SetupError> {
+    pub(crate) fn new(endpoint: Endpoint) -> Result<Self, SetupError> {
+        Self::with_limits(endpoint, None)
+    }
+
+    fn with_limits(mut endpoint: Endpoint, plugin_descriptors: Option<u64>) -> Result<Self, SetupError> {
         let files = Files::new();
         endpoint.settle(&files)?;
         let server = endpoint.server.to_string();
-        let session = Session::new(endpoint, files);
+        let session = Session::new(endpoint, files, plugin_descriptors);
         session.check()?;
         Ok(Self { shared: Arc::new(Shared { session, resolver: Resolver::new(), server }) })
     }

@@ -41,6 +41,8 @@ pub(crate) struct Session {
     /// As at the start. The server, the way to it and whom to act as stay so.
     endpoint: Endpoint,
     files: Files,
+    /// The soft limit of descriptors that plugins get; `None` for that of this process.
+    descriptors: Option<u64>,
     state: Mutex<State>,
     turn: Turn,
     pace: Pace,
@@ -91,8 +93,8 @@ impl PartialEq for Login {
 }
 
 impl Session {
-    pub(crate) fn new(endpoint: Endpoint, files: Files) -> Self {
-        Self { endpoint, files, state: Mutex::default(), turn: Turn::new(), pace: PACE }
+    pub(crate) fn new(endpoint: Endpoint, files: Files, descriptors: Option<u64>) -> Self {
+        Self { endpoint, files, descriptors, state: Mutex::default(), turn: Turn::new(), pace: PACE }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -233,7 +235,7 @@ impl Session {
                 return Err(SetupError::exec(&plugin.name(), problem.clone()));
             }
         }
-        let given = plugin.run(ending, std::io::IsTerminal::is_terminal(&std::io::stdin()));
+        let given = plugin.run(ending, std::io::IsTerminal::is_terminal(&std::io::stdin()), self.descriptors);
         let mut state = self.lock();
         state.plugin_failure = match &given {
             Err(SetupError::Exec { problem, .. }) => Some(problem.clone()),

@@ -116,9 +116,9 @@ fn plugin_may_answer_with_a_client_certificate() {
 }
 
 #[test]
-fn plugin_that_fails_is_named_with_its_own_words() {
+fn plugin_that_fails_is_named_and_its_words_are_on_stderr_alone() {
     for (text, words) in [
-        (Some("#!/bin/sh\necho \"no session, $1: log in first\" >&2\nexit 3\n"), ["plugin.sh", "no session, (..): log in first"]),
+        (Some("#!/bin/sh\necho 'no session: log in first' >&2\nexit 3\n"), ["plugin.sh", "exit status: 3"]),
         (Some("#!/bin/sh\necho hello\n"), ["plugin.sh", "ExecCredential"]),
         (None, ["plugin.sh", "not found"]),
     ] {
@@ -131,7 +131,10 @@ fn plugin_that_fails_is_named_with_its_own_words() {
         let ended = setup.keeping_secret(vec!["plugin-argument-secret".to_owned()]).run_to_end();
         assert_eq!(ended.code, Some(1), "{}", ended.log);
         let last = ended.log.lines().last().unwrap();
-        assert!(words.iter().all(|word| last.contains(word)), "{words:?}: {last}");
+        assert!(words.iter().all(|word| last.contains(word)) && !last.contains("log in first"), "{words:?}: {last}");
+        let lines: Vec<_> = ended.log.lines().filter(|line| line.contains("log in first")).collect();
+        let expected: &[_] = if words[1] == "exit status: 3" { &["credential plugin: no session: log in first"] } else { &[] };
+        assert_eq!(lines, expected);
         assert!(api.server.requests().is_empty(), "nobody is asked without a credential");
     }
 }

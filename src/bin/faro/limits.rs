@@ -2,21 +2,24 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit of descriptors to the hard one. Each watch takes one, and the usual 1024 of a login or a service
-/// are there for programs that call select(2), which Faro does not. Credential plugins that are started later have the raised
-/// limit too.
+/// Raises the soft limit of descriptors to the hard one, and returns what it was where it was raised. Each watch takes one, and the usual 1024 of a login or a service
+/// are there for programs that call select(2), which Faro does not.
 ///
 /// What cannot be raised stays as it is: the log says it, and the metrics of the process tell what there is.
-pub(crate) fn raise_descriptors() {
+pub(crate) fn raise_descriptors() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
         log::debug!("file descriptors: {} at most", words(current));
-        return;
+        return None;
     }
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => log::debug!("file descriptors: {} at most, raised from {}", words(maximum), words(current)),
+        Ok(()) => {
+            log::debug!("file descriptors: {} at most, raised from {}", words(maximum), words(current));
+            current
+        }
         Err(error) => {
             log::warn!(cause:% = error; "file descriptors: {} at most, and cannot be raised to {}", words(current), words(maximum));
+            None
         }
     }
 }

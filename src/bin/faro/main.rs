@@ -62,12 +62,12 @@ fn main() -> ExitCode {
     ExitCode::from(failure.exit_code)
 }
 
-fn run(settings: Settings) -> Result<(), Failure> {
+fn run(mut settings: Settings) -> Result<(), Failure> {
     let hangups = EarlyHangups::note().map_err(failed)?;
     signals::outlive_file_limits().map_err(failed)?;
     let logger = Logger::install(&settings.config).map_err(failed)?;
     log::info!("{}", version().trim_end());
-    limits::raise_descriptors();
+    settings.client.plugin_descriptors = limits::raise_descriptors();
     serve(settings, &logger, hangups).inspect_err(|failure| failure.words().iter().for_each(|words| logger.fatal(words)))
 }
 

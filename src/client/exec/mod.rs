@@ -14,7 +14,8 @@ use super::secret::Secret;
 use super::url::Url;
 use jiff::Timestamp;
 use process::Run;
-use std::io;
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -109,12 +110,12 @@ impl ExecPlugin {
         })
     }
 
-    /// Runs the command. `terminal` says whether a person sits at stdin.
+    /// Runs the command. `terminal` says whether a person sits at stdin, `descriptors` is its soft limit of them.
     ///
     /// # Blocking
     ///
     /// Until the command ends, [`TIME_LIMIT`] passes or the end comes.
-    pub(crate) fn run(&self, ending: &Ending, terminal: bool) -> Result<Credential, SetupError> {
+    pub(crate) fn run(&self, ending: &Ending, terminal: bool, descriptors: Option<u64>) -> Result<Credential, SetupError> {
         // Whatever only a plugin needs is not even linked then.
         if !cfg!(feature = "exec") {
             return Err(self.error(lacking()));
@@ -126,22 +127,29 @@ impl ExecPlugin {
             Interactive::Always => return Err(self.error("it needs a terminal (interactiveMode: Always), and there is none")),
         };
         let limit = if interactive { INTERACTIVE_TIME_LIMIT } else { TIME_LIMIT };
-        let outcome = self.prepare(interactive, limit).outcome(ending);
+        let mut run = self.prepare(interactive, limit, descriptors);
+        if !self.command.as_os_str().as_encoded_bytes().contains(&b'/') {
+            run.command = find_in_path(std::env::var_os("PATH"), &self.command).ok_or_else(|| self.not_found())?;
+        }
+        let outcome = run.outcome(ending);
         let output = outcome.map_err(|failure| match failure {
             process::Failure::Start(error) if error.kind() == io::ErrorKind::NotFound => self.not_found(),
             process::Failure::Start(error) => self.error(format!("cannot be started: {error}")),
             process::Failure::Interrupted => SetupError::Interrupted,
             process::Failure::TooSlow => self.error(format!("gave no answer within {} s", limit.as_secs())),
             process::Failure::TooLong => self.error("printed more than 1 MiB"),
-            process::Failure::Status { status, stderr } => self.error(format!("failed with {status}{}", self.said(&stderr))),
+            process::Failure::Status(status) => {
+                self.error(format!("failed with {status}; what it says is on stderr of this process"))
+            }
         })?;
         self.read(&output)
     }
 
-    fn prepare(&self, interactive: bool, limit: Duration) -> Run {
+    fn prepare(&self, interactive: bool, limit: Duration, descriptors: Option<u64>) -> Run {
         let mut env = self.env.clone();
         env.push(("KUBERNETES_EXEC_INFO".to_owned(), Secret::new(self.info(interactive))));
-        Run { command: self.command.clone(), args: self.args.clone(), env, interactive, limit }
+        let (command, args) = (self.command.clone(), self.args.clone());
+        Run { command, args, env, interactive, limit, descriptors, said: say }
     }
 
     fn info(&self, interactive: bool) -> String {
@@ -186,20 +194,9 @@ impl ExecPlugin {
     }
 
     fn not_found(&self) -> SetupError {
-        let hint = self.install_hint.trim();
+        let hint = without_userinfo(self.install_hint.trim());
         let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
         self.error(format!("not found; install it or correct its path{hint}"))
-    }
-
-    /// What the command said on stderr, as a part of an error, without the secrets that it was given.
-    fn said(&self, stderr: &[u8]) -> String {
-        let mut text = String::from_utf8_lossy(stderr).into_owned();
-        let secrets = self.args.iter().chain(self.env.iter().map(|(_, value)| value)).map(Secret::reveal);
-        for secret in secrets.filter(|secret| secret.len() >= SECRET_BYTES_MIN) {
-            text = text.replace(secret, "(..)");
-        }
-        let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "");
-        if line.is_empty() { String::new() } else { format!(": {line}") }
     }
 
     fn error(&self, problem: impl Into<String>) -> SetupError {
@@ -212,6 +209,46 @@ impl ExecPlugin {
     }
 }
 
+/// The text with the URLs in it, but without their names and passwords.
+fn without_userinfo(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        let authority = &after[..after.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(after.len())];
+        let host = authority.rfind('@').map_or(0, |at| at + 1);
+        shown += before;
+        shown += "://";
+        rest = &after[host..];
+    }
+    shown + rest
+}
+
+/// Where a bare word leads in PATH. As in Go, an element that is empty or relative leads nowhere: whoever writes into the working
+/// folder would choose the plugin.
+fn find_in_path(path: Option<OsString>, word: &Path) -> Option<PathBuf> {
+    let path = path?;
+    let found = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).map(|folder| folder.join(word));
+    let mut found = found;
+    found.find(|file| file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok())
+}
+
+/// Passes a line of a plugin on to whoever started this process, and to nobody else: it may quote what the plugin was given.
+fn say(line: &str) {
+    // Nobody is left to tell when stderr is closed.
+    let _ = writeln!(io::stderr(), "credential plugin: {}", shown(line));
+}
+
+/// Without what would control a terminal or turn its text around.
+fn shown(line: &str) -> String {
+    let is_odd =
+        |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::with_capacity(line.len());
+    for c in line.chars() {
+        if is_odd(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
+}
+
 fn lacking() -> String {
     crate::config::lacks("exec", "log in with a token or a certificate")
 }
@@ -222,8 +259,6 @@ const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// How long a command may take when a person has to answer it.
 const INTERACTIVE_TIME_LIMIT: Duration = Duration::from_secs(300);
-/// Shorter arguments are words like `token` or `true`; blotting them out would make messages unreadable.
-const SECRET_BYTES_MIN: usize = 8;
 
 struct Answer {
     kind: String,

@@ -3,10 +3,13 @@
 use crate::client::interrupt::Ending;
 use crate::client::secret::Secret;
 use crate::lifecycle::Joined;
+use crossbeam_channel::RecvTimeoutError::Disconnected;
 use crossbeam_channel::{Sender, bounded};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, kill_process_group, prlimit, waitid,
+};
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +23,10 @@ pub(super) struct Run {
     /// Stdin and stderr are the terminal's. Otherwise the command has no stdin, and a process group of its own.
     pub(super) interactive: bool,
     pub(super) limit: Duration,
+    /// Its soft limit of file descriptors; `None` for that of this process.
+    pub(super) descriptors: Option<u64>,
+    /// Given each line that the command says on stderr.
+    pub(super) said: fn(&str),
 }
 
 /// Why there is no output.
@@ -28,7 +35,7 @@ pub(super) enum Failure {
     Interrupted,
     TooSlow,
     TooLong,
-    Status { status: ExitStatus, stderr: Vec<u8> },
+    Status(ExitStatus),
 }
 
 type Shared = Arc<Mutex<Vec<u8>>>;
@@ -38,9 +45,9 @@ impl Run {
     pub(super) fn outcome(&self, ending: &Ending) -> Result<Vec<u8>, Failure> {
         let mut child = self.start().map_err(Failure::Start)?;
         let pid = Pid::from_child(&child);
-        let (stdout, stderr) = (Shared::default(), Shared::default());
+        let stdout = Shared::default();
         let (over, is_over) = bounded(2);
-        let threads = watch(&mut child, pid, &stdout, &stderr, &over);
+        let threads = watch(&mut child, pid, &stdout, self.said, &over);
         let waited = threads.as_ref().map_or(Ok(()), |_| {
             crossbeam_channel::select! {
                 recv(is_over) -> _ => Ok(()),
@@ -66,7 +73,14 @@ impl Run {
         if output.len() > STDOUT_BYTES_MAX {
             return Err(Failure::TooLong);
         }
-        if status.success() { Ok(output) } else { Err(Failure::Status { status, stderr: take(&stderr) }) }
+        if status.success() {
+            return Ok(output);
+        }
+        // At a terminal a Ctrl-C ends the command and asks this process to stop, and the command may be the faster one.
+        if self.interactive && is_of_interrupt(status) && ending.signal().recv_timeout(INTERRUPT_LIMIT) == Err(Disconnected) {
+            return Err(Failure::Interrupted);
+        }
+        Err(Failure::Status(status))
     }
 
     fn start(&self) -> io::Result<Child> {
@@ -81,12 +95,25 @@ impl Run {
         } else {
             command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         }
-        command.spawn()
+        let child = command.spawn()?;
+        if let Some(most) = self.descriptors {
+            let pid = Pid::from_child(&child);
+            let known = getrlimit(Resource::Nofile);
+            // It may have ended already.
+            let _ = prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(most), maximum: known.maximum });
+        }
+        Ok(child)
     }
 }
 
+/// Whether a command was ended by SIGINT, or says so as a shell does.
+fn is_of_interrupt(status: ExitStatus) -> bool {
+    let signal = Signal::INT.as_raw();
+    status.signal() == Some(signal) || status.code() == Some(128 + signal)
+}
+
 /// Starts the threads that empty the pipes and wait for the exit. `over` hears of the exit, and of an output that is too long.
-fn watch(child: &mut Child, pid: Pid, stdout: &Shared, stderr: &Shared, over: &Sender<()>) -> io::Result<Vec<Joined>> {
+fn watch(child: &mut Child, pid: Pid, stdout: &Shared, said: fn(&str), over: &Sender<()>) -> io::Result<Vec<Joined>> {
     let mut threads = Vec::with_capacity(3);
     if let Some(pipe) = child.stdout.take() {
         let (output, over) = (stdout.clone(), over.clone());
@@ -97,8 +124,7 @@ fn watch(child: &mut Child, pid: Pid, stdout: &Shared, stderr: &Shared, over: &S
         })?);
     }
     if let Some(pipe) = child.stderr.take() {
-        let tail = stderr.clone();
-        threads.push(Joined::spawn("exec-stderr", move || drain(pipe, &tail))?);
+        threads.push(Joined::spawn("exec-stderr", move || pass_on(pipe, said))?);
     }
     let over = over.clone();
     threads.push(Joined::spawn("exec-wait", move || {
@@ -122,15 +148,28 @@ fn collect(mut pipe: impl Read, output: &Shared) -> bool {
     true
 }
 
-/// Reads until the end and keeps the last [`STDERR_TAIL_BYTES`].
-fn drain(mut pipe: impl Read, tail: &Shared) {
-    let mut chunk = [0; 4096];
+/// Reads until the end and gives `said` line by line; what is beyond [`LINE_BYTES_MAX`] of one is left out.
+fn pass_on(mut pipe: impl Read, said: fn(&str)) {
+    let (mut chunk, mut line) = ([0; 4096], Vec::new());
     while let Some(part) = next(&mut pipe, &mut chunk) {
-        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.extend_from_slice(part);
-        let surplus = tail.len().saturating_sub(STDERR_TAIL_BYTES);
-        tail.drain(..surplus);
+        for piece in part.split_inclusive(|byte| *byte == b'\n') {
+            let room = LINE_BYTES_MAX - line.len();
+            line.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                say(&mut line, said);
+            }
+        }
     }
+    say(&mut line, said);
+}
+
+fn say(line: &mut Vec<u8>, said: fn(&str)) {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end();
+    if !text.is_empty() {
+        said(text);
+    }
+    line.clear();
 }
 
 fn next<'a>(pipe: &mut impl Read, chunk: &'a mut [u8]) -> Option<&'a [u8]> {
@@ -150,7 +189,9 @@ fn take(shared: &Shared) -> Vec<u8> {
 
 /// Longest accepted output. A token of a large identity provider has 12 KB, a certificate chain with key 20 KB.
 const STDOUT_BYTES_MAX: usize = 1024 * 1024;
-/// How much of what the command said last goes into an error.
-const STDERR_TAIL_BYTES: usize = 512;
+/// Longest line of stderr.
+const LINE_BYTES_MAX: usize = 8 * 1024;
+/// How long to wait for the same Ctrl-C to reach this process.
+const INTERRUPT_LIMIT: Duration = Duration::from_secs(5);
 /// How long to wait for the rest of the output once the command has ended; a daemon that it left behind may hold the pipe for ever.
 const READERS_LIMIT: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! Plugins as scripts: what they are told, and what they may do wrong.
 
+use super::process::{Failure, Run};
 use super::{Credential, ExecPlugin};
 use crate::client::SetupError;
 use crate::client::files::Files;
@@ -10,6 +11,7 @@ use crate::client::testing::{PATIENCE, script};
 use crate::client::url::Url;
 use crate::lifecycle::Joined;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const TOKEN: &str = r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"t0k3n"}}"#;
@@ -43,7 +45,7 @@ fn run(body: &str, lines: &str, terminal: bool) -> Result<Credential, String> {
     let home = tempfile::tempdir().unwrap();
     script(home.path(), "plugin", body);
     let plugin = plugin(home.path(), &format!("command: ./plugin\n{lines}")).map_err(|error| error.to_string())?;
-    plugin.run(&Ending::new(), terminal).map_err(|error| error.to_string())
+    plugin.run(&Ending::new(), terminal, None).map_err(|error| error.to_string())
 }
 
 fn token(result: Result<Credential, String>) -> String {
@@ -66,7 +68,7 @@ fn a_plugin_learns_of_the_cluster_only_when_it_asks() {
             "plugin",
             &format!("printf %s \"$KUBERNETES_EXEC_INFO\" > \"$(dirname \"$0\")/info\"\necho '{TOKEN}'"),
         );
-        plugin(home.path(), &format!("command: ./plugin\n{lines}")).unwrap().run(&Ending::new(), false).unwrap();
+        plugin(home.path(), &format!("command: ./plugin\n{lines}")).unwrap().run(&Ending::new(), false, None).unwrap();
         serde_json::from_slice::<serde_json::Value>(&std::fs::read(home.path().join("info")).unwrap()).unwrap()
     };
     let plain = serde_json::json!({
@@ -98,12 +100,107 @@ fn check_failure(body: &str, lines: &str, expected: &str) {
 }
 
 #[test]
-fn a_plugin_that_fails_is_told_with_its_last_words() {
-    check_failure("echo 'please log in' >&2; exit 3", "", "failed with exit status: 3: please log in");
-    check_failure("echo \"bad $1 $X\" >&2; exit 1", "args: [hunter2-secret]", "failed with exit status: 1: bad (..)");
-    check_failure("echo \"bad $X\" >&2; exit 1", "env: [{name: X, value: hunter2-secret}]", ": bad (..)");
-    check_failure("yes no | head -c 3000000 >&2; exit 1", "", "failed with exit status: 1: ");
+fn a_plugin_that_fails_is_told_without_its_words() {
+    check_failure("echo 'please log in' >&2; exit 3", "", "failed with exit status: 3; what it says is on stderr");
+    check_failure("yes no | head -c 3000000 >&2; exit 1", "", "failed with exit status: 1; ");
     check_failure("kill -9 $$", "", "signal: 9");
+    let long = format!("args: ['hunter2-secret{}tail']", "a".repeat(700));
+    check_failure("printf 'bad token %s' \"$1\" >&2; exit 1", &long, "failed with exit status: 1");
+    check_failure(
+        "echo \"secret was ${1#--client-secret=}\" >&2; exit 1",
+        "args: [--client-secret=hunter2-secret]",
+        "failed with",
+    );
+    check_failure("echo \"$KUBERNETES_EXEC_INFO\" >&2; exit 1", "provideClusterInfo: true", "failed with exit status: 1");
+    check_failure("echo 'hunter2-secret\\\"' >&2; exit 1", "", "failed with exit status: 1");
+    for lines in ["args: [hunter2-secret]", "env: [{name: X, value: hunter2-secret}]"] {
+        let error = run("echo \"pin was $1$X\" >&2; exit 1", lines, false).unwrap_err();
+        assert!(!error.contains("pin was"), "{error}");
+    }
+}
+
+static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+#[test]
+fn what_a_plugin_says_is_passed_on_line_by_line() {
+    let home = tempfile::tempdir().unwrap();
+    script(
+        home.path(),
+        "plugin",
+        "printf 'one\\ntwo ' >&2; printf 'three\\r\\n\\n' >&2; yes | head -c 9000 | tr -d '\\n' >&2; exit 1",
+    );
+    let plugin = plugin(home.path(), "command: ./plugin").unwrap();
+    let run = Run { said: |line| SAID.lock().unwrap().push(line.to_owned()), ..plugin.prepare(false, PATIENCE, None) };
+    assert!(matches!(run.outcome(&Ending::new()), Err(Failure::Status(_))));
+    let said = std::mem::take(&mut *SAID.lock().unwrap());
+    assert_eq!(said[..2], ["one", "two three"]);
+    assert_eq!(said[2..].iter().map(String::len).collect::<Vec<_>>(), [4500]);
+}
+
+#[test]
+fn terminals_are_not_controlled_by_plugins() {
+    assert_eq!(super::shown("a\u{1b}[31mb\u{202e}c\u{9b}d é"), "a\\u{1b}[31mb\\u{202e}c\\u{9b}d é");
+}
+
+#[test]
+fn a_hint_is_told_without_the_passwords_of_its_urls() {
+    for (hint, expected) in [
+        ("see https://joe:hunter2@docs.test/x@y and", "see https://docs.test/x@y and"),
+        ("https://hunter2@a b://c:d@e@f", "https://a b://f"),
+        ("mail joe@docs.test", "mail joe@docs.test"),
+        ("://", "://"),
+    ] {
+        assert_eq!(super::without_userinfo(hint), expected);
+    }
+}
+
+#[test]
+fn a_plugin_has_the_descriptors_that_it_was_given() {
+    // The limit is set once the command runs.
+    let body = format!("until [ $(ulimit -Sn) = 77 ]; do :; done; echo '{TOKEN}'");
+    let home = tempfile::tempdir().unwrap();
+    script(home.path(), "plugin", &body);
+    let plugin = plugin(home.path(), "command: ./plugin").unwrap();
+    assert_eq!(token(plugin.run(&Ending::new(), false, Some(77)).map_err(|error| error.to_string())), "t0k3n");
+}
+
+#[test]
+fn a_ctrl_c_at_a_prompt_is_a_stop_and_no_failure() {
+    for end in ["kill -INT $$", "exit 130"] {
+        let home = tempfile::tempdir().unwrap();
+        script(home.path(), "plugin", &format!("cd \"$(dirname \"$0\")\"; echo $$ > part; mv part pid; {end}"));
+        let ending = Ending::new();
+        let (later, folder) = (ending.clone(), home.path().to_owned());
+        // The command ends first; this process hears of the same Ctrl-C a moment later.
+        let thread = Joined::spawn("test-ctrl-c", move || {
+            let deadline = Instant::now() + PATIENCE;
+            while !folder.join("pid").exists() && Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+            assert_gone(&folder);
+            later.come();
+        });
+        let run = plugin(home.path(), "command: ./plugin").unwrap().prepare(true, PATIENCE, None);
+        assert!(matches!(run.outcome(&ending), Err(Failure::Interrupted)), "{end}");
+        drop(thread);
+        let alone = Run { interactive: false, ..run }.outcome(&Ending::new());
+        assert!(matches!(alone, Err(Failure::Status(_))), "{end}");
+    }
+}
+
+#[test]
+fn only_absolute_folders_of_path_name_plugins() {
+    let folder = tempfile::tempdir().unwrap();
+    script(folder.path(), "plugin", "true");
+    std::fs::write(folder.path().join("no-program"), "").unwrap();
+    let absolute = folder.path().display().to_string();
+    let relative = format!("{}{absolute}", "../".repeat(20));
+    let find = |path: &str, word: &str| super::find_in_path(Some(path.into()), Path::new(word));
+    assert_eq!(find(&format!("/none:{absolute}"), "plugin"), Some(folder.path().join("plugin")));
+    assert_eq!(find(&relative, "plugin"), None);
+    assert_eq!(find(&format!(":.:{relative}"), "plugin"), None);
+    assert_eq!(find(&absolute, "no-program"), None);
+    assert_eq!(super::find_in_path(None, Path::new("plugin")), None);
 }
 
 #[test]
@@ -130,7 +227,7 @@ fn a_plugin_that_is_not_there_says_how_to_install_it() {
     let home = tempfile::tempdir().unwrap();
     for command in ["./no-such-plugin", "faro-test-no-such-plugin"] {
         let plugin = plugin(home.path(), &format!("command: {command}\ninstallHint: \"Get it with brew.\"")).unwrap();
-        let error = plugin.run(&Ending::new(), false).unwrap_err().to_string();
+        let error = plugin.run(&Ending::new(), false, None).unwrap_err().to_string();
         assert!(error.contains("not found; install it or correct its path: Get it with brew."), "{error}");
     }
 }
@@ -142,7 +239,7 @@ fn a_stray_grandchild_neither_blocks_nor_survives() {
     script(home.path(), "plugin", &format!("sleep 1000 &\necho $! > \"$(dirname \"$0\")/pid\"\necho '{TOKEN}'"));
     let started = Instant::now();
     assert_eq!(
-        token(plugin(home.path(), "command: ./plugin").unwrap().run(&Ending::new(), false).map_err(|e| e.to_string())),
+        token(plugin(home.path(), "command: ./plugin").unwrap().run(&Ending::new(), false, None).map_err(|e| e.to_string())),
         "t0k3n"
     );
     assert!(started.elapsed() < PATIENCE);
@@ -164,8 +261,8 @@ fn a_plugin_that_hangs_is_ended_with_its_children() {
     let home = tempfile::tempdir().unwrap();
     script(home.path(), "plugin", "sleep 1000 &\necho $! > \"$(dirname \"$0\")/pid\"\nwait");
     let plugin = plugin(home.path(), "command: ./plugin").unwrap();
-    let result = plugin.prepare(false, Duration::from_millis(500)).outcome(&Ending::new());
-    assert!(matches!(result, Err(super::process::Failure::TooSlow)));
+    let result = plugin.prepare(false, Duration::from_millis(500), None).outcome(&Ending::new());
+    assert!(matches!(result, Err(Failure::TooSlow)));
     assert_gone(home.path());
 }
 
@@ -187,7 +284,7 @@ fn an_interrupt_ends_a_plugin() {
         }
         other.come();
     });
-    assert!(matches!(plugin.run(&ending, false), Err(SetupError::Interrupted)));
+    assert!(matches!(plugin.run(&ending, false, None), Err(SetupError::Interrupted)));
     assert_gone(home.path());
 }
 
