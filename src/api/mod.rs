@@ -24,6 +24,10 @@ mod watch_line;
 #[cfg(test)]
 mod decode_tests;
 
+/// Longest label and field selector of a watch, in bytes as they stand in a URL. Servers take URLs of 1 MiB (Go's
+/// `DefaultMaxHeaderBytes`) and the library that sends them 64 KiB; the rest is room for the path and a list's token.
+pub(crate) const SELECTOR_BYTES_MAX: usize = 60 * 1024;
+
 pub use anchor::{ANCHOR_TEXTS, Anchor, HISTORY_FIRST};
 pub use change::{Change, ToldId};
 pub use field_selector::{FieldSelector, FieldSelectorError};

@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) session: Session,
     pub(crate) resolver: Resolver,
     server: String,
+    warnings: Vec<String>,
 }
 
 /// Which cluster to talk to.
@@ -101,9 +102,10 @@ impl Client {
         let files = Files::new();
         endpoint.settle(&files)?;
         let server = endpoint.server.to_string();
+        let warnings = endpoint.warnings();
         let session = Session::new(endpoint, files, plugin_descriptors);
         session.check()?;
-        Ok(Self { shared: Arc::new(Shared { session, resolver: Resolver::new(), server }) })
+        Ok(Self { shared: Arc::new(Shared { session, resolver: Resolver::new(), server, warnings }) })
     }
 
     /// Opens no connection yet.
@@ -114,6 +116,12 @@ impl Client {
     /// The server's URL, without credentials.
     pub fn server(&self) -> &str {
         &self.shared.server
+    }
+
+    /// What is unsafe about the way to the server, each with its cure: a server that anyone may stand in for, credentials in plain
+    /// text, a kubeconfig that every user may read. A [`Controller`](crate::controller::Controller) logs them when it starts.
+    pub fn warnings(&self) -> &[String] {
+        &self.shared.warnings
     }
 
     /// Where the server and login come from, and why from there, as in `context "dev" of /home/joe/.kube/config (no KUBECONFIG is set)`.

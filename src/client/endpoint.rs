@@ -8,6 +8,8 @@ use super::proxy::Proxy;
 use super::secret::Secret;
 use super::url::Url;
 use std::fmt;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Everything that a [`Client`](super::Client) is built from.
@@ -24,6 +26,8 @@ pub(crate) struct Endpoint {
     pub(crate) proxy: Option<Proxy>,
     /// Where all this comes from, and why from there.
     pub(crate) origin: String,
+    /// The kubeconfig that holds the user's token, password or key; `None` where none does.
+    pub(crate) secrets_in: Option<PathBuf>,
     /// How to learn it anew; `None` where only files that it names may change.
     pub(crate) again: Option<Again>,
 }
@@ -110,6 +114,13 @@ impl Pem {
     }
 }
 
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The permission of those who are neither the owner nor in the group.
+const OTHERS_READ: u32 = 0o004;
+
 /// What its files hold, for errors.
 const WHAT: &str = "the certificate or key";
 
@@ -142,6 +153,39 @@ impl Endpoint {
     /// The host to connect to, and its port.
     pub(crate) fn host_and_port(&self) -> (&str, u16) {
         (&self.server.host, self.server.port.unwrap_or(if self.is_https() { 443 } else { 80 }))
+    }
+
+    /// What is unsafe about it, and what to do.
+    ///
+    /// # Blocking
+    ///
+    /// While the kubeconfig's mode is looked up.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut warn = |is_so: bool, words: String| warnings.extend(is_so.then_some(words));
+        warn(
+            self.trust.insecure && self.is_https(),
+            format!(
+                "insecure-skip-tls-verify: whoever answers at {} is believed, and is shown the credentials; set certificate-authority instead",
+                self.server
+            ),
+        );
+        let has_login = !matches!(self.login, LoginSource::Nothing);
+        warn(
+            has_login && !self.is_https() && !is_loopback(&self.server.host),
+            format!("credentials go to {} in plain text; write https:// in the kubeconfig's server", self.server),
+        );
+        if let Some(path) = &self.secrets_in {
+            let is_open = std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0);
+            warn(
+                is_open,
+                format!(
+                    "{} holds credentials and can be read by every user of this machine; chmod 600 it, or mount it with defaultMode 0400",
+                    path.display()
+                ),
+            );
+        }
+        warnings
     }
 
     pub(crate) fn is_https(&self) -> bool {

@@ -38,7 +38,7 @@ pub(crate) fn endpoint(directory: &Path, variables: Variables<'_>) -> Result<End
     let proxy = Proxy::from_variables(&server, variables)?;
     let origin = "service account of this pod".to_owned();
     let login = LoginSource::TokenFile { path: token, meanwhile: None };
-    Ok(Endpoint { server, trust, identity: None, login, impersonation: Vec::new(), proxy, origin, again: None })
+    Ok(Endpoint { server, trust, identity: None, login, impersonation: Vec::new(), proxy, origin, secrets_in: None, again: None })
 }
 
 #[cfg(test)]

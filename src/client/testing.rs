@@ -130,6 +130,7 @@ pub(crate) fn endpoint(url: &str) -> Endpoint {
         impersonation: Vec::new(),
         proxy: None,
         origin: "a test".to_owned(),
+        secrets_in: None,
         again: None,
     }
 }

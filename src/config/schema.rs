@@ -7,6 +7,7 @@ use super::read::{Map, Reader};
 use super::storage::{self, RawStorage, StateConfig};
 use super::values::{self, found};
 use super::{Config, LogLevel, MetricsConfig, Overrides, ResourceEntry, Selectors, watches};
+use crate::api::{FieldSelector, LabelSelector, SELECTOR_BYTES_MAX};
 use crate::api::{GroupVersionResource, Scope};
 use crate::yaml::{Node, Value};
 use std::collections::BTreeMap;
@@ -223,12 +224,26 @@ fn read_namespaced_selectors(reader: &mut Reader, path: &str, node: &Node) -> Op
     Some(read_selectors(reader, &map))
 }
 
+/// With its escapes: all but the unreserved characters of RFC 3986.
+fn bytes_in_url(selector: &str) -> usize {
+    selector.bytes().map(|byte| if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) { 1 } else { 3 }).sum()
+}
+
 fn read_selectors(reader: &mut Reader, map: &Map<'_>) -> Selectors {
-    Selectors {
+    let selectors = Selectors {
         name: reader.read(map, "name_selector", values::object_name),
         label: reader.read(map, "label_selector", values::label_selector),
         field: reader.read(map, "field_selector", values::field_selector),
+    };
+    let texts = [selectors.label.as_ref().map(LabelSelector::as_str), selectors.field.as_ref().map(FieldSelector::as_str)];
+    let bytes: usize = texts.into_iter().flatten().map(bytes_in_url).sum();
+    if bytes > SELECTOR_BYTES_MAX {
+        let message = format!(
+            "its selectors take {bytes} bytes of a URL; {SELECTOR_BYTES_MAX} are allowed, so split it into several entries"
+        );
+        reader.report(map.spot(), map.path(), message);
     }
+    selectors
 }
 
 fn read_resource(reader: &mut Reader, path: &str, node: &Node) -> Option<ResourceEntry> {

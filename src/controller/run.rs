@@ -112,6 +112,7 @@ impl Run {
         let version = transport.version().map_err(failed)?;
         let (server, origin) = (inner.client.server(), inner.client.origin());
         log::info!(version = version.as_deref().unwrap_or("unknown"); "connected to {server} ({origin})");
+        inner.client.warnings().iter().for_each(|warning| log::warn!("{warning}"));
         let (plan, mistakes) = plan_of(inner, transport, inner.config.watches())?;
         mistakes?;
         let uid = transport.cluster_uid().map_err(failed)?;

@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::server::{Request, Server};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -98,6 +99,7 @@ impl Api {
             indent(user),
         );
         std::fs::write(self.kubeconfig(), text).unwrap();
+        std::fs::set_permissions(self.kubeconfig(), std::fs::Permissions::from_mode(0o600)).unwrap();
         self.kubeconfig()
     }
 

@@ -100,3 +100,45 @@ fn nothing_that_is_printed_holds_a_credential() {
         }
     }
 }
+
+#[test]
+fn what_is_unsafe_is_told_with_its_cure() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("config");
+    let check = |server: &str, cluster: &str, user: &str, mode: u32, expected: &[&str]| {
+        let text = format!(
+            "current-context: x\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n\
+             clusters: [{{name: c, cluster: {{server: '{server}'{cluster}}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let client = Client::from_kubeconfig(&path, None).unwrap();
+        let starts: Vec<_> =
+            client.warnings().iter().map(|warning| warning.replace(&path.display().to_string(), "FILE")).collect();
+        assert_eq!(starts.len(), expected.len(), "{starts:?}");
+        assert!(starts.iter().zip(expected).all(|(warning, start)| warning.starts_with(start)), "{starts:?}");
+    };
+    let insecure = ", insecure-skip-tls-verify: true";
+    check(
+        "https://api.test",
+        insecure,
+        "token: t",
+        0o600,
+        &["insecure-skip-tls-verify: whoever answers at https://api.test is believed"],
+    );
+    check("http://api.test", "", "token: t", 0o600, &["credentials go to http://api.test in plain text; write https://"]);
+    check("http://api.test", "", "username: u", 0o640, &["credentials go to http://api.test in plain text"]);
+    check("http://api.test", "", "", 0o644, &[]);
+    for loopback in ["http://localhost:1", "http://127.0.0.9", "http://[::1]:1"] {
+        check(loopback, "", "token: t", 0o600, &[]);
+    }
+    check(
+        "http://localhost",
+        "",
+        "token: t",
+        0o644,
+        &["FILE holds credentials and can be read by every user of this machine; chmod 600 it"],
+    );
+    check("http://api.test", insecure, "token: t", 0o604, &["credentials go to", "FILE holds credentials"]);
+}

@@ -53,8 +53,13 @@ pub(super) fn endpoint(config: &Kubeconfig, context: Option<&str>, variables: Va
         impersonation: impersonation(&user.value, &user_place)?,
         proxy,
         origin: format!("context {name:?} of {}", config.place()),
+        secrets_in: has_secrets(&user.value).then(|| user.file.clone()),
         again: Again::new(config, name),
     })
+}
+
+fn has_secrets(user: &User) -> bool {
+    [&user.token, &user.password, &user.client_key_data].iter().any(|secret| !secret.is_empty())
 }
 
 /// What might have been meant.

@@ -51,7 +51,8 @@ pub(crate) fn run(flags: &CheckFlags) -> Result<(), Failure> {
     let rows = rows(&watches, &discovery, &transport).map_err(failed)?;
     let version = version.as_deref().unwrap_or("unknown version");
     let path = flags.settings.file.path().display();
-    let head = format!("{path}: valid\n{} ({}): {version}\n\n", client.server(), client.origin());
+    let warnings: String = client.warnings().iter().map(|warning| format!("warning: {warning}\n")).collect();
+    let head = format!("{path}: valid\n{} ({}): {version}\n{warnings}\n", client.server(), client.origin());
     print(&format!("{head}{}\n{}\n", table::table(&rows), summary(&rows)))?;
     if count_bad(&rows) == 0 { Ok(()) } else { Err(Failure::told()) }
 }
