@@ -83,6 +83,16 @@ pub(crate) fn parse(text: &str, rules: &Rules) -> Result<Node, SyntaxError> {
     }
 }
 
+/// As [`parse`], of a text that must be JSON: its escapes are not those of YAML, and neither is what it forbids. The error says no
+/// more than that.
+pub(crate) fn parse_json(text: &str) -> Result<Node, SyntaxError> {
+    check_size(text, &LENIENT)?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let root = Builder::new(&LENIENT, None).seed().deserialize(&mut json);
+    let root = root.and_then(|root| json.end().map(|()| root));
+    root.map_err(|error| SyntaxError { line: Some(error.line()), message: "not JSON".to_owned() })
+}
+
 /// The line of the node `number` of a text that [`parse`] accepted, counted from 1.
 pub(crate) fn line_of(text: &str, number: usize) -> Option<usize> {
     location_of(text, number).map(|(line, _)| line)

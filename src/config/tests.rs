@@ -387,6 +387,23 @@ c.yaml:7: resources[1].<<: expected a mapping, or a list of mappings, found 5",
 }
 
 #[test]
+fn selectors_are_as_long_as_a_url_takes() {
+    let load = |names: usize, fields: usize| {
+        let label = format!("name notin ({})", vec!["n".repeat(60); names].join(","));
+        let field = vec!["metadata.namespace!=kube-system"; fields].join(",");
+        let yaml =
+            format!("output_dir: x\nresources:\n- gvr: v1/pods\n  label_selector: \"{label}\"\n  field_selector: {field}\n");
+        Config::from_yaml(&yaml, "c").map(|config| config.watches().len()).map_err(|error| error.to_string())
+    };
+    assert_eq!(load(400, 500), Ok(1));
+    assert_eq!(
+        load(700, 500),
+        Err("c:3: resources[0]: its selectors take 63115 bytes of a URL; 61440 are allowed, so split it into several entries"
+            .to_owned())
+    );
+}
+
+#[test]
 fn files_that_cannot_be_read_say_why() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.yaml");

@@ -8,7 +8,7 @@ use super::SetupError;
 use super::files::Files;
 use super::interrupt::Ending;
 use super::kubeconfig::model::{Cluster, Exec};
-use super::kubeconfig::read::{Fields, Mistake, document};
+use super::kubeconfig::read::{Fields, Mistake, json_or_yaml};
 use super::kubeconfig::select::{beside, cluster_info};
 use super::secret::Secret;
 use super::url::Url;
@@ -160,7 +160,7 @@ impl ExecPlugin {
 
     fn read(&self, output: &[u8]) -> Result<Credential, SetupError> {
         let text = std::str::from_utf8(output).map_err(|_| self.error("printed what is not UTF-8 text"))?;
-        let answer = document(text, Answer::read)
+        let answer = json_or_yaml(text, Answer::read)
             .map_err(|mistake| self.error(format!("printed no ExecCredential: {}", mistake.problem)))?;
         if answer.kind != "ExecCredential" || answer.api_version != self.api_version {
             let wanted = self.api_version;

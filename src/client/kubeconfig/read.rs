@@ -5,7 +5,7 @@
 //! path, and never with its value, which may be a credential.
 
 use crate::client::secret::Secret;
-use crate::yaml::{LENIENT, Node, Value, line_of, parse, text_at};
+use crate::yaml::{LENIENT, Node, SyntaxError, Value, line_of, parse, parse_json, text_at};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
@@ -34,7 +34,21 @@ pub(crate) struct Fields<'n> {
 
 /// Reads the first document of `text` with `read`.
 pub(crate) fn document<T>(text: &str, read: impl FnOnce(&Fields<'_>) -> Result<T, Mistake>) -> Result<T, Mistake> {
-    let root = parse(text, &LENIENT).map_err(|error| Mistake { line: error.line, problem: error.message })?;
+    of_tree(text, parse(text, &LENIENT), read)
+}
+
+/// As [`document`], of what is JSON where it begins so, as client-go reads what plugins print.
+pub(crate) fn json_or_yaml<T>(text: &str, read: impl FnOnce(&Fields<'_>) -> Result<T, Mistake>) -> Result<T, Mistake> {
+    let text = text.trim_start_matches('\u{feff}');
+    of_tree(text, if text.trim_start().starts_with('{') { parse_json(text) } else { parse(text, &LENIENT) }, read)
+}
+
+fn of_tree<T>(
+    text: &str,
+    root: Result<Node, SyntaxError>,
+    read: impl FnOnce(&Fields<'_>) -> Result<T, Mistake>,
+) -> Result<T, Mistake> {
+    let root = root.map_err(|error| Mistake { line: error.line, problem: error.message })?;
     let has_binary = text.contains(BINARY);
     if has_binary && text.len() > BINARY_TEXT_BYTES_MAX {
         let problem = format!("a tag {BINARY} in a text of more than {BINARY_TEXT_BYTES_MAX} bytes; write what it stands for");

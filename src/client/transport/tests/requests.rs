@@ -196,3 +196,12 @@ fn many_small_and_large_chunks_come_out_whole() {
         assert!(seen == expected);
     }
 }
+
+#[test]
+fn a_url_is_as_long_as_the_longest_selectors_make_it() {
+    let server = Server::http(|head| ok(&head.lines().next().unwrap().len().to_string()));
+    let path = format!("/api/v1/pods?fieldSelector={}&continue={}", "x".repeat(crate::api::SELECTOR_BYTES_MAX), "t".repeat(2048));
+    let mut body = String::new();
+    client(endpoint(&server.url())).transport().get(&get(&path)).unwrap().read_to_string(&mut body).unwrap();
+    assert_eq!(body, (path.len() + "GET  HTTP/1.1".len()).to_string());
+}
