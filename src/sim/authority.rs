@@ -9,9 +9,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -220,10 +220,11 @@ fn file_name(user: &str) -> String {
     user.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '_' }).collect()
 }
 
-/// Whoever reads sees the old text or the new one, never a part.
+/// Whoever reads sees the old text or the new one, never a part. Nobody else may read: most of them hold credentials.
 fn write_atomically(file: &Path, text: &str) -> io::Result<()> {
     let new = file.with_extension("new");
-    fs::write(&new, text)?;
+    let mut made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    made.write_all(text.as_bytes())?;
     fs::rename(new, file)
 }
 
