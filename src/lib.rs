@@ -243,6 +243,7 @@
 //! | `daemon` (default) | no program `faro`; it is made of all the following but `sim` | |
 //! | `cli` | no module `cli`: a command line and a logger | flags, signals, a logger |
 //! | `compress` | closed files stay as they are; `compress: gzip` is refused | an encoder for gzip and one for zstd |
+//! | `every-key` | neither client keys on P-521 nor RSA ones of other exponents than 65537 or of other sizes than 2048, 3072 and 4096 bits log in; no server's certificate on P-521 is believed | arithmetic for both, 154 KB |
 //! | `exec` | a kubeconfig that names a credential plugin is refused; tokens and certificates log in | runs programs |
 //! | `export` | no JSON lines: `json_export` and `json_stdout` are false, and refused when asked for; middleware is never called | the writer, its files |
 //! | `gzip` | large lists come uncompressed | a decoder |

@@ -8,8 +8,10 @@ use crate::support::pki::Pki;
 use crate::tls;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use faro::lifecycle::Joined;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 /// Prints a token that counts how often it was asked, and keeps what it was given.
 const COUNTING_PLUGIN: &str = r#"#!/bin/sh
@@ -137,4 +139,22 @@ fn plugin_that_fails_is_named_and_its_words_are_on_stderr_alone() {
         assert_eq!(lines, expected);
         assert!(api.server.requests().is_empty(), "nobody is asked without a credential");
     }
+}
+
+#[test]
+fn kubeconfig_from_a_pipe_is_read_once_and_stops_nothing() {
+    let api = Api::new(Release::V1_20);
+    api.serves_a_and_b();
+    let changes = watch(&[line("MODIFIED", "a", 11)]).left_open();
+    api.server.on(&format!("watch {CONFIGMAPS}"), [changes]);
+    let text = std::fs::read_to_string(api.write_kubeconfig("")).unwrap();
+    let pipe = api.folder().join("pipe");
+    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
+    let fed = pipe.clone();
+    let feeder = Joined::spawn("feeder", move || std::fs::write(fed, text).unwrap());
+    let daemon = Setup::with_config(WATCH_CONFIGMAPS).kubeconfig(&pipe).start();
+    daemon.wait_for_lines("the change", |lines| lines.len() >= 3);
+    let ended = daemon.stop();
+    assert!(ended.log.contains("pipe is no regular file: it is read once, and no change to it is seen"), "{}", ended.log);
+    drop(feeder);
 }

@@ -1,4 +1,4 @@
-//! Keys that ring does not know: EC P-521, and RSA of any size and exponent, at the cost of some 100 KB and, for RSA, of tens of
+//! Keys that ring does not know: EC P-521, and RSA of any size and exponent, at the cost of 154 KB and, for RSA, of tens of
 //! milliseconds a handshake.
 //!
 //! Gives a [`CryptoProvider`] that judges P-521 beside what ring judges, and keys that sign with P-521 or RSA. Secrets are computed
