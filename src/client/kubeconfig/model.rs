@@ -118,7 +118,7 @@ impl User {
             impersonate_uid: fields.text("as-uid")?,
             impersonate_groups: fields.texts("as-groups")?,
             impersonate_extra: match fields.mapping("as-user-extra")? {
-                Some(extra) => extra.keys().map(|key| Ok((key.to_owned(), extra.texts(key)?))).collect::<Result<_, _>>()?,
+                Some(extra) => extra.all_texts()?,
                 None => BTreeMap::new(),
             },
         })

@@ -9,6 +9,7 @@ use crate::yaml::{LENIENT, Node, SyntaxError, Value, line_of, parse, parse_json,
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// What is wrong with a document, and in which line.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ struct Source<'n> {
     has_quoted_merge: bool,
 }
 
-/// A mapping, its place in the document and its keys in the order of the text.
+/// A mapping, its place in the document and its keys in the order of the text, of which the last of equal ones counts.
 pub(crate) struct Fields<'n> {
     source: Source<'n>,
     path: String,
@@ -88,10 +89,7 @@ impl<'n> Fields<'n> {
                     return Err(self.source.mistake(&self.path, key_node, "a key that is text"));
                 }
             };
-            match self.entries.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, known)) => *known = value,
-                None => self.entries.push((key, value)),
-            }
+            self.entries.push((key, value));
         }
         Ok(())
     }
@@ -108,12 +106,8 @@ impl<'n> Fields<'n> {
         Ok(())
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|(key, _)| &**key)
-    }
-
     fn get(&self, key: &str) -> Option<&'n Node> {
-        let found = self.entries.iter().find(|(known, _)| known == key).map(|(_, value)| *value);
+        let found = self.entries.iter().rfind(|(known, _)| known == key).map(|(_, value)| *value);
         found.filter(|node| !matches!(node.value, Value::Null))
     }
 
@@ -149,22 +143,30 @@ impl<'n> Fields<'n> {
         self.get(key).map(|node| Self::of(self.source, self.path_of(key), node)).transpose()
     }
 
-    fn list(&self, key: &str) -> Result<impl Iterator<Item = (String, &'n Node)>, Mistake> {
+    fn list(&self, key: &str, node: Option<&'n Node>) -> Result<impl Iterator<Item = (String, &'n Node)>, Mistake> {
         let path = self.path_of(key);
-        let items: &[Node] = match self.get(key) {
-            None => &[],
-            Some(Node { value: Value::List(items), .. }) => items,
-            Some(node) => return Err(self.source.mistake(&path, node, "a list")),
+        let items: &[Node] = match node.map(|node| &node.value) {
+            None | Some(Value::Null) => &[],
+            Some(Value::List(items)) => items,
+            Some(_) => return Err(self.source.mistake(&path, node.expect("its value was seen"), "a list")),
         };
         Ok(items.iter().enumerate().map(move |(index, item)| (format!("{path}[{index}]"), item)))
     }
 
     pub(crate) fn texts(&self, key: &str) -> Result<Vec<String>, Mistake> {
-        self.list(key)?.map(|(path, node)| self.source.text(&path, node)).collect()
+        self.list(key, self.get(key))?.map(|(path, node)| self.source.text(&path, node)).collect()
+    }
+
+    /// Each key with its list of texts.
+    pub(super) fn all_texts(&self) -> Result<BTreeMap<String, Vec<String>>, Mistake> {
+        let texts = |key: &str, node| -> Result<Vec<String>, Mistake> {
+            self.list(key, Some(node))?.map(|(path, node)| self.source.text(&path, node)).collect()
+        };
+        self.entries.iter().map(|(key, node)| Ok((key.to_string(), texts(key, node)?))).collect()
     }
 
     pub(crate) fn mappings(&self, key: &str) -> Result<Vec<Self>, Mistake> {
-        self.list(key)?.map(|(path, node)| Self::of(self.source, path, node)).collect()
+        self.list(key, self.get(key))?.map(|(path, node)| Self::of(self.source, path, node)).collect()
     }
 
     /// A list of `{name: …, KIND: {…}}`.
@@ -225,9 +227,6 @@ impl Source<'_> {
 
     fn is_plain(&self, node: &Node) -> bool {
         let mut rest = self.at(node);
-        if rest.starts_with("!!bool ") {
-            return true;
-        }
         // Its anchor comes before it.
         if rest.starts_with('&') {
             rest = rest.trim_start_matches(|c: char| !c.is_whitespace()).trim_start();

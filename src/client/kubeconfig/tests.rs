@@ -207,3 +207,16 @@ fn a_request_to_act_as_someone_else_is_kept() {
     let headers: Vec<_> = endpoint.impersonation.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(headers, ["Impersonate-User=jane", "Impersonate-Group=a", "Impersonate-Group=b", "Impersonate-Extra-scope=x"]);
 }
+
+#[test]
+fn large_kubeconfigs_take_time_in_proportion_and_brackets_have_a_limit() {
+    let many = 20_000;
+    let clusters: String = (0..many).map(|n| format!("- name: c{n}\n")).collect();
+    let unknown: String = (0..many).map(|n| format!("key-{n}: 1\n")).collect();
+    let text = format!("{}\nmore:\n{clusters}{unknown}", with(SERVER, "token: t"));
+    assert!(endpoint(&[&text], None).is_ok());
+    let brackets = format!("{}a: {}", with(SERVER, "token: t"), "[".repeat(100_000));
+    assert!(endpoint(&[&brackets], None).unwrap_err().contains("more than 10000 of `[` and `{`"));
+    let long = format!("{}# {}\n", with(SERVER, "token: t"), "x".repeat(16 * 1024 * 1024 - 1000));
+    assert!(endpoint(&[&long], None).is_ok(), "of 16 MiB");
+}
