@@ -12,6 +12,7 @@ mod memory;
 mod namespaces;
 mod plan;
 mod recovery;
+mod redacting;
 mod registering;
 mod reload;
 mod run;
@@ -33,6 +34,7 @@ use memory::Memory;
 use registering::Registrations;
 use run::Run;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use survey::{Survey, Surveys};
@@ -136,6 +138,17 @@ pub enum ControllerError {
     /// The events' file cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// The key of what is redacted cannot be read.
+    #[error("cannot read redact_key_file {}", path.display())]
+    RedactKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No key for what is redacted can be made.
+    #[error("the system gives no random bytes, of which a key is made; name one with redact_key_file")]
+    NoRandom,
     /// What earlier runs have told cannot be read or written.
     #[error(transparent)]
     State(#[from] StateError),

@@ -59,6 +59,8 @@ pub struct MatchedEvent {
     pub history: u32,
     /// The event as the server sent it; `None` where it was found by a list.
     pub(crate) anchor: Option<Anchor>,
+    /// The annotations as they are written, where that is not as the server sent them.
+    written_annotations: Option<Arc<str>>,
     object: Object,
 }
 
@@ -109,8 +111,14 @@ impl MatchedEvent {
     /// An event that was told by the server, now, with the whole object.
     pub fn new(event_type: EventType, watch: Arc<Watch>, object: Object) -> Self {
         let received = SystemTime::now();
-        let (initial, inferred, metadata_only, history, anchor) = (false, false, false, HISTORY_FIRST, None);
-        Self { event_type, watch, received, initial, inferred, metadata_only, history, anchor, object }
+        let (initial, inferred, metadata_only, history) = (false, false, false, HISTORY_FIRST);
+        let (anchor, written_annotations) = (None, None);
+        Self { event_type, watch, received, initial, inferred, metadata_only, history, anchor, written_annotations, object }
+    }
+
+    /// The same; of its annotations these are written, which are JSON, where they are given.
+    pub(crate) fn writing(self, annotations: Option<String>) -> Self {
+        Self { written_annotations: annotations.map(Arc::from), ..self }
     }
 
     /// The stable id of this event: `watch/uid/resourceVersion/eventType`, and in a [history](Self::history) after the first its
@@ -174,9 +182,34 @@ impl MatchedEvent {
         self.metadata().labels()
     }
 
-    /// `metadata.annotations`.
+    /// `metadata.annotations`, as the server sent them; every value of one of `v1/secrets` is a digest. Lines and state have digests
+    /// in the place of copies of objects, and so has an event that waited on disk for its handler, or a `DELETED` that was found by
+    /// comparison.
     pub fn annotations(&self) -> StringMap<'_> {
         self.metadata().annotations()
+    }
+
+    /// The annotations as they are written into a line.
+    pub(crate) fn written_annotations(&self) -> StringMap<'_> {
+        self.written_annotations.as_deref().map_or_else(|| self.annotations(), StringMap::from_json)
+    }
+
+    /// The same for copying, which needs no second check.
+    pub(crate) fn written_annotations_bytes(&self) -> &[u8] {
+        self.written_annotations.as_deref().map_or_else(|| self.metadata().annotations_bytes(), str::as_bytes)
+    }
+
+    /// The object's bytes as they are written to a disk.
+    pub(crate) fn written_bytes(&self) -> Cow<'_, [u8]> {
+        match &self.written_annotations {
+            None => self.raw().into(),
+            Some(annotations) => self.metadata().bytes_with_annotations(annotations).into(),
+        }
+    }
+
+    /// What is remembered of the object.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::with_annotations(&self.metadata(), self.written_annotations())
     }
 
     /// All that was read of the object's metadata. For `DELETED` the last state known.

@@ -283,6 +283,7 @@
 
 pub mod api;
 mod chain;
+pub mod change;
 #[cfg_attr(not(feature = "state"), path = "checkpoint/absent.rs")]
 pub mod checkpoint;
 #[cfg(feature = "cli")]

@@ -252,15 +252,19 @@ fn an_object_made_of_an_identity_reads_back() {
 }
 
 #[test]
-fn a_redacted_object_holds_identity_but_no_value() {
-    let json = r#"{"kind":"Secret","data":{"p":"c2VjcmV0"},"metadata":{"name":"a","resourceVersion":"1","labels":{"l":"1"},"annotations":{"a":"1","kubectl.kubernetes.io\/last-applied-configuration":"{\"data\":\"c2VjcmV0\"}","b":"2"}}}"#;
-    let redacted = ObjectRef::scan(json.as_bytes()).unwrap().to_redacted_object();
+fn an_identity_object_holds_no_value_and_the_annotations_it_was_given() {
+    let json = r#"{"kind":"Secret","data":{"p":"c2VjcmV0"},"metadata":{"name":"a","resourceVersion":"1","labels":{"l":"1"},"annotations":{"a":"1"}}}"#;
+    let object = ObjectRef::scan(json.as_bytes()).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     assert_eq!(
-        std::str::from_utf8(redacted.as_ref().bytes()).unwrap(),
-        r#"{"metadata":{"name":"a","resourceVersion":"1","labels":{"l":"1"},"annotations":{"a":"1","b":"2"}}}"#
+        text(object.to_identity_object(StringMap::from_json(r#"{"b":"2"}"#)).as_ref().bytes()),
+        r#"{"metadata":{"name":"a","resourceVersion":"1","labels":{"l":"1"},"annotations":{"b":"2"}}}"#
     );
-    let only = r#"{"metadata":{"name":"a","resourceVersion":"1","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"x"}}}"#;
-    assert!(ObjectRef::scan(only.as_bytes()).unwrap().to_redacted_object().as_ref().annotations().is_empty());
+    assert_eq!(
+        text(object.to_identity_object(StringMap::EMPTY).as_ref().bytes()),
+        r#"{"metadata":{"name":"a","resourceVersion":"1","labels":{"l":"1"}}}"#
+    );
+    assert_eq!(text(&object.bytes_with_annotations(r#"{"b":"2"}"#)), json.replace(r#"{"a":"1"}"#, r#"{"b":"2"}"#));
 }
 
 #[test]

@@ -37,9 +37,6 @@ pub struct DecodeError {
 /// How a server begins an object of which metadata was asked for.
 const METADATA_FRONT: &[u8] = br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#;
 
-/// Where `kubectl apply` keeps a copy of the whole object, a secret's values included.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
 impl<'a> ObjectRef<'a> {
     /// Finds the metadata of the JSON object that `bytes` hold.
     ///
@@ -176,19 +173,23 @@ impl<'a> ObjectRef<'a> {
         Err(DecodeError::new("the object has no metadata", 0))
     }
 
-    /// Copies identity, labels and annotations alone, without the annotation that `kubectl apply` keeps the whole object in.
-    ///
-    /// For `v1/secrets`: what is left holds no value of the object.
-    pub fn to_redacted_object(&self) -> Object {
-        let annotations = without_last_applied(self.annotations());
+    /// Copies identity and labels alone, with `annotations` in the place of its own: what is left holds no value of the object.
+    pub fn to_identity_object(&self, annotations: StringMap<'_>) -> Object {
         Object::from_identity(
             self.namespace_json(),
             self.name_json(),
             self.uid_json(),
             &self.resource_version(),
             self.labels(),
-            StringMap::from_json(&annotations),
+            annotations,
         )
+    }
+
+    /// The whole object with `annotations`, which are JSON, in the place of its own.
+    pub(crate) fn bytes_with_annotations(&self, annotations: &str) -> Vec<u8> {
+        let end = self.spans.annotations.end();
+        let start = end - self.annotations_bytes().len();
+        [&self.bytes[..start], annotations.as_bytes(), &self.bytes[end..]].concat()
     }
 
     fn text(&self, span: Span) -> &'a str {
@@ -298,18 +299,4 @@ impl Builder {
 
 fn version_of(text_json: &str) -> ResourceVersion {
     ResourceVersion::new(&unescape(text_json)).expect("an object without a version is refused when it is scanned")
-}
-
-fn without_last_applied(annotations: StringMap<'_>) -> String {
-    let mut json = String::new();
-    for (key, value) in annotations.raw_entries().filter(|(key, _)| unescape(key) != LAST_APPLIED) {
-        json.push(if json.is_empty() { '{' } else { ',' });
-        for part in ["\"", key, "\":\"", value, "\""] {
-            json.push_str(part);
-        }
-    }
-    if !json.is_empty() {
-        json.push('}');
-    }
-    json
 }

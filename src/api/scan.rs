@@ -157,7 +157,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Past the value that comes next; its place.
-    pub(super) fn value(&mut self) -> Result<Range<usize>, DecodeError> {
+    pub(crate) fn value(&mut self) -> Result<Range<usize>, DecodeError> {
         self.peek();
         let start = self.at;
         self.skip_value()?;
@@ -170,7 +170,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The places of an array's elements; `null` has none.
-    pub(super) fn elements_or_null(&mut self) -> Result<Vec<Range<usize>>, DecodeError> {
+    pub(crate) fn elements_or_null(&mut self) -> Result<Vec<Range<usize>>, DecodeError> {
         let mut elements = Vec::new();
         if self.take_null() {
             return Ok(elements);
@@ -395,7 +395,7 @@ pub(super) fn is_space(byte: u8) -> bool {
 }
 
 /// The same JSON without white space between its tokens.
-pub(super) fn compact(json: &[u8]) -> Vec<u8> {
+pub(crate) fn compact(json: &[u8]) -> Vec<u8> {
     let mut compacted = Vec::with_capacity(json.len());
     let mut scanner = Scanner::new(json);
     while let Some(byte) = scanner.peek() {

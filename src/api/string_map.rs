@@ -51,3 +51,18 @@ impl<'a> StringMap<'a> {
         })
     }
 }
+
+/// Adds an entry to a JSON object of strings that is being written, empty at first. Key and value are JSON text without their quotes.
+pub(crate) fn push_entry(json: &mut String, key: &str, value: &str) {
+    json.push(if json.is_empty() { '{' } else { ',' });
+    for part in ["\"", key, "\":\"", value, "\""] {
+        json.push_str(part);
+    }
+}
+
+/// Ends such an object; one without entries stays empty.
+pub(crate) fn close_entries(json: &mut String) {
+    if !json.is_empty() {
+        json.push('}');
+    }
+}

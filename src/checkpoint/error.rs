@@ -91,6 +91,14 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
+    /// The key of what is redacted cannot be read or made.
+    #[error("cannot use the key in {}; restore it, or remove it, after which every digest is another one", path.display())]
+    RedactKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The state cannot be removed.
     #[error("cannot remove the state file {}", path.display())]
     Remove {
@@ -113,6 +121,7 @@ impl StateError {
         match self {
             Self::Open { .. } | Self::Create { .. } | Self::Write { .. } | Self::Closed { .. } => true,
             Self::Folder { .. } | Self::Lock { .. } | Self::Remove { .. } | Self::Removed { .. } => true,
+            Self::RedactKey { .. } => false,
             Self::InUse { .. } | Self::Replaced { .. } | Self::Damaged { .. } | Self::Format { .. } | Self::Absent => false,
         }
     }

@@ -175,11 +175,11 @@ fn create(folder: &Path, path: &Path) -> Result<(), redb::Error> {
     made
 }
 
-fn create_file(path: &Path) -> io::Result<File> {
+pub(super) fn create_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(path)
 }
 
-fn remove_leftover(new: &Path) -> io::Result<()> {
+pub(super) fn remove_leftover(new: &Path) -> io::Result<()> {
     match fs::remove_file(new) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),

@@ -19,6 +19,7 @@ mod journal;
 mod lock;
 mod log;
 mod record;
+mod redact_key;
 mod rows;
 mod spill;
 mod store;
@@ -40,5 +41,6 @@ pub use commit::{ClusterIdentity, Commit, Handed, OwedEvent, Progress, Record, S
 pub use error::StateError;
 pub use folder::reset;
 pub use journal::{Batch, Journal};
+pub use redact_key::redact_key;
 pub use spill::{Owed, Spill};
 pub use store::StateStore;

@@ -194,6 +194,24 @@ impl ConfigBuilder {
         self.leaf("max_concurrent_lists", Leaf::Number(lists as u64))
     }
 
+    /// Whether the well-known annotations that hold a copy of the object are written as digests. Defaults to true.
+    #[must_use]
+    pub fn redact_last_applied(self, is_wanted: bool) -> Self {
+        self.leaf("redact_last_applied", Leaf::Bool(is_wanted))
+    }
+
+    /// Longest value of an annotation that is written; of a longer one its digest and its length are. Defaults to 16384.
+    #[must_use]
+    pub fn annotation_value_max_bytes(self, bytes: usize) -> Self {
+        self.leaf("annotation_value_max_bytes", Leaf::Number(bytes as u64))
+    }
+
+    /// The file with the key of the digests, so that several programs write the same ones. Defaults to a key in the state's folder.
+    #[must_use]
+    pub fn redact_key_file(self, path: impl Into<String>) -> Self {
+        self.leaf("redact_key_file", Leaf::Text(path.into()))
+    }
+
     /// Serves metrics, `/health` and `/ready` here; port 0 takes one that is free. Defaults to port 8080 of all addresses, in a
     /// build without the feature `metrics` to nowhere.
     #[must_use]
@@ -285,7 +303,7 @@ mod tests {
         let yaml = "output_dir: out\nlog_level: error\nlog_file: false\nauto_shutdown_sec: 7\nshutdown_grace_sec: 3\n\
                     json_export: false\njson_stdout: true\ncluster_name: prod\ninitial_events: skip\nstate: {enabled: false}\n\
                     rotate: {max_bytes: 70000, max_age_sec: 0}\ncompress: gzip\nretain: {total_bytes: 0, max_age_sec: 60}\n\
-                    max_concurrent_lists: 2\nmetrics: {bind_addr: '::1', port: 0}\n\
+                    max_concurrent_lists: 2\nredact_last_applied: false\nannotation_value_max_bytes: 7\nredact_key_file: key\nmetrics: {bind_addr: '::1', port: 0}\n\
                     resources: [{gvr: v1/pods, scope: Namespaced, namespace_names: [a], name_selector: n, label_selector: l, field_selector: f=1}]";
         let resource = ResourceConfig {
             gvr: "v1/pods".to_owned(),
@@ -310,6 +328,9 @@ mod tests {
             .compress(Compression::Gzip)
             .retain(0, Duration::from_secs(60))
             .max_concurrent_lists(2)
+            .redact_last_applied(false)
+            .annotation_value_max_bytes(7)
+            .redact_key_file("key")
             .metrics("::1".parse().unwrap(), 0)
             .resource(resource)
             .build()

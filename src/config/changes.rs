@@ -2,7 +2,7 @@
 //!
 //! Takes the configuration in force and one that is to replace it; gives the keys that stand in the way.
 
-use super::{Config, MetricsConfig, RetainConfig, RotateConfig, StateConfig};
+use super::{Config, MetricsConfig, RedactConfig, RetainConfig, RotateConfig, StateConfig};
 
 impl Config {
     /// The keys of which `other` has another value, and which are read at the start alone: all but `resources`, `namespaces`
@@ -35,6 +35,7 @@ impl Config {
             retain: RetainConfig { total_bytes, max_age: retained_age },
             max_concurrent_lists,
             watch_config,
+            redact: RedactConfig { last_applied, annotation_value_max_bytes, key_file },
             metrics: MetricsConfig { enabled: metrics_enabled, port, path, bind_addr },
             resources: _,
         } = self;
@@ -56,6 +57,9 @@ impl Config {
             ("retain.max_age_sec", *retained_age != other.retain.max_age),
             ("max_concurrent_lists", *max_concurrent_lists != other.max_concurrent_lists),
             ("watch_config", *watch_config != other.watch_config),
+            ("redact_last_applied", *last_applied != other.redact.last_applied),
+            ("annotation_value_max_bytes", *annotation_value_max_bytes != other.redact.annotation_value_max_bytes),
+            ("redact_key_file", *key_file != other.redact.key_file),
             ("metrics.enabled", *metrics_enabled != other.metrics.enabled),
             ("metrics.port", *port != other.metrics.port),
             ("metrics.path", *path != other.metrics.path),
@@ -98,6 +102,9 @@ mod tests {
             ("retain: {max_age_sec: 7}", "retain.max_age_sec"),
             ("max_concurrent_lists: 7", "max_concurrent_lists"),
             ("watch_config: true", "watch_config"),
+            ("redact_last_applied: false", "redact_last_applied"),
+            ("annotation_value_max_bytes: 7", "annotation_value_max_bytes"),
+            ("redact_key_file: key", "redact_key_file"),
             ("metrics: {enabled: false}", "metrics.enabled"),
             ("metrics: {port: 7}", "metrics.port"),
             ("metrics: {path: /m}", "metrics.path"),

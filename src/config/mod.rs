@@ -14,6 +14,7 @@ mod builder;
 mod changes;
 mod error;
 mod read;
+mod redact;
 mod schema;
 mod storage;
 mod suggest;
@@ -29,6 +30,7 @@ mod tests;
 pub use builder::{ConfigBuilder, ResourceConfig};
 pub(crate) use error::lacks;
 pub use error::{ConfigError, Place, Problem};
+pub use redact::RedactConfig;
 pub use storage::{Compression, InitialEvents, RetainConfig, RotateConfig, StateConfig};
 pub use suggest::nearest;
 
@@ -79,6 +81,8 @@ pub struct Config {
     /// Whether the program reads the file again by itself when it changes, as it does on SIGHUP. The library reads no file again.
     /// Defaults to false.
     pub watch_config: bool,
+    /// Which values of annotations are not written as they are.
+    pub redact: RedactConfig,
     /// The HTTP endpoints.
     pub metrics: MetricsConfig,
     /// What is watched, from both formats, in the order of the file.

@@ -4,6 +4,7 @@
 
 use super::error::{Place, Problem, Source, Spot, lacks};
 use super::read::{Map, Reader};
+use super::redact::{self, RedactConfig};
 use super::storage::{self, RawStorage, StateConfig};
 use super::values::{self, found};
 use super::{Config, LogLevel, MetricsConfig, Overrides, ResourceEntry, Selectors, watches};
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const ROOT_KEYS: [&str; 18] = [
+pub(super) const ROOT_KEYS: [&str; 21] = [
     "output_dir",
     "log_level",
     "log_file",
@@ -31,6 +32,9 @@ pub(super) const ROOT_KEYS: [&str; 18] = [
     "retain",
     "max_concurrent_lists",
     "watch_config",
+    "redact_last_applied",
+    "annotation_value_max_bytes",
+    "redact_key_file",
     "metrics",
     "namespaces",
     "resources",
@@ -57,6 +61,7 @@ struct RawConfig {
     storage: RawStorage,
     max_concurrent_lists: Option<usize>,
     watch_config: Option<bool>,
+    redact: RedactConfig,
     metrics: MetricsConfig,
     resources: Vec<ResourceEntry>,
 }
@@ -137,6 +142,7 @@ fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
         retain: storage.retain,
         max_concurrent_lists: raw.max_concurrent_lists.unwrap_or(MAX_CONCURRENT_LISTS),
         watch_config: raw.watch_config.unwrap_or(false),
+        redact: raw.redact,
         metrics: raw.metrics,
         resources: raw.resources,
     }
@@ -160,6 +166,7 @@ fn read_root(reader: &mut Reader, map: &Map<'_>) -> RawConfig {
         storage: storage::read(reader, map),
         max_concurrent_lists: reader.read(map, "max_concurrent_lists", values::concurrent_lists),
         watch_config: reader.read(map, "watch_config", values::boolean),
+        redact: redact::read(reader, map),
         metrics: MetricsConfig::default(),
         resources: Vec::new(),
     };

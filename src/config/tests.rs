@@ -142,7 +142,7 @@ fn unknown_keys_are_mistakes_with_the_nearest_known_one() {
         "kubernetes: {}",
         "c.yaml:3: kubernetes: unknown key; allowed here: output_dir, log_level, log_file, auto_shutdown_sec, shutdown_grace_sec, \
          json_export, json_stdout, cluster_name, initial_events, state, rotate, compress, retain, max_concurrent_lists, \
-         watch_config, metrics, namespaces, resources",
+         watch_config, redact_last_applied, annotation_value_max_bytes, redact_key_file, metrics, namespaces, resources",
     );
     check_setting(
         "\"a b\": 1",

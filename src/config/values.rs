@@ -131,12 +131,20 @@ pub(super) fn folder_or_none(node: &Node) -> Result<Option<PathBuf>, String> {
 }
 
 pub(super) fn folder(node: &Node) -> Result<PathBuf, String> {
-    let path = text(node, "a folder")?;
+    path(node, "a folder")
+}
+
+pub(super) fn file(node: &Node) -> Result<PathBuf, String> {
+    path(node, "a file")
+}
+
+fn path(node: &Node, what: &str) -> Result<PathBuf, String> {
+    let path = text(node, what)?;
     if path.is_empty() || path.contains('\0') {
-        return Err(format!("expected a folder, found {}", quoted(path)));
+        return Err(format!("expected {what}, found {}", quoted(path)));
     }
     if path == "~" || path.starts_with("~/") || path.contains("${") || path.starts_with('$') {
-        return Err(format!("expected a folder, found {}; neither ~ nor variables are replaced here", quoted(path)));
+        return Err(format!("expected {what}, found {}; neither ~ nor variables are replaced here", quoted(path)));
     }
     Ok(PathBuf::from(path))
 }

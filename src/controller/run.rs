@@ -7,8 +7,9 @@ use super::ids::Ids;
 use super::memory::{Memory, Remembering};
 use super::plan::{self, Plan, PlanError, Planned};
 use super::watches::{AskedBy, Maker, Start, Watches};
-use super::{ControllerError, Inner, Summary, namespaces};
+use super::{ControllerError, Inner, Summary, namespaces, redacting};
 use crate::api::{Watch, WatchTarget};
+use crate::change::Redaction;
 use crate::client::{self, Interrupt, Transport};
 use crate::config::{Config, ConfiguredWatch, InitialEvents, MetricsConfig};
 use crate::controller::keeper::{Keeper, Surroundings};
@@ -39,6 +40,7 @@ pub(super) struct Run {
     writer: Option<Arc<Writer>>,
     metrics: Metrics,
     health: Health,
+    redaction: Arc<Redaction>,
     gate: ListGate,
     server: Server,
     histories: Histories,
@@ -68,6 +70,7 @@ impl Run {
             (registered.settings.clone(), std::mem::take(&mut registered.handlers))
         };
         let memory = Memory::open(config, &Registered::names(&handlers))?;
+        let redaction = Arc::new(redacting::redaction(config)?);
         // Where no writer can be opened, nothing that only a writer needs is linked.
         let writer = if cfg!(feature = "export") {
             open_writer(inner, &metrics, &health)?
@@ -90,6 +93,7 @@ impl Run {
             writer,
             metrics,
             health,
+            redaction,
             gate: ListGate::new(config.max_concurrent_lists),
             server: Server::new(inner.client.server()),
             histories: Histories::default(),
@@ -323,6 +327,7 @@ impl Run {
             histories: &self.histories,
             guard: self.guard.get(),
             wants_objects: self.writer.as_ref().is_some_and(|writer| writer.wants_objects()),
+            redaction: &self.redaction,
             skip_initial: inner.config.initial_events == InitialEvents::Skip,
         }
     }

@@ -6,6 +6,7 @@ use super::guard::Guard;
 use super::keeper::Keeper;
 use super::memory;
 use crate::api::{Scope, Watch, WatchTarget};
+use crate::change::Redaction;
 use crate::checkpoint::Progress;
 use crate::client::{Client, Content, Interrupt, RestListWatch};
 use crate::config::ConfiguredWatch;
@@ -82,6 +83,7 @@ pub(super) struct Maker<'a> {
     pub(super) guard: Option<&'a Arc<Guard>>,
     /// What comes after the handlers needs whole objects.
     pub(super) wants_objects: bool,
+    pub(super) redaction: &'a Arc<Redaction>,
     pub(super) skip_initial: bool,
 }
 
@@ -303,6 +305,7 @@ impl Maker<'_> {
             cluster: self.guard.cloned().map(|guard| guard as Arc<dyn ClusterCheck>),
             limits: Limits::default(),
             content_is_metadata: rest.content() == Content::Metadata,
+            redaction: Arc::clone(self.redaction),
             skip_initial: self.skip_initial,
         };
         let informer = Informer::new(watch, Box::new(rest), Box::new(outlet), context).resume(resume);

@@ -138,7 +138,7 @@ impl Disk {
         if self.is_over {
             return None;
         }
-        let (uid, raw) = (event.uid(), event.raw());
+        let (uid, raw) = (event.uid(), event.written_bytes());
         let owed = OwedEvent {
             watch: event.watch.id,
             key: &self.key,
@@ -146,7 +146,7 @@ impl Disk {
             is_deleted: event.event_type == EventType::Deleted,
             flags: flags_of(event),
             received: event.received,
-            raw,
+            raw: &raw,
         };
         let mut skipped = 0;
         let pushed = recorder::insist(

@@ -239,10 +239,9 @@ impl Ledger {
 
     /// What `event` changes in what is known of its watch.
     fn change_of(event: &MatchedEvent) -> Change {
-        let object = event.metadata();
         match event.event_type {
-            EventType::Added | EventType::Updated => Change::Known(Identity::of(&object)),
-            EventType::Deleted => Change::Gone(Identity::key_of(&object)),
+            EventType::Added | EventType::Updated => Change::Known(event.identity()),
+            EventType::Deleted => Change::Gone(Identity::key_of(&event.metadata())),
         }
     }
 

@@ -309,7 +309,37 @@ fn of_secrets_only_metadata_is_told_and_whole_ones_are_dropped_unread() {
     let events = outbox.events();
     assert_eq!(events.iter().map(testing::words).collect::<Vec<_>>(), ["ADDED(initial) partial@7"]);
     let raw = String::from_utf8(events[0].raw().to_vec()).unwrap();
-    assert!(!raw.contains("c2VjcmV0") && raw.contains("team"), "{raw}");
+    let values: Vec<_> = events[0].annotations().iter().map(|(key, value)| (key.into_owned(), value.len())).collect();
+    let digest = "redacted:".len() + 16;
+    assert!(!raw.contains("c2VjcmV0"), "{raw}");
+    assert_eq!(values, [("kubectl.kubernetes.io/last-applied-configuration".to_owned(), digest), ("team".to_owned(), digest)]);
+}
+
+#[test]
+fn a_copy_is_as_it_was_sent_in_the_event_and_a_digest_wherever_it_is_written() {
+    let applied = r#""annotations":{"kapp.k14s.io/original":"c2VjcmV0","team":"a"}"#;
+    let with_copy = |name: &str, version: u32| {
+        format!(r#"{{"kind":"ConfigMap","metadata":{{"name":"{name}","namespace":"demo","uid":"u-{name}","resourceVersion":"{version}",{applied}}},"data":{{}}}}"#)
+    };
+    let with_copy_added = format!(r#"{{"type":"ADDED","object":{}}}"#, with_copy("a", 7));
+    let expired = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#.to_vec();
+    let reads = vec![Read::Line(with_copy_added.into_bytes()), Read::Line(bookmark("10", true)), Read::Line(expired)];
+    let answers = vec![Answer::Watch(reads), Answer::Status(410, ""), streamed(&[], "12", vec![])];
+    let stage = Stage::new("v1/configmaps", answers, testing::hasty());
+    let outbox = stage.outbox.clone();
+    stage.run();
+    let events = outbox.events();
+    assert_eq!(events.iter().map(testing::words).collect::<Vec<_>>(), ["ADDED(initial) a@7", "DELETED(inferred) a@7"]);
+    assert_eq!(events[0].annotations().get("kapp.k14s.io/original").as_deref(), Some("c2VjcmV0"));
+    assert_eq!(events[0].raw(), with_copy("a", 7).as_bytes());
+    for event in &events {
+        let written = [event.written_annotations().as_json(), event.identity().as_text()].join(" ");
+        let bytes = String::from_utf8(event.written_bytes().into_owned()).unwrap();
+        assert!(!written.contains("c2VjcmV0") && !bytes.contains("c2VjcmV0"), "{written} {bytes}");
+        assert!(written.contains(r#"{"kapp.k14s.io/original":"redacted:"#) && written.contains(r#""team":"a"}"#), "{written}");
+        serde_json::from_str::<serde_json::Value>(&bytes).expect("it is JSON still");
+    }
+    assert_eq!(events[1].annotations().as_json(), events[0].written_annotations().as_json());
 }
 
 #[test]

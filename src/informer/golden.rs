@@ -9,7 +9,7 @@ use super::replay::Replay;
 use super::store::Store;
 use super::teller::{Heard, Phase, Teller};
 use super::testing::{self, Outbox};
-use crate::api::{Anchor, Fault, HISTORY_FIRST, ListPage, Object, ObjectRef, ResourceVersion, Status, ToldId};
+use crate::api::{Anchor, Fault, HISTORY_FIRST, Identity, ListPage, Object, ObjectRef, ResourceVersion, Status, ToldId};
 use crate::client::{Proof, Served};
 use crate::lifecycle::Stop;
 use std::fmt::Write;
@@ -67,7 +67,7 @@ impl Scene {
         let context = testing::context(&watch, &Stop::new());
         let mut store = Store::default();
         for object in known.into_iter().flatten() {
-            store.put(&ObjectRef::scan(testing::object(object).as_bytes()).unwrap());
+            store.keep(Identity::of(&ObjectRef::scan(testing::object(object).as_bytes()).unwrap()));
         }
         let teller =
             Teller::new(Handover::new(watch, Box::new(outbox.clone()), context, HISTORY_FIRST), store, Replay::default(), None);
@@ -337,7 +337,7 @@ fn pause_words(pause: &Pause) -> String {
 fn an_inventory_is_given_back_as_it_was_told() {
     let told = Object::as_ref(&ObjectRef::scan(testing::object("a/uid@7").as_bytes()).unwrap().to_object()).to_object();
     let mut store = Store::default();
-    store.put(&told.as_ref());
+    store.keep(Identity::of(&told.as_ref()));
     store.begin_list();
     let gone = store.drain_missing().next().unwrap();
     let (found, expected) = (gone.as_ref(), told.as_ref());

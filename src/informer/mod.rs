@@ -43,6 +43,7 @@ pub use server::Server;
 pub use timing::Limits;
 
 use crate::api::{Anchor, HISTORY_FIRST, Identity, ResourceVersion, ToldId, Watch};
+use crate::change::Redaction;
 use crate::client::ListWatch;
 use crate::event::{Emission, Outlet};
 use crate::health::{Pulse, WatchStatus};
@@ -74,6 +75,8 @@ pub struct Context {
     pub limits: Limits,
     /// The source asks for metadata only. Of whole objects that come all the same only the metadata is read, and of secrets nothing.
     pub content_is_metadata: bool,
+    /// What is written of an object's annotations.
+    pub redaction: Arc<Redaction>,
     /// The objects that are there when the watch lists for the very first time are remembered, not told.
     pub skip_initial: bool,
 }

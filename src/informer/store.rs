@@ -39,7 +39,7 @@ impl Store {
         self.objects.len()
     }
 
-    /// Begins a list: what [`see`](Self::see) and [`put`](Self::put) do not touch from here on is missing from it.
+    /// Begins a list: what [`see`](Self::see) and [`keep`](Self::keep) do not touch from here on is missing from it.
     pub(super) fn begin_list(&mut self) {
         self.list = self.list.wrapping_add(1);
     }
@@ -76,11 +76,6 @@ impl Store {
         if let Some(seen) = self.objects.get_mut(key) {
             *seen = list;
         }
-    }
-
-    /// Remembers `object` as told. Returns whether its key is new.
-    pub(super) fn put(&mut self, object: &ObjectRef<'_>) -> bool {
-        self.keep(Identity::of(object))
     }
 
     /// Remembers `identity` as told. Returns whether its key is new.
@@ -135,7 +130,7 @@ mod tests {
     fn see(store: &mut Store, json: &str) -> Standing {
         let object = ObjectRef::scan(json.as_bytes()).unwrap();
         let standing = store.see(&object);
-        store.put(&object);
+        store.keep(Identity::of(&object));
         standing
     }
 

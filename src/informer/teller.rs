@@ -13,7 +13,9 @@ use super::machine::Line;
 use super::replay::Replay;
 use super::store::{Standing, Store};
 use super::unreadable::Unreadables;
-use crate::api::{Anchor, DecodeError, Identity, Object, ObjectRef, ResourceVersion, Status, WatchKind, WatchLine, mended};
+use crate::api::{
+    Anchor, DecodeError, Identity, ObjectRef, ResourceVersion, Status, StringMap, WatchKind, WatchLine, mended,
+};
 use crate::event::{EventType, Kept, MatchedEvent};
 use ahead::Ahead;
 use std::collections::VecDeque;
@@ -286,7 +288,7 @@ impl Teller {
             match self.replay.take() {
                 (id, None) => self.out.keep(Kept::Replayed(id, anchor.clone())),
                 (_, Some(emission)) => {
-                    let mut event = MatchedEvent::new(emission.event_type, Arc::clone(&self.out.watch), self.copy(object));
+                    let mut event = self.event(emission.event_type, object);
                     event.anchor = Some(anchor.clone());
                     self.out.send_again(event, emission.sequence);
                 }
@@ -330,7 +332,7 @@ impl Teller {
         }
         self.out.wait_for_credit(patience)?;
         if let (_, Some(emission)) = self.replay.take() {
-            let mut event = MatchedEvent::new(emission.event_type, Arc::clone(&self.out.watch), self.copy(object));
+            let mut event = self.event(emission.event_type, object);
             event.inferred = true;
             self.out.send_again(event, emission.sequence);
         }
@@ -352,7 +354,7 @@ impl Teller {
 
     /// Remembers an object as if it had been told, once the list that names it has ended.
     fn keep(&mut self, object: &ObjectRef<'_>) {
-        let identity = if self.is_secret() { Identity::of(&object.to_redacted_object().as_ref()) } else { Identity::of(object) };
+        let identity = self.event(EventType::Added, object).identity();
         if self.store.keep(identity.clone()) {
             self.out.context.metrics.tracked_changed(1);
         }
@@ -390,7 +392,7 @@ impl Teller {
     }
 
     fn left(&mut self, object: &ObjectRef<'_>, anchor: Option<&Anchor>, patience: Patience) -> Result<(), Halt> {
-        let mut event = MatchedEvent::new(EventType::Deleted, Arc::clone(&self.out.watch), self.copy(object));
+        let mut event = self.event(EventType::Deleted, object);
         event.anchor = anchor.cloned();
         self.out.wait_for_credit(patience)?;
         self.store.remove(object);
@@ -408,7 +410,7 @@ impl Teller {
         patience: Patience,
     ) -> Result<(), Halt> {
         let event_type = if standing == Standing::Changed { EventType::Updated } else { EventType::Added };
-        let mut event = MatchedEvent::new(event_type, Arc::clone(&self.out.watch), self.copy(object));
+        let mut event = self.event(event_type, object);
         event.anchor = anchor.cloned();
         // Where nobody is told of initial ones, what took the name of a known object came after that.
         let skips = self.out.context.skip_initial;
@@ -421,7 +423,7 @@ impl Teller {
             Phase::Live => false,
         };
         self.out.wait_for_credit(patience)?;
-        if self.store.put(&event.metadata()) {
+        if self.store.keep(event.identity()) {
             self.out.context.metrics.tracked_changed(1);
         }
         if self.phase != Phase::Live {
@@ -442,15 +444,21 @@ impl Teller {
         Ok(())
     }
 
-    fn copy(&self, object: &ObjectRef<'_>) -> Object {
+    /// What is emitted of an object, and what is written of that.
+    fn event(&self, event_type: EventType, object: &ObjectRef<'_>) -> MatchedEvent {
+        let (redaction, watch) = (&self.out.context.redaction, Arc::clone(&self.out.watch));
         if self.is_secret() {
-            return object.to_redacted_object();
+            let annotations = redaction.of_secret(object.annotations());
+            return MatchedEvent::new(event_type, watch, object.to_identity_object(StringMap::from_json(&annotations)));
         }
-        if self.is_whole {
+        let copy = if self.is_whole {
             // What cannot be followed to its end gives what was read of it.
-            return object.to_metadata_object().unwrap_or_else(|_| object.to_redacted_object());
-        }
-        object.to_object()
+            object.to_metadata_object().unwrap_or_else(|_| object.to_identity_object(object.annotations()))
+        } else {
+            object.to_object()
+        };
+        let written = redaction.of(copy.as_ref().annotations());
+        MatchedEvent::new(event_type, watch, copy).writing(written)
     }
 
     fn is_secret(&self) -> bool {

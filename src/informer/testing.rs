@@ -2,6 +2,7 @@
 
 use super::{Context, Histories, Limits, ListGate, Server};
 use crate::api::{Watch, WatchTarget};
+use crate::change::{DigestKey, Redaction};
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
 use crate::health::Health;
 use crate::lifecycle::Stop;
@@ -196,6 +197,7 @@ pub(super) fn context(watch: &Arc<Watch>, stop: &Stop) -> Context {
         pulse: health.add_thread("test"),
         limits: hasty(),
         content_is_metadata: false,
+        redaction: Arc::new(Redaction::new(DigestKey::new(b"the key of a test"))),
         skip_initial: false,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! They are few and short, so that writing them anew with each change costs less than a map of them would.
 
-use crate::api::{StringMap, escape, unescape};
+use crate::api::{StringMap, close_entries, escape, push_entry, unescape};
 use std::mem;
 
 /// A JSON object of strings, empty where there is none.
@@ -38,15 +38,15 @@ impl Entries {
         let mut is_written = false;
         for (found, old) in self.map().raw_entries() {
             if unescape(found) != key {
-                push(scratch, found, old);
+                push_entry(scratch, found, old);
             } else if !mem::replace(&mut is_written, true) {
-                push(scratch, found, &value);
+                push_entry(scratch, found, &value);
             }
         }
         if !is_written {
-            push(scratch, &escape(key), &value);
+            push_entry(scratch, &escape(key), &value);
         }
-        close(scratch);
+        close_entries(scratch);
         let is_taken = scratch.len() <= bytes_max;
         if is_taken {
             mem::swap(&mut self.json, scratch);
@@ -60,29 +60,15 @@ impl Entries {
         let mut is_changed = false;
         for (key, value) in self.map().raw_entries() {
             if keeps(&unescape(key), &unescape(value)) {
-                push(scratch, key, value);
+                push_entry(scratch, key, value);
             } else {
                 is_changed = true;
             }
         }
-        close(scratch);
+        close_entries(scratch);
         if is_changed {
             mem::swap(&mut self.json, scratch);
         }
         is_changed
-    }
-}
-
-/// Key and value as JSON text without their quotes.
-fn push(json: &mut String, key: &str, value: &str) {
-    json.push(if json.is_empty() { '{' } else { ',' });
-    for part in ["\"", key, "\":\"", value, "\""] {
-        json.push_str(part);
-    }
-}
-
-fn close(json: &mut String) {
-    if !json.is_empty() {
-        json.push('}');
     }
 }

@@ -194,7 +194,7 @@ impl JsonRecord {
     pub(super) fn fill(&mut self, event: &MatchedEvent) {
         let metadata = event.metadata();
         self.now.labels.fill(metadata.labels().as_json());
-        self.now.annotations.fill(metadata.annotations().as_json());
+        self.now.annotations.fill(event.written_annotations().as_json());
         self.now.fields.clear();
         self.bytes_max = self.now.labels.bytes() + self.now.annotations.bytes() + ADDED_BYTES_MAX;
         self.is_changed = false;

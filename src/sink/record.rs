@@ -48,7 +48,7 @@ impl Record {
         optional_raw_text(line, b",\"uid\":\"", uid);
         optional_raw_text(line, b",\"resourceVersion\":\"", version);
         let (labels, annotations) = match changed {
-            None => (metadata.labels_bytes(), metadata.annotations_bytes()),
+            None => (metadata.labels_bytes(), event.written_annotations_bytes()),
             Some(changed) => (changed.labels_bytes(), changed.annotations_bytes()),
         };
         optional(line, b",\"labels\":", labels);

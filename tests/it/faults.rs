@@ -77,7 +77,9 @@ fn of_secrets_only_metadata_is_asked_taken_and_told() {
     api.server.on(&format!("list {secrets}"), [Answer::json(200, whole), Answer::json(200, applied)]);
     let daemon = start(&api, "resources: [{gvr: v1/secrets, namespace_names: [demo]}]");
     let lines = daemon.wait_for_lines("the secret's metadata", |lines| !lines.is_empty());
-    assert_eq!(lines[0].annotations.keys().collect::<Vec<_>>(), ["team"]);
+    let annotations: Vec<_> = lines[0].annotations.iter().collect();
+    assert_eq!(annotations.len(), 2, "{annotations:?}");
+    assert!(annotations.iter().all(|(_, value)| value.starts_with("redacted:") && value.len() == 25), "{annotations:?}");
     for request in api.server.requests().iter().filter(|request| request.path == secrets) {
         let accept = request.header("Accept").unwrap();
         assert!(accept.contains("as=PartialObjectMetadata") && !accept.contains(','), "{accept}");

@@ -2,6 +2,7 @@
 
 use crate::support::wait::{eventually, eventually_some};
 use faro::api::{Scope, Watch, WatchTarget};
+use faro::change::{DigestKey, Redaction};
 use faro::client::{Content, RestListWatch};
 use faro::event::{Credit, Mark, MatchedEvent, Outlet};
 use faro::health::Health;
@@ -92,6 +93,7 @@ fn trapped_informer(cluster: &Cluster, endpoints: &Endpoints, trap: Trap, stop: 
         pulse: endpoints.health.add_thread("inf-v1/configmaps"),
         limits: Limits::default(),
         content_is_metadata: false,
+        redaction: Arc::new(Redaction::new(DigestKey::new(b"the key of a test"))),
         skip_initial: false,
     };
     let informer = Informer::new(watch, Box::new(source), Box::new(trap), context);

@@ -4,6 +4,7 @@ use super::mutation::Mutation;
 use super::told::Told;
 use super::writer::Kind;
 use faro::api::{Scope, Watch, WatchTarget};
+use faro::change::{DigestKey, Redaction};
 use faro::client::{
     Client, Content, Error, Interrupt, ListWatch, PageRequest, Proof, RestListWatch, Served, ServerVersion, WatchLines,
     WatchStart,
@@ -127,6 +128,7 @@ impl Watching {
             limits: mutation.map_or_else(hasty, |mutation| mutation.limits(hasty())),
             content_is_metadata: selection.content == Content::Metadata,
             skip_initial: skips,
+            redaction: Arc::new(Redaction::new(DigestKey::new(b"the key of a test"))),
         };
         let receiver = told.receiver(seed);
         let source = SmallPages { source, objects: 1 + u32::from(seed.is_multiple_of(2)) };

@@ -1,0 +1,124 @@
+//! What is written of an object's annotations.
+//!
+//! Takes them as the server sent them; gives what files, standard output and state get. Nothing is allocated for those that are
+//! written as they are, which nearly all are.
+
+use super::copies::is_copy;
+use super::digest::DigestKey;
+use crate::api::{StringMap, close_entries, push_entry, unescape};
+
+/// Which annotations are written as digests, and with which key.
+#[derive(Clone, Debug)]
+pub struct Redaction {
+    key: DigestKey,
+    redacts_copies: bool,
+    value_bytes_max: usize,
+}
+
+/// Longest value of an annotation that is written unless configured otherwise. What people and controllers write is far shorter;
+/// beyond are copies and whole documents.
+pub const ANNOTATION_VALUE_BYTES_MAX: usize = 16 * 1024;
+
+impl Redaction {
+    /// The usual one: copies and long values are redacted.
+    pub fn new(key: DigestKey) -> Self {
+        Self { key, redacts_copies: true, value_bytes_max: ANNOTATION_VALUE_BYTES_MAX }
+    }
+
+    /// Whether the well-known annotations that hold a [copy](super::COPIES) of an object are redacted.
+    #[must_use]
+    pub fn copies(self, redacts_copies: bool) -> Self {
+        Self { redacts_copies, ..self }
+    }
+
+    /// Longest value that is written.
+    #[must_use]
+    pub fn value_bytes_max(self, value_bytes_max: usize) -> Self {
+        Self { value_bytes_max, ..self }
+    }
+
+    /// The annotations as they are written, as JSON; `None` where that is as they are.
+    pub fn of(&self, annotations: StringMap<'_>) -> Option<String> {
+        let is_redacted = |(key, value): (&str, &str)| self.is_copy(key) || self.is_long(value);
+        if !annotations.raw_entries().any(is_redacted) {
+            return None;
+        }
+        Some(rewritten(annotations, |key, value| {
+            if self.is_copy(key) {
+                Some(self.key.digest(unescape(value).as_bytes()))
+            } else if self.is_long(value) {
+                Some(self.key.digest_with_length(unescape(value).as_bytes()))
+            } else {
+                None
+            }
+        }))
+    }
+
+    /// The annotations of one of `v1/secrets`, as JSON: every value is a digest.
+    pub fn of_secret(&self, annotations: StringMap<'_>) -> String {
+        rewritten(annotations, |_, value| Some(self.key.digest(unescape(value).as_bytes())))
+    }
+
+    fn is_copy(&self, key: &str) -> bool {
+        self.redacts_copies && is_copy(&unescape(key))
+    }
+
+    /// Escapes make a text longer, never shorter.
+    fn is_long(&self, value: &str) -> bool {
+        value.len() > self.value_bytes_max && unescape(value).len() > self.value_bytes_max
+    }
+}
+
+/// The same keys in the same order, each with what `digest` gives for it, or else with its own value.
+fn rewritten(annotations: StringMap<'_>, digest: impl Fn(&str, &str) -> Option<String>) -> String {
+    let mut json = String::new();
+    for (key, value) in annotations.raw_entries() {
+        match digest(key, value) {
+            Some(digest) => push_entry(&mut json, key, &digest),
+            None => push_entry(&mut json, key, value),
+        }
+    }
+    close_entries(&mut json);
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(redaction: &Redaction, annotations: &str, expected: Option<&str>) {
+        assert_eq!(redaction.of(StringMap::from_json(annotations)).as_deref(), expected, "{annotations}");
+    }
+
+    #[test]
+    fn copies_and_long_values_are_digests_and_the_rest_stays_as_it_was_sent() {
+        let redaction = Redaction::new(DigestKey::new(b"k")).value_bytes_max(4);
+        let digest = |value: &str| DigestKey::new(b"k").digest(value.as_bytes());
+        check(&redaction, "", None);
+        check(&redaction, r#"{ "a" : "1\n2" }"#, None);
+        check(&redaction, r#"{"a":"\u0041\u0041\u0041\u0041"}"#, None);
+        let (copy, long) = (digest("{\"p\":\"s\"}"), digest("12345"));
+        check(
+            &redaction,
+            r#"{"z":"\u00e9", "kubectl.kubernetes.io\/last-applied-configuration": "{\"p\":\"s\"}","a":"12345","kapp.k14s.io/original":""}"#,
+            Some(&format!(
+                r#"{{"z":"\u00e9","kubectl.kubernetes.io\/last-applied-configuration":"{copy}","a":"{long}:5","kapp.k14s.io/original":"{}"}}"#,
+                digest("")
+            )),
+        );
+        check(&redaction.clone().copies(false), r#"{"kapp.k14s.io/original":"1"}"#, None);
+        // Of both rules that of copies says less.
+        let both = r#"{"kapp.k14s.io/original":"12345"}"#;
+        check(&redaction, both, Some(&format!(r#"{{"kapp.k14s.io/original":"{long}"}}"#)));
+        check(&redaction.copies(false), both, Some(&format!(r#"{{"kapp.k14s.io/original":"{long}:5"}}"#)));
+    }
+
+    #[test]
+    fn every_value_of_a_secret_is_a_digest_however_it_is_escaped() {
+        let redaction = Redaction::new(DigestKey::new(b"k"));
+        let written = redaction.of_secret(StringMap::from_json(r#"{"a":"\u0041","b":"A"}"#));
+        let digest = DigestKey::new(b"k").digest(b"A");
+        assert_eq!(written, format!(r#"{{"a":"{digest}","b":"{digest}"}}"#));
+        assert_eq!(redaction.of_secret(StringMap::EMPTY), "");
+    }
+}
