@@ -209,7 +209,7 @@ impl MatchedEvent {
 
     /// What is remembered of the object.
     pub(crate) fn identity(&self) -> Identity {
-        Identity::with_annotations(&self.metadata(), self.written_annotations())
+        Identity::with_annotations(&self.metadata(), self.written_annotations_bytes())
     }
 
     /// All that was read of the object's metadata. For `DELETED` the last state known.

@@ -131,8 +131,11 @@ impl Redacting<'_> {
     }
 
     fn child(&mut self, key: &[u8], start: usize, place: Range<usize>, active: &[&[Step]]) -> Result<(), DecodeError> {
-        let below: Vec<&[Step]> =
-            active.iter().filter_map(|steps| steps.split_first().filter(|(step, _)| step.is(key))).map(|(_, rest)| rest).collect();
+        let below: Vec<&[Step]> = active
+            .iter()
+            .filter_map(|steps| steps.split_first().filter(|(step, _)| step.is(key)))
+            .map(|(_, rest)| rest)
+            .collect();
         if below.is_empty() { Ok(()) } else { self.value(start + place.start..start + place.end, &below) }
     }
 
@@ -155,9 +158,9 @@ mod tests {
         let redacted = redact(json.as_bytes(), &patterns, &DigestKey::new(b"k")).unwrap();
         let redacted = redacted.map_or_else(|| json.to_owned(), |redacted| String::from_utf8(redacted).unwrap());
         // Of a digest the value, which the key makes known here.
-        let shown = ["v", "w", "[1,2]", "null", ""].into_iter().fold(redacted, |text, value| {
-            text.replace(&DigestKey::new(b"k").digest(value.as_bytes()), &format!("<{value}>"))
-        });
+        let shown = ["v", "w", "[1,2]", "null", ""]
+            .into_iter()
+            .fold(redacted, |text, value| text.replace(&DigestKey::new(b"k").digest(value.as_bytes()), &format!("<{value}>")));
         assert_eq!(shown, expected, "{pointers:?} in {json}");
     }
 

@@ -90,7 +90,10 @@ mod tests {
         let path = folder.path().join(KEY_FILE);
         assert_eq!(
             crate::chain::chain(&error),
-            format!("cannot use the key in {}; restore it, or remove it, after which every digest is another one: it is empty", path.display())
+            format!(
+                "cannot use the key in {}; restore it, or remove it, after which every digest is another one: it is empty",
+                path.display()
+            )
         );
     }
 }

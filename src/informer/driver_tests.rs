@@ -319,7 +319,9 @@ fn of_secrets_only_metadata_is_told_and_whole_ones_are_dropped_unread() {
 fn a_copy_is_as_it_was_sent_in_the_event_and_a_digest_wherever_it_is_written() {
     let applied = r#""annotations":{"kapp.k14s.io/original":"c2VjcmV0","team":"a"}"#;
     let with_copy = |name: &str, version: u32| {
-        format!(r#"{{"kind":"ConfigMap","metadata":{{"name":"{name}","namespace":"demo","uid":"u-{name}","resourceVersion":"{version}",{applied}}},"data":{{}}}}"#)
+        format!(
+            r#"{{"kind":"ConfigMap","metadata":{{"name":"{name}","namespace":"demo","uid":"u-{name}","resourceVersion":"{version}",{applied}}},"data":{{}}}}"#
+        )
     };
     let with_copy_added = format!(r#"{{"type":"ADDED","object":{}}}"#, with_copy("a", 7));
     let expired = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#.to_vec();

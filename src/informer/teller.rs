@@ -13,9 +13,7 @@ use super::machine::Line;
 use super::replay::Replay;
 use super::store::{Standing, Store};
 use super::unreadable::Unreadables;
-use crate::api::{
-    Anchor, DecodeError, Identity, ObjectRef, ResourceVersion, Status, StringMap, WatchKind, WatchLine, mended,
-};
+use crate::api::{Anchor, DecodeError, Identity, ObjectRef, ResourceVersion, Status, StringMap, WatchKind, WatchLine, mended};
 use crate::event::{EventType, Kept, MatchedEvent};
 use ahead::Ahead;
 use std::collections::VecDeque;

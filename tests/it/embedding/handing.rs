@@ -11,8 +11,8 @@ use faro::event::MatchedEvent;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -218,6 +218,53 @@ fn an_object_that_is_owed_is_delivered_by_the_next_run_and_holds_back_nothing_me
     let (added, updated) = ("ADDED v1/configmaps default/bad", "UPDATED v1/configmaps default/bad");
     assert_eq!(heard.all(), [added, updated, updated, updated, updated, updated, updated]);
     assert_eq!(lines(stage.folder.path()).len(), 8);
+}
+
+#[test]
+fn what_is_owed_lies_on_the_disk_without_copies_of_objects() {
+    let stage = Stage::new();
+    let start = |handler: Box<dyn Fn(&MatchedEvent) -> Result<(), HandlerError> + Send + Sync>| {
+        let controller: Controller = stage.controller_of(config(stage.folder.path()));
+        let retry = Retry { pause_first: Duration::from_millis(1), pause_max: Duration::from_millis(20), ..Retry::default() };
+        controller.set_handler_settings(Settings { retry, owed_after: Duration::ZERO, ..Settings::default() }).unwrap();
+        _ = controller.subscribe(Subscription::new().name("all"), handler).unwrap();
+        let running = controller.spawn().unwrap();
+        wait_until_ready(&controller);
+        running
+    };
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = |seen: &Arc<Mutex<Vec<String>>>, event: &MatchedEvent| {
+        seen.lock().unwrap().push(event.annotations().get("kapp.k14s.io/original").unwrap().into_owned());
+    };
+    let refused = Arc::clone(&seen);
+    let running = start(Box::new(move |event| {
+        note(&refused, event);
+        Err("refused".into())
+    }));
+    let annotations = r#"{kapp.k14s.io/original: '{"p":"PWMARK"}', short: kept}"#;
+    let metadata = format!("{{name: app, annotations: {annotations}}}");
+    stage.cluster.create(&format!("{{apiVersion: v1, kind: ConfigMap, metadata: {metadata}}}")).unwrap();
+    let spill = || files_of(&stage.folder.path().join("state")).into_iter().find(|(name, _)| name.starts_with("owed"));
+    eventually(SOON, "it is owed", || spill().is_some_and(|(_, bytes)| memchr::memmem::find(&bytes, b"redacted:").is_some()));
+    stop(running);
+    assert_eq!(seen.lock().unwrap()[0], r#"{"p":"PWMARK"}"#, "a handler gets it as it was sent");
+    for (name, bytes) in files_of(&stage.folder.path().join("state")) {
+        assert!(memchr::memmem::find(&bytes, b"PWMARK").is_none(), "{name}");
+    }
+    let later = Arc::<Mutex<Vec<String>>>::default();
+    let accepted = Arc::clone(&later);
+    let running = start(Box::new(move |event| {
+        note(&accepted, event);
+        Ok(())
+    }));
+    eventually(SOON, "what is owed", || later.lock().unwrap().len() == 1);
+    stop(running);
+    assert!(later.lock().unwrap()[0].starts_with("redacted:"));
+}
+
+fn files_of(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
 }
 
 #[test]
