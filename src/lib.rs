@@ -306,6 +306,7 @@ pub mod metrics;
 mod named;
 mod reading;
 mod seldom;
+mod shown;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod sink;

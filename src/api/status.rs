@@ -1,5 +1,6 @@
 //! What a server answers when it does not do what was asked, and what kind of failure that is.
 
+use crate::shown::shown;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -69,7 +70,7 @@ impl Status {
     pub fn from_body(code: u16, body: &[u8]) -> Self {
         let mut status: Self = serde_json::from_slice(body).unwrap_or_default();
         if status.message.is_empty() {
-            status.message = shown(&String::from_utf8_lossy(body), MESSAGE_CHARS_MAX);
+            status.message = front(&String::from_utf8_lossy(body), MESSAGE_CHARS_MAX);
         }
         status.code = code;
         status
@@ -104,11 +105,13 @@ impl Status {
 }
 
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(shown(&Option::<Cow<'de, str>>::deserialize(deserializer)?.unwrap_or_default(), STATUS_CHARS_MAX))
+    Ok(front(&Option::<Cow<'de, str>>::deserialize(deserializer)?.unwrap_or_default(), STATUS_CHARS_MAX))
 }
 
-fn shown(text: &str, chars_max: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(chars_max).collect()
+/// On one line, and as people may see it.
+fn front(text: &str, chars_max: usize) -> String {
+    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
+    shown(text[..end].trim()).into_owned()
 }
 
 /// How much of a `Status` is kept of each of its texts: they go into logs, and into what probes are told.
@@ -129,7 +132,8 @@ mod tests {
     fn texts_are_bounded_and_stay_on_one_line() {
         let body = format!(r#"{{"code":500,"reason":null,"message":"a\n\u001b[31mb{}"}}"#, "x".repeat(1 << 20));
         let status = Status::from_body(500, body.as_bytes());
-        assert!(status.message.starts_with("a[31mbxxx") && status.message.len() == STATUS_CHARS_MAX, "{}", status.message.len());
+        assert!(status.message.starts_with("a\\n\\u{1b}[31mbxxx"), "{}", &status.message[..20]);
+        assert_eq!(status.message.len(), STATUS_CHARS_MAX + "\\n\\u{1b}".len() - 2, "two characters are escaped");
         assert_eq!(status.reason, "");
     }
 

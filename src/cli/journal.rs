@@ -3,6 +3,7 @@
 //! Takes the variable `JOURNAL_STREAM` and the file behind stderr; says whether the one means the other (`systemd.exec(5)`), and
 //! gives lines their prefix.
 
+use crate::shown::shown;
 use log::Level;
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,9 +14,9 @@ use std::os::unix::fs::MetadataExt as _;
 pub fn print_error(text: &str) {
     let mut lines = String::new();
     if is_stderr() {
-        text.lines().for_each(|line| push_line(&mut lines, Level::Error, line));
+        text.lines().for_each(|line| push_line(&mut lines, Level::Error, &shown(line)));
     } else {
-        lines = format!("{text}\n");
+        text.lines().for_each(|line| lines.extend([&shown(line), "\n"]));
     }
     // Nobody is left to tell when stderr is closed.
     let _ = io::stderr().write_all(lines.as_bytes());

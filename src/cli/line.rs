@@ -3,9 +3,9 @@
 //! A line is `2026-11-23T13:33:26.123Z warn v1/pods: watch ended, listing again cause="410 Expired" retry_after=1.6s`. What a server or
 //! an object puts into a message cannot make a second line or move the cursor of a terminal.
 
+use crate::shown::{is_unsafe, push_shown};
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, Record};
-use std::fmt::{self, Write as _};
 
 /// The line without its end, time and level: message and pairs.
 pub(super) fn words(record: &Record<'_>) -> String {
@@ -58,28 +58,13 @@ impl<'kvs> VisitSource<'kvs> for Pairs<'_> {
 /// Appends `text` so that it stays one line; inside quotes, those and backslashes are escaped too.
 pub(super) fn push_escaped(line: &mut String, text: &str, quoted: bool) {
     for c in text.chars() {
-        if is_unsafe(c) || (quoted && (c == '"' || c == '\\')) {
-            write!(line, "{}", Escaped(c)).expect("writing to a String never fails");
-        } else {
+        if quoted && (c == '"' || c == '\\') {
+            line.push('\\');
             line.push(c);
+        } else {
+            push_shown(line, c);
         }
     }
-}
-
-struct Escaped(char);
-
-impl fmt::Display for Escaped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            '"' | '\\' | '\n' | '\r' | '\t' => write!(f, "{}", self.0.escape_default()),
-            other => write!(f, "{}", other.escape_unicode()),
-        }
-    }
-}
-
-/// Whether a character ends a line, moves a cursor, or reverses the reading direction.
-fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod load;
 mod log_file;
 mod logger;
 
+pub use crate::shown::shown;
 pub use config_file::ConfigFile;
 pub use flags::flags_help;
 pub use journal::print_error;

@@ -14,6 +14,7 @@ mod read;
 pub(crate) use read::Tls;
 
 use super::SetupError;
+use super::blot::Blotter;
 use super::endpoint::{Endpoint, LoginSource};
 use super::exec::Credential;
 use super::files::Files;
@@ -46,6 +47,8 @@ pub(crate) struct Session {
     state: Mutex<State>,
     turn: Turn,
     pace: Pace,
+    /// Knows every login that was made.
+    blotter: Blotter,
 }
 
 /// When to look and to try again.
@@ -94,11 +97,16 @@ impl PartialEq for Login {
 
 impl Session {
     pub(crate) fn new(endpoint: Endpoint, files: Files, descriptors: Option<u64>) -> Self {
-        Self { endpoint, files, descriptors, state: Mutex::default(), turn: Turn::new(), pace: PACE }
+        Self { endpoint, files, descriptors, state: Mutex::default(), turn: Turn::new(), pace: PACE, blotter: Blotter::default() }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Takes what it logs in with out of texts.
+    pub(crate) fn blotter(&self) -> &Blotter {
+        &self.blotter
     }
 
     /// Reads and checks what is in files or given, so that mistakes show before the first request. Runs no plugin.
@@ -250,6 +258,8 @@ impl Session {
 
     fn keep(&self, held: Held) -> Login {
         let login = held.login.clone();
+        let proxy = self.endpoint.proxy.as_ref().and_then(|proxy| Some((proxy.user.as_ref()?, proxy.password.as_ref())));
+        self.blotter.learn(login.authorization.as_ref(), proxy);
         let look_again = held.source.has_files().then(|| Instant::now() + self.pace.look_again);
         let mut state = self.lock();
         (state.look_again, state.refused) = (look_again, false);

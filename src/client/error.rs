@@ -1,7 +1,8 @@
 //! What can go wrong between Faro and an API server.
 
-use super::SetupError;
+use super::{Blotter, SetupError};
 use crate::api::{Fault, Status};
+use crate::chain::chain;
 use std::time::Duration;
 
 /// Why a request, or the way to one, failed. Texts never hold credentials.
@@ -93,6 +94,23 @@ impl Error {
             Self::TooLong { .. } | Self::TooSlow { .. } => Fault::TooLong,
             Self::Credentials { .. } => Fault::Unauthorized,
             Self::Stopped { .. } => Fault::Stopped,
+        }
+    }
+
+    /// The same error without what the request carried. What is read of a status has nothing of it any more.
+    pub(crate) fn blotted(self, blotter: &Blotter) -> Self {
+        match self {
+            Self::Connection { request, server, source } => {
+                let source = blotter.blot(&chain(&*source)).map_or(source, Into::into);
+                Self::Connection { request, server, source }
+            }
+            Self::Undecodable { request, reason } => Self::Undecodable { request, reason: blotter.blotted(reason) },
+            other @ (Self::Status { .. }
+            | Self::Page { .. }
+            | Self::TooLong { .. }
+            | Self::TooSlow { .. }
+            | Self::Credentials { .. }
+            | Self::Stopped { .. }) => other,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Takes a [`Get`]; gives the body, whole and within a limit, or as a reader. Promises that nothing is read without a
 //! limit, and that every failure says what was asked.
 
-use super::{Error, Get, Interrupt, Transport};
+use super::{Blotter, Error, Get, Interrupt, Transport};
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,11 @@ pub(super) trait Http: Send {
 
     /// Ends requests from another thread.
     fn interrupt(&self) -> Interrupt;
+
+    /// Takes what requests carry out of texts. Scripts carry nothing.
+    fn blotter(&self) -> Blotter {
+        Blotter::default()
+    }
 
     /// Gives up connections that are kept for the next request. Scripts have none.
     fn renew(&self) {}
@@ -33,6 +38,10 @@ impl Http for Transport {
 
     fn interrupt(&self) -> Interrupt {
         Transport::interrupt(self)
+    }
+
+    fn blotter(&self) -> Blotter {
+        Transport::blotter(self).clone()
     }
 
     fn renew(&self) {
@@ -55,7 +64,8 @@ pub(super) fn document(http: &dyn Http, request: &str, path: &str, accept: &str)
     let mut body = Vec::new();
     let mut response = http.get(&get_document(request, path, accept))?;
     read_to_limit(&mut response, &mut body, &DOCUMENT_LIMIT, request, http.server())?;
-    Ok(body)
+    // What is in a document gets into messages.
+    Ok(http.blotter().blot_bytes(&body).unwrap_or(body))
 }
 
 /// Asks a question in JSON, and reads the document that answers it.
@@ -63,7 +73,7 @@ pub(super) fn answer(transport: &Transport, request: &str, path: &str, question:
     let mut body = Vec::new();
     let mut response = transport.post(&get_document(request, path, ACCEPT_JSON), question)?;
     read_to_limit(&mut response, &mut body, &DOCUMENT_LIMIT, request, transport.server())?;
-    Ok(body)
+    Ok(transport.blotter().blot_bytes(&body).unwrap_or(body))
 }
 
 fn get_document<'a>(request: &'a str, path: &'a str, accept: &'a str) -> Get<'a> {

@@ -1,6 +1,6 @@
 //! What an informer asks of a server: list, watch, the past, and whether a kind is served at all.
 
-use super::{Error, Interrupt, ServerVersion};
+use super::{Blotter, Error, Interrupt, ServerVersion};
 use crate::api::ResourceVersion;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -52,6 +52,11 @@ pub trait ListWatch: Send {
     /// A handle that can end a call from another thread. Defaults to none, for sources that never block.
     fn interrupter(&self) -> Option<Interrupt> {
         None
+    }
+
+    /// Takes what requests carry out of texts. Defaults to one that knows nothing, for sources that carry nothing.
+    fn blotter(&self) -> Blotter {
+        Blotter::default()
     }
 
     /// Makes the next request go over a new connection, which may lead to another server behind the same address. Does nothing by

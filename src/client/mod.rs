@@ -6,6 +6,7 @@
 
 mod access;
 mod address;
+mod blot;
 mod connect;
 mod credentials;
 mod discovery;
@@ -37,6 +38,7 @@ mod url;
 mod version;
 
 pub use access::Access;
+pub use blot::Blotter;
 pub use connect::{Client, ClientOptions};
 pub use discovery::{ApiResource, Discovery, Lookup};
 pub use error::Error;

@@ -9,8 +9,8 @@ use super::lookup::{self, lookup};
 use super::metadata_only::{FRONT_BYTES, begins_metadata_list};
 use super::version::server_version;
 use super::{
-    Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, PastPage, Proof, READ_TICK, Served, ServerVersion,
-    Transport, WatchLines, WatchStart,
+    Blotter, Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, PastPage, Proof, READ_TICK, Served,
+    ServerVersion, Transport, WatchLines, WatchStart,
 };
 use crate::api::{Scope, WatchTarget};
 use std::io::{self, Read};
@@ -224,6 +224,10 @@ impl ListWatch for RestListWatch {
 
     fn interrupter(&self) -> Option<Interrupt> {
         Some(self.http.interrupt())
+    }
+
+    fn blotter(&self) -> Blotter {
+        self.http.blotter()
     }
 
     fn renew(&mut self) {

@@ -1,7 +1,7 @@
 //! What probes are told: alive or not, ready or not, and the reasons.
 
 use super::pulse::ThreadState;
-use super::{Standing, Unreadable, WatchStatus};
+use super::{Reason, Standing, Unreadable, WatchStatus};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,9 +71,9 @@ pub struct WatchReport {
     pub target: String,
     /// One of [`CONDITIONS`](super::CONDITIONS).
     pub condition: &'static str,
-    /// Why, in words; empty where the condition says it all.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub reason: String,
+    /// Why; absent in the body where the condition says it all. What the server said is in the log.
+    #[serde(skip_serializing_if = "Reason::is_none")]
+    pub reason: Reason,
     /// How long the condition has held, in seconds.
     pub for_seconds: f64,
     /// How long ago the server was last heard on it, in seconds.

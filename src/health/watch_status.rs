@@ -1,6 +1,6 @@
 //! How one watch is doing: written by its informer, read by probes and metrics.
 
-use super::{Clock, lock};
+use super::{Clock, Reason, lock};
 use crate::api::Watch;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,7 +38,9 @@ pub struct Unreadable {
 #[derive(Clone, Debug)]
 struct State {
     condition: Condition,
-    reason: String,
+    reason: Reason,
+    /// The reason as the log has it.
+    words: String,
     since: Instant,
 }
 
@@ -76,7 +78,7 @@ pub enum Standing {
 
 impl WatchStatus {
     pub(super) fn new(watch: Arc<Watch>, clock: Clock, is_held: Arc<AtomicBool>) -> Self {
-        let state = State { condition: Condition::Starting, reason: String::new(), since: Instant::now() };
+        let state = State { condition: Condition::Starting, reason: Reason::None, words: String::new(), since: Instant::now() };
         Self {
             watch,
             clock,
@@ -106,8 +108,9 @@ impl WatchStatus {
         &self.watch
     }
 
-    /// Says what holds now, and why. The reason is for people; it never holds credentials or contents of objects.
-    pub fn set(&self, condition: Condition, reason: impl Into<String>) {
+    /// Says what holds now, and why: for probes, and in the words of the log, which hold no credentials or contents of objects, but
+    /// what the server said.
+    pub fn set(&self, condition: Condition, reason: Reason, words: impl Into<String>) {
         if condition == Condition::Synced {
             self.ever_synced.store(true, Ordering::Relaxed);
             self.answered();
@@ -117,7 +120,7 @@ impl WatchStatus {
             state.since = Instant::now();
         }
         state.condition = condition;
-        state.reason = reason.into();
+        (state.reason, state.words) = (reason, words.into());
     }
 
     /// Says how to ask who has accepted what the first list gave, a bit each. The first one holds.
@@ -129,7 +132,7 @@ impl WatchStatus {
     pub fn unsync(&self) {
         self.ever_synced.store(false, Ordering::Relaxed);
         self.accepted_by.store(0, Ordering::Relaxed);
-        self.set(Condition::Listing, "");
+        self.set(Condition::Listing, Reason::None, "");
     }
 
     /// Whether file or state cannot be written now, which was said: events wait for that and nothing else.
@@ -137,19 +140,23 @@ impl WatchStatus {
         self.is_held.load(Ordering::Relaxed)
     }
 
-    /// What holds now, and why.
+    /// What holds now, and why, in the words of the log.
     pub fn get(&self) -> (Condition, String) {
         let state = lock(&self.state).clone();
-        (state.condition, state.reason)
+        (state.condition, state.words)
     }
 
     /// What probes and metrics say at `now`: one of [`CONDITIONS`], and why. A synced watch that is not heard is `silent`.
-    pub fn told(&self, now: Instant) -> (&'static str, String) {
-        match (self.get(), self.standing(now)) {
-            ((Condition::Synced, _), Standing::Syncing) => (Condition::Listing.as_str(), NOT_ACCEPTED.to_owned()),
-            ((Condition::Synced, reason), Standing::Healthy) => (Condition::Synced.as_str(), reason),
-            ((Condition::Synced, _), _) => (SILENT, SILENT_REASON.to_owned()),
-            ((other, reason), _) => (other.as_str(), reason),
+    pub fn told(&self, now: Instant) -> (&'static str, Reason) {
+        let (condition, reason) = {
+            let state = lock(&self.state);
+            (state.condition, state.reason)
+        };
+        match (condition, self.standing(now)) {
+            (Condition::Synced, Standing::Syncing) => (Condition::Listing.as_str(), Reason::NotAccepted),
+            (Condition::Synced, Standing::Healthy) => (Condition::Synced.as_str(), reason),
+            (Condition::Synced, _) => (SILENT, Reason::Silent),
+            (other, _) => (other.as_str(), reason),
         }
     }
 
@@ -253,9 +260,7 @@ impl fmt::Debug for AskAccepted {
     }
 }
 
-const NOT_ACCEPTED: &str = "read, and not accepted yet by every handler and output that it is for";
 const SILENT: &str = "silent";
-const SILENT_REASON: &str = "neither event, bookmark nor end came in time; opened again, and not relied on until something comes";
 
 impl Condition {
     /// `starting`, `listing`, `synced`, `forbidden`, `absent`, `version_gone` or `retrying`.
@@ -288,7 +293,7 @@ mod tests {
     fn check(story: &[Condition], silent_for: Duration, expected: Standing) {
         let status = watch_status("v1/pods");
         for condition in story {
-            status.set(*condition, "");
+            status.set(*condition, Reason::None, "");
         }
         let now = status.last_heard() + silent_for;
         assert_eq!(status.standing(now), expected, "{story:?}, then silent for {silent_for:?}");
@@ -318,7 +323,7 @@ mod tests {
     #[test]
     fn a_silent_watch_is_relied_on_again_once_it_is_heard() {
         let status = watch_status("v1/pods");
-        status.set(Condition::Synced, "");
+        status.set(Condition::Synced, Reason::None, "");
         let later = status.last_heard() + SILENT_AFTER + Duration::from_secs(1);
         assert_eq!(status.standing(later), Standing::Stale);
         let before = Instant::now();
@@ -330,10 +335,10 @@ mod tests {
     #[test]
     fn a_watch_that_was_given_up_as_silent_is_relied_on_again_once_it_is_heard_and_not_by_a_mere_answer() {
         let status = watch_status("v1/pods");
-        status.set(Condition::Synced, "");
+        status.set(Condition::Synced, Reason::None, "");
         status.fell_silent();
         status.answered();
-        status.set(Condition::Synced, "");
+        status.set(Condition::Synced, Reason::None, "");
         assert_eq!(status.standing(Instant::now()), Standing::Stale);
         status.heard();
         assert_eq!(status.standing(Instant::now()), Standing::Healthy);
@@ -342,9 +347,9 @@ mod tests {
     #[test]
     fn a_condition_that_is_repeated_keeps_its_beginning() {
         let status = watch_status("v1/pods");
-        status.set(Condition::Retrying, "connection refused");
+        status.set(Condition::Retrying, Reason::Unreachable, "connection refused");
         let began = status.since();
-        status.set(Condition::Retrying, "connection reset");
+        status.set(Condition::Retrying, Reason::Unreachable, "connection reset");
         assert_eq!((status.since(), status.get()), (began, (Condition::Retrying, "connection reset".to_owned())));
     }
 }

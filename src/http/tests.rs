@@ -3,8 +3,8 @@
 use super::connection::{Connection, HEAD_BYTES_MAX, HEAD_LIMIT};
 use super::guard::CONNECTIONS_MAX;
 use super::*;
-use crate::health::Condition;
 use crate::health::tests::watch;
+use crate::health::{Condition, Reason};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::fs::{self, File};
@@ -163,13 +163,13 @@ fn ready_names_each_watch_that_is_not_synced_and_why() {
     };
     let pods = fixture.health.add_watch(watch("v1/pods"));
     let nodes = fixture.health.add_watch(watch("v1/nodes"));
-    pods.set(Condition::Synced, "");
-    nodes.set(Condition::Listing, "");
+    pods.set(Condition::Synced, Reason::None, "");
+    nodes.set(Condition::Listing, Reason::None, "");
     check("/ready", "503", &[r#""v1/nodes" "listing" null"#]);
-    nodes.set(Condition::Forbidden, "needs \"list\" on nodes");
-    check("/ready", "200", &[r#""v1/nodes" "forbidden" "needs \"list\" on nodes""#]);
-    check("/ready?strict=1", "503", &[r#""v1/nodes" "forbidden" "needs \"list\" on nodes""#]);
-    nodes.set(Condition::Synced, "");
+    nodes.set(Condition::Forbidden, Reason::Forbidden, "needs \"list\" on nodes");
+    check("/ready", "200", &[r#""v1/nodes" "forbidden" "forbidden""#]);
+    check("/ready?strict=1", "503", &[r#""v1/nodes" "forbidden" "forbidden""#]);
+    nodes.set(Condition::Synced, Reason::None, "");
     check("/ready?strict=1", "200", &[]);
     fixture.health.sink_failed("no space left");
     check("/ready", "503", &[]);
@@ -181,8 +181,8 @@ fn ready_names_each_watch_that_is_not_synced_and_why() {
 fn ready_names_every_watch_when_asked_to() {
     let fixture = serve();
     fixture.health.begun();
-    fixture.health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
-    fixture.health.add_watch(watch("v1/nodes")).set(Condition::Forbidden, "needs \"list\" on nodes");
+    fixture.health.add_watch(watch("v1/pods")).set(Condition::Synced, Reason::None, "");
+    fixture.health.add_watch(watch("v1/nodes")).set(Condition::Forbidden, Reason::Forbidden, "needs \"list\" on nodes");
     let told = |path: &str| {
         let answer = get(fixture.server.local_addr(), path);
         let body: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
@@ -190,7 +190,7 @@ fn ready_names_every_watch_when_asked_to() {
         let told = watches.iter().map(|watch| format!("{} {} {}", watch["target"], watch["condition"], watch["reason"]));
         (status(&answer).to_owned(), body["not_synced"].as_array().unwrap().len(), told.collect::<Vec<_>>())
     };
-    let nodes = r#""v1/nodes" "forbidden" "needs \"list\" on nodes""#;
+    let nodes = r#""v1/nodes" "forbidden" "forbidden""#;
     let every = vec![r#""v1/pods" "synced" null"#.to_owned(), nodes.to_owned()];
     assert_eq!(told("/ready"), ("200".to_owned(), 1, vec![]));
     assert_eq!(told("/ready?verbose=1"), ("200".to_owned(), 1, every.clone()));

@@ -84,7 +84,8 @@ impl Driver {
         let Informer { watch, source, outlet, context, resume, random } = informer;
         let Resume { known, version, anchor, history, told, lacking, hashes, listed_before } = resume;
         let store = Store::of(known);
-        let report = Report::new(Arc::clone(&watch), Arc::clone(&context.status), context.metrics.clone(), context.server.join());
+        let (status, metrics, seat) = (Arc::clone(&context.status), context.metrics.clone(), context.server.join());
+        let report = Report::new(Arc::clone(&watch), status, metrics, seat, source.blotter());
         let (mut random, limits) = (random, &context.limits);
         let relists = Backoff::new(random.fork(), limits);
         let looks = Backoff::new(random.fork(), limits);

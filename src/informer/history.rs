@@ -72,6 +72,7 @@ pub(super) fn not_replayed_beyond(found: &str, report: &mut Report) -> Input {
 mod tests {
     use super::*;
     use crate::api::ListPage;
+    use crate::client::Blotter;
     use crate::client::transcript::Transcript;
     use crate::informer::testing;
     use crate::lifecycle::Stop;
@@ -115,7 +116,7 @@ mod tests {
     fn what_recorded_servers_replay_is_known_again_and_nothing_else_is() {
         let watch = testing::watch("v1/configmaps");
         let context = testing::context(&watch, &Stop::new());
-        let mut report = Report::new(watch, context.status, context.metrics, context.server.join());
+        let mut report = Report::new(watch, context.status, context.metrics, context.server.join(), Blotter::default());
         for server in ["", "server-1.20/"] {
             for name in ["watch-replay", "watch-replay-left-the-selector"] {
                 let line = lines(&format!("{server}{name}")).remove(0);

@@ -7,6 +7,7 @@
 use super::machine::Detour;
 use crate::api::Status;
 use crate::client::Error;
+use crate::health::Reason;
 use crate::metrics::RelistReason;
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,18 @@ impl Kind {
             Error::Page { .. } => Self::Page,
             Error::Undecodable { .. } | Error::TooLong { .. } | Error::TooSlow { .. } => Self::Unreadable,
             Error::Credentials { .. } => Self::Credentials,
+        }
+    }
+
+    /// As probes have it.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Status(code) => Reason::of_code(code),
+            Self::Starting => Reason::Starting,
+            Self::Connection => Reason::Unreachable,
+            Self::Page | Self::Unreadable => Reason::Undecodable,
+            Self::Credentials => Reason::NoCredentials,
+            Self::Ended => Reason::Ended,
         }
     }
 

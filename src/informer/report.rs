@@ -5,8 +5,8 @@ use super::outage::{Kind, Matter, Say};
 use super::server::Seat;
 use crate::api::{Status, Watch, WatchTarget};
 use crate::chain::chain;
-use crate::client::Error;
-use crate::health::{Condition, WatchStatus};
+use crate::client::{Blotter, Error};
+use crate::health::{Condition, Reason, WatchStatus};
 use crate::metrics::{RelistReason, RestartReason, WatchMetrics};
 use crate::seldom::Seldom;
 use log::Level;
@@ -22,6 +22,8 @@ pub(super) struct Report {
     metrics: WatchMetrics,
     /// Its place among the watches of the server, which say together what they all meet.
     seat: Seat,
+    /// Takes what Faro logs in with out of all that the server says.
+    blotter: Blotter,
     /// What went wrong last, and its kind.
     cause: String,
     kind: Kind,
@@ -45,12 +47,13 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics, seat: Seat) -> Self {
+    pub(super) fn new(watch: Arc<Watch>, status: Arc<WatchStatus>, metrics: WatchMetrics, seat: Seat, blotter: Blotter) -> Self {
         Self {
             watch,
             status,
             metrics,
             seat,
+            blotter,
             cause: String::new(),
             kind: Kind::Ended,
             trouble_cause: String::new(),
@@ -69,7 +72,7 @@ impl Report {
 
     /// Remembers why a request failed.
     pub(super) fn failed(&mut self, error: &Error) {
-        (self.cause, self.kind) = (chain(error), Kind::of(error));
+        (self.cause, self.kind) = (self.blotter.blotted(chain(error)), Kind::of(error));
     }
 
     /// Remembers what cut a watch that went well.
@@ -79,12 +82,12 @@ impl Report {
 
     /// Remembers why a stream ended.
     pub(super) fn ended(&mut self, cause: impl Into<String>) {
-        (self.cause, self.kind) = (cause.into(), Kind::Ended);
+        (self.cause, self.kind) = (self.blotter.blotted(cause.into()), Kind::Ended);
     }
 
     /// Remembers what the server said at the end of a stream.
     pub(super) fn error_line(&mut self, status: &Status) {
-        self.cause = format!("{} {}: {}", status.code, status.reason, status.message);
+        self.cause = self.blotter.blotted(format!("{} {}: {}", status.code, status.reason, status.message));
         self.kind = Kind::of_status(status);
     }
 
@@ -221,14 +224,15 @@ impl Report {
     /// An event could not be read.
     pub(super) fn unreadable(&mut self, why: &str) {
         let Some(unlogged) = self.unreadable.may_be_said(Instant::now()) else { return };
-        log::warn!(cause = why, unlogged; "{}: an object cannot be read and is passed over, everything will be listed again", self.watch.target);
+        let why = self.blotter.blotted(why.to_owned());
+        log::warn!(cause:% = why, unlogged; "{}: an object cannot be read and is passed over, everything will be listed again", self.watch.target);
     }
 
     fn well(&self) {
         if self.is_partial {
-            return self.status.set(Condition::Retrying, PARTIAL);
+            return self.status.set(Condition::Retrying, Reason::UnreadableObjects, PARTIAL);
         }
-        self.status.set(if self.synced { Condition::Synced } else { Condition::Listing }, "");
+        self.status.set(if self.synced { Condition::Synced } else { Condition::Listing }, Reason::None, "");
     }
 
     /// Logs trouble once, at its beginning; the same trouble again is a step, not a change.
@@ -259,7 +263,20 @@ impl Report {
             self.trouble = Some((condition, self.kind));
             self.trouble_cause.clone_from(&words);
         }
-        self.status.set(condition, words);
+        self.status.set(condition, self.reason(pause), words);
+    }
+
+    /// Why it pauses, as probes have it.
+    fn reason(&self, pause: &Pause) -> Reason {
+        match pause {
+            Pause::Brief | Pause::Cut => Reason::None,
+            Pause::Backoff | Pause::Relist | Pause::Reconnect | Pause::After(_) => self.kind.reason(),
+            Pause::SecondLook | Pause::Unknown(_) => Reason::NotFound,
+            Pause::Refused => Reason::Refused,
+            Pause::Forbidden => Reason::Forbidden,
+            Pause::Absent => Reason::NotServed,
+            Pause::VersionGone(_) => Reason::VersionGone,
+        }
     }
 
     /// Trying again will not help: what to change.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::event::EventType;
 use crate::health::tests::watch;
-use crate::health::{Condition, SILENT_AFTER};
+use crate::health::{Condition, Reason, SILENT_AFTER};
 use std::time::{Duration, SystemTime};
 
 fn check(text: &str, line: &str) {
@@ -74,13 +74,13 @@ fn the_worst_watch_of_a_gvr_decides_its_health() {
         }
         check(&text, r#"faro_gvr_per_informer{gvr="v1/pods",namespace_scoped="false"} 2"#);
     };
-    good.set(Condition::Synced, "");
+    good.set(Condition::Synced, Reason::None, "");
     told("none: the first list of one is under way");
-    bad.set(Condition::Forbidden, "pods is forbidden");
+    bad.set(Condition::Forbidden, Reason::None, "pods is forbidden");
     told("sync_failed");
-    bad.set(Condition::Synced, "");
+    bad.set(Condition::Synced, Reason::None, "");
     told("healthy");
-    bad.set(Condition::Retrying, "connection refused");
+    bad.set(Condition::Retrying, Reason::None, "connection refused");
     told("stale_events");
     check(&Metrics::default().text(&health), r#"faro_informers_total{status="active"} 1"#);
     check(&Metrics::default().text(&health), r#"faro_informers_total{status="failed"} 1"#);
@@ -118,7 +118,7 @@ fn the_verdicts_of_the_probes_are_told() {
     let told = |name: &str, value: u8| check(&Metrics::default().text(&health), &format!("{name} {value}"));
     told("faro_ready", 0);
     health.begun();
-    health.add_watch(watch("v1/pods")).set(Condition::Synced, "");
+    health.add_watch(watch("v1/pods")).set(Condition::Synced, Reason::None, "");
     for name in ["faro_alive", "faro_ready", "faro_sink_writable", "faro_state_writable"] {
         told(name, 1);
     }
@@ -147,11 +147,11 @@ fn a_watchs_condition_is_told_with_all_that_it_may_become() {
     };
     told("starting", 2);
     told("silent", 0);
-    pods.set(Condition::Synced, "");
-    more_pods.set(Condition::Synced, "");
+    pods.set(Condition::Synced, Reason::None, "");
+    more_pods.set(Condition::Synced, Reason::None, "");
     told("synced", 2);
     pods.fell_silent();
-    more_pods.set(Condition::Forbidden, "needs \"watch\" on pods");
+    more_pods.set(Condition::Forbidden, Reason::None, "needs \"watch\" on pods");
     told("synced", 0);
     told("silent", 1);
     told("forbidden", 1);

@@ -128,14 +128,15 @@ fn load_balancer_that_answers_404_to_everything_tells_nothing_as_deleted() {
 }
 
 #[test]
-fn forbidden_discovery_tells_nothing_as_deleted_and_ready_names_the_role() {
+fn forbidden_discovery_tells_nothing_as_deleted_and_the_log_names_the_role() {
     let api = Api::new(Release::V1_36);
     let list = watch(&[line("ADDED", "a", 7), bookmark(10, true), line("MODIFIED", "a", 11)]);
     api.server.on(&format!("watch {WIDGETS}"), [list, not_found()]);
     api.server.on("get /apis/example.com/v1", [Answer::json(403, "no")]);
     let daemon = start(&api, WATCH_WIDGETS);
-    let names_the_role = |(_, body): (u16, String)| body.contains("ClusterRole system:discovery");
-    eventually(SOON, "the role is named", || daemon.http("/ready").is_some_and(names_the_role));
+    let is_looked_into = |(_, body): (u16, String)| body.contains(r#""reason":"not_found""#);
+    eventually(SOON, "it is looked into", || daemon.http("/ready").is_some_and(is_looked_into));
+    daemon.wait_for_log(&["ClusterRole system:discovery"]);
     assert_eq!(daemon.http("/ready?strict=1").unwrap().0, 503);
     assert_eq!(briefs(&daemon.stop().lines), ["ADDED demo/a initial", "UPDATED demo/a"]);
 }

@@ -29,6 +29,7 @@ mod middleware;
 mod outage;
 mod promtool;
 mod proxy;
+mod quoting;
 mod redaction;
 mod reload;
 mod restart;

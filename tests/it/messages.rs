@@ -33,7 +33,7 @@ fn list_that_the_server_refuses_is_told_once_with_its_cure_and_is_never_ready() 
     api.server.wait_for("a third list", |requests| requests.iter().filter(|r| r.what().starts_with("list ")).count() >= 3);
     let (code, body) = daemon.http("/ready").unwrap();
     assert_eq!(code, 503, "{body}");
-    assert!(body.contains("correct its field_selector"), "{body}");
+    assert!(body.contains(r#""condition":"retrying","reason":"refused""#), "{body}");
     let ended = daemon.stop();
     let told = lines(&ended.log, "spec.foo");
     assert_eq!(told.len(), 1, "{}", ended.log);

@@ -49,7 +49,7 @@ fn list_of_an_object_without_a_name_is_no_list_that_makes_ready() {
     let api = server(NAMELESS, page(20, &[("a", 7), ("b", 18)]));
     let daemon = start(&api, WATCH_CONFIGMAPS);
     daemon.wait_for("ADDED demo/a initial");
-    eventually(SOON, "it says why", || ready(&daemon, "").1.contains("not even their names"));
+    eventually(SOON, "it says why", || ready(&daemon, "").1.contains(r#""reason":"unreadable_objects""#));
     assert_eq!(ready(&daemon, "").0, 503);
     daemon.wait_for("ADDED demo/b inferred");
     eventually(SOON, "all is well", || ready(&daemon, "?strict=1").0 == 200);

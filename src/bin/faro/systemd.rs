@@ -277,7 +277,7 @@ fn monotonic_usec() -> i128 {
 mod tests {
     use super::*;
     use faro::api::{Watch, WatchTarget};
-    use faro::health::{Condition, Health, Pulse};
+    use faro::health::{Condition, Health, Pulse, Reason};
     use std::sync::Arc;
     use tempfile::TempDir;
 
@@ -330,7 +330,7 @@ mod tests {
         fn sync(&self) {
             self.health.begun();
             let target = WatchTarget::all("v1/pods".parse().unwrap());
-            self.health.add_watch(Arc::new(Watch::new(target, "test", None))).set(Condition::Synced, "");
+            self.health.add_watch(Arc::new(Watch::new(target, "test", None))).set(Condition::Synced, Reason::None, "");
         }
 
         /// How many beats come while the watchdog would wait for four.

@@ -18,7 +18,7 @@ pub use response::Response;
 use super::connect::Shared;
 use super::credentials::{Login, Tls};
 use super::interrupt::Ending;
-use super::{Error, SetupError};
+use super::{Blotter, Error, SetupError};
 use connector::{Connector, NoLookup, Trouble};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -111,7 +111,12 @@ impl Transport {
         self.exchange(get, Some(json))
     }
 
+    /// No error quotes what the request carried, whatever the server answers.
     fn exchange(&self, get: &Get<'_>, json: Option<&[u8]>) -> Result<Response, Error> {
+        self.exchange_unblotted(get, json).map_err(|error| error.blotted(self.blotter()))
+    }
+
+    fn exchange_unblotted(&self, get: &Get<'_>, json: Option<&[u8]>) -> Result<Response, Error> {
         let login = self.login(get)?;
         let mut answer = self.send(get, json, &login)?;
         if answer.status() == StatusCode::UNAUTHORIZED && self.shared.session.refuse(&login) {
@@ -122,12 +127,17 @@ impl Transport {
                 answer = self.send(get, json, &renewed)?;
             }
         }
-        response::judge(get, answer, self.shared.server(), &self.state.ending)
+        response::judge(get, answer, self.shared.server(), &self.state.ending, self.blotter())
     }
 
     /// The server's URL, without credentials.
     pub fn server(&self) -> &str {
         self.shared.server()
+    }
+
+    /// Takes what requests carry out of texts.
+    pub(super) fn blotter(&self) -> &Blotter {
+        self.shared.session.blotter()
     }
 
     /// Gives up the connection that is kept for the next request.

@@ -2,10 +2,10 @@
 
 use super::{Answer, Get};
 use crate::api::Status;
-use crate::client::Error;
 use crate::client::error::NoHead;
 use crate::client::interrupt::Ending;
 use crate::client::url::Url;
+use crate::client::{Blotter, Error};
 use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
 use ureq::http::header::{CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER};
@@ -40,7 +40,13 @@ impl Read for Response {
 }
 
 /// Splits answers into successes and errors.
-pub(super) fn judge(get: &Get<'_>, mut answer: Answer, server: &str, ending: &Ending) -> Result<Response, Error> {
+pub(super) fn judge(
+    get: &Get<'_>,
+    mut answer: Answer,
+    server: &str,
+    ending: &Ending,
+    blotter: &Blotter,
+) -> Result<Response, Error> {
     let status = answer.status();
     if status.is_success() {
         let content_type = header(&answer, &CONTENT_TYPE).to_owned();
@@ -52,13 +58,14 @@ pub(super) fn judge(get: &Get<'_>, mut answer: Answer, server: &str, ending: &En
         return Ok(Response { content_type, request: get.request.into(), body, ending: ending.clone() });
     }
     if status.is_redirection() {
-        let location = shown_location(header(&answer, &LOCATION));
+        // Whole, as it is cut afterwards.
+        let location = shown_location(&blotter.blotted(header(&answer, &LOCATION).to_owned()));
         let reason = format!("{server} redirects to {location} ({}); write the API server's own URL as server", status.as_u16());
         return Err(Error::Undecodable { request: get.request.to_owned(), reason });
     }
     let retry_after = retry_after(header(&answer, &RETRY_AFTER), header(&answer, &DATE), SystemTime::now());
     let body = read_error_body(&mut answer, get.head_limit);
-    let status = Status::from_body(status.as_u16(), &body);
+    let status = Status::from_body(status.as_u16(), &blotter.blot_bytes(&body).unwrap_or(body));
     Err(Error::Status { request: get.request.to_owned(), status, retry_after })
 }
 

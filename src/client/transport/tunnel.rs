@@ -29,7 +29,10 @@ pub(super) fn connect(stream: &mut (impl Read + Write), proxy: &Proxy, host: &st
         (true, "407") => {
             Err(io::Error::other("it asks for a user name and password that it accepts (407); write them into the proxy's URL"))
         }
-        (true, code) => Err(io::Error::other(format!("it refuses to connect to {target} ({})", shown(code)))),
+        (true, code) if code.len() == 3 && code.bytes().all(|digit| digit.is_ascii_digit()) => {
+            Err(io::Error::other(format!("it refuses to connect to {target} ({code})")))
+        }
+        (true, _) => Err(io::Error::other("its answer has no status; check the proxy's URL")),
         (false, _) => Err(io::Error::other("it does not speak HTTP; check the proxy's URL")),
     }
 }
@@ -46,10 +49,6 @@ fn read_head(stream: &mut impl Read) -> io::Result<String> {
         head.push(byte[0]);
     }
     Ok(String::from_utf8_lossy(&head).into_owned())
-}
-
-fn shown(code: &str) -> String {
-    code.chars().filter(|c| !c.is_control()).take(20).collect()
 }
 
 /// RFC 1928, with a user name and password by RFC 1929. The proxy resolves the name.

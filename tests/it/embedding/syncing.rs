@@ -7,6 +7,7 @@ use faro::config::ResourceConfig;
 use faro::controller::Controller;
 use faro::dispatch::Subscription;
 use faro::event::MatchedEvent;
+use faro::health::Reason;
 use faro::lifecycle::Stop;
 use faro::sim::{Cluster, Rule};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ fn ready_means_that_the_handlers_have_accepted_the_first_list() {
     assert!(!other.has_synced(), "nothing runs");
     let running = controller.spawn().unwrap();
     let waiting = || controller.readiness().map(|readiness| readiness.not_synced).unwrap_or_default();
-    let is_read = || waiting().iter().any(|watch| watch.reason.contains("not accepted yet"));
+    let is_read = || waiting().iter().any(|watch| watch.reason == Reason::NotAccepted);
     eventually(SOON, "the list is read, and the handlers have not accepted it", is_read);
     eventually(SOON, "the other watch has synced", || other.has_synced());
     eventually(SOON, "the other handler of the same list has it", || quick.has_synced());

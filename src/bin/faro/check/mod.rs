@@ -10,6 +10,7 @@ pub(crate) use flags::{CheckFlags, help, parse};
 
 use crate::{Failure, failed, print, usage};
 use faro::api::{Scope, WatchTarget};
+use faro::cli::shown;
 use faro::client::{Client, Discovery, Lookup, Transport};
 use faro::config::ConfiguredWatch;
 use std::collections::HashMap;
@@ -49,7 +50,7 @@ pub(crate) fn run(flags: &CheckFlags) -> Result<(), Failure> {
         return print_rbac(&rows, flags);
     }
     let rows = rows(&watches, &discovery, &transport).map_err(failed)?;
-    let version = version.as_deref().unwrap_or("unknown version");
+    let version = shown(version.as_deref().unwrap_or("unknown version"));
     let path = flags.settings.file.path().display();
     let warnings: String = client.warnings().iter().map(|warning| format!("warning: {warning}\n")).collect();
     let head = format!("{path}: valid\n{} ({}): {version}\n{warnings}\n", client.server(), client.origin());

@@ -2,6 +2,7 @@
 
 use super::{Row, Verdict};
 use faro::api::{FieldSelector, LabelSelector};
+use faro::cli::shown;
 
 /// A line of headings and one for each row, without trailing blanks.
 pub(super) fn table(rows: &[Row]) -> String {
@@ -33,5 +34,6 @@ fn cells(row: &Row) -> [String; 7] {
         Verdict::Bad(why) => why.clone(),
     };
     let namespace = target.namespace.clone().unwrap_or_else(|| "-".to_owned());
-    [target.gvr.to_string(), namespace, selectors, row.served.to_owned(), list, watch, verdict]
+    // A server names what it serves, and why it does not.
+    [target.gvr.to_string(), namespace, selectors, row.served.to_owned(), list, watch, shown(&verdict).into_owned()]
 }

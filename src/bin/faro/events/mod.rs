@@ -11,6 +11,7 @@ pub(crate) use flags::{EventsFlags, help, parse};
 
 use crate::{Failure, failed, signals, usage};
 use faro::api::DecodeError;
+use faro::cli::shown;
 use faro::cli::{LoadError, chain};
 use faro::config::Config;
 use faro::files::{FileKind, Line, Lines, Piece};
@@ -173,5 +174,5 @@ impl Damage {
 
 fn tell(message: &str) {
     // Nobody is left to tell when stderr is closed.
-    let _ = writeln!(io::stderr(), "faro: {message}");
+    let _ = writeln!(io::stderr(), "faro: {}", shown(message));
 }

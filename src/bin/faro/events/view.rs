@@ -3,6 +3,7 @@
 //! A stdout that was closed ends the showing, and is no failure: whoever read it has seen enough.
 
 use super::flags::Output;
+use faro::cli::shown;
 use faro::sink::EventLine;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind, Stdout, Write};
@@ -89,16 +90,7 @@ const EVENT_TYPE_WIDTH: usize = "UPDATED".len();
 
 /// A text without what could move a terminal's cursor or reverse its writing; JSON has escaped most of that already.
 fn push(buffer: &mut Vec<u8>, text: &str) {
-    if text.is_ascii() {
-        return buffer.extend_from_slice(text.as_bytes());
-    }
-    for c in text.chars() {
-        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            buffer.extend(c.escape_unicode().map(|c| u8::try_from(c).expect("an escape is ASCII")));
-        } else {
-            buffer.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-        }
-    }
+    buffer.extend_from_slice(shown(text).as_bytes());
 }
 
 /// Fills the column that begins at `begin` up to `width`, and adds two blanks. Returns how wide the next row's column is to be.

@@ -1,0 +1,333 @@
+//! What Faro logs in with, taken out of any text from outside before it is used.
+//!
+//! Takes each login as it is made; gives texts in which nothing of one stands: neither as it is nor in base64, percent- or
+//! JSON-escaped, nor a part of it, as where somebody has cut the text. Servers, gateways and proxies quote requests in their answers.
+
+use super::secret::Secret;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Knows the credentials of one client, the last few ones too. Clones share what they know.
+#[derive(Clone, Default)]
+pub struct Blotter(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    /// The words of each login, the newest last.
+    logins: Vec<Vec<Secret>>,
+    parts: Arc<Parts>,
+}
+
+/// What is looked for.
+#[derive(Default)]
+struct Parts {
+    /// Every [`PART_BYTES`] that follow each other in a credential, in any form; sorted.
+    parts: Vec<u64>,
+    /// A bit for the hash of each of them: nearly all bytes of a text are passed over by this.
+    filter: Vec<u64>,
+    /// Credentials that are shorter.
+    short: Vec<Vec<u8>>,
+}
+
+/// So many bytes of a credential in a row are not there by chance.
+const PART_BYTES: usize = size_of::<u64>();
+
+/// The filter has so many bits: ten for each part of a usual token.
+const FILTER_BITS: u32 = 17;
+
+/// Shorter ones are in every text.
+const WORD_BYTES_MIN: usize = 4;
+
+/// What stands in the place of a credential.
+const BLOT: &str = "(..)";
+
+/// How many logins are known: what a server quotes late was sent a while ago.
+const LOGINS_MAX: usize = 4;
+
+/// How often escapes are taken off: of a percent-escaped text in a JSON string in another one.
+const ESCAPES_DEPTH: usize = 3;
+
+impl Blotter {
+    /// Takes a new login: the header `Authorization`, and the name and password for a proxy.
+    pub(crate) fn learn(&self, authorization: Option<&Secret>, proxy: Option<(&Secret, Option<&Secret>)>) {
+        let mut words = Vec::new();
+        if let Some((scheme, credential)) = authorization.and_then(|header| header.reveal().split_once(' ')) {
+            words.push(Secret::new(credential));
+            if scheme == "Basic"
+                && let Some(pair) = STANDARD.decode(credential).ok().and_then(|pair| String::from_utf8(pair).ok())
+            {
+                words.extend(pair.split_once(':').map(|(_, password)| Secret::new(password)));
+                words.push(Secret::new(pair));
+            }
+        }
+        if let Some((user, password)) = proxy {
+            let password = password.map(Secret::reveal).unwrap_or_default();
+            words.extend([Secret::new(password), Secret::new(format!("{}:{password}", user.reveal()))]);
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.logins.last() != Some(&words) {
+            known.logins.push(words);
+            let over = known.logins.len().saturating_sub(LOGINS_MAX);
+            known.logins.drain(..over);
+            known.parts = Arc::new(Parts::of(known.logins.iter().flatten()));
+        }
+    }
+
+    /// The text without credentials; `None` where there are none in it.
+    pub fn blot(&self, text: &str) -> Option<String> {
+        self.blot_bytes(text.as_bytes()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The same of a text that is no longer needed.
+    pub fn blotted(&self, text: String) -> String {
+        self.blot(&text).unwrap_or(text)
+    }
+
+    /// The same of bytes.
+    pub(crate) fn blot_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let parts = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner).parts);
+        let found = parts.found_in(bytes);
+        if found.is_empty() {
+            return None;
+        }
+        let mut blotted = Vec::with_capacity(bytes.len());
+        let mut copied = 0;
+        for place in found {
+            blotted.extend_from_slice(&bytes[copied..place.start]);
+            blotted.extend_from_slice(BLOT.as_bytes());
+            copied = place.end;
+        }
+        blotted.extend_from_slice(&bytes[copied..]);
+        Some(blotted)
+    }
+}
+
+impl Parts {
+    fn of<'a>(words: impl Iterator<Item = &'a Secret>) -> Self {
+        let mut all = Self::default();
+        for word in words.map(|word| word.reveal().as_bytes()).filter(|word| word.len() >= WORD_BYTES_MIN) {
+            all.add(word);
+            all.add(STANDARD.encode(word).as_bytes());
+            // Wherever it stands in what is encoded: a base64 digit has six bits, so that three places differ.
+            for before in 0..3 {
+                let padded = [&[0; 3][..before], word].concat();
+                let whole = (before * 8).div_ceil(6)..padded.len() * 8 / 6;
+                for encoded in [STANDARD.encode(&padded), URL_SAFE.encode(&padded)] {
+                    all.add(&encoded.as_bytes()[whole.clone()]);
+                }
+            }
+        }
+        all.parts.sort_unstable();
+        all.parts.dedup();
+        all.filter = vec![0; 1 << (FILTER_BITS - u64::BITS.ilog2())];
+        for part in &all.parts {
+            let (word, bit) = bit_of(*part);
+            all.filter[word] |= bit;
+        }
+        all
+    }
+
+    fn add(&mut self, word: &[u8]) {
+        if word.len() < PART_BYTES {
+            self.short.push(word.to_vec());
+        }
+        self.parts.extend(word.windows(PART_BYTES).map(part_of));
+    }
+
+    /// Where parts of credentials stand, in order and apart from each other.
+    fn found_in(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        if self.parts.is_empty() && self.short.is_empty() {
+            return found;
+        }
+        self.find(bytes, |place| place, &mut found);
+        let mut view = View::of(bytes);
+        for _ in 0..ESCAPES_DEPTH {
+            let Some(plain) = view.unescaped() else { break };
+            self.find(&plain.bytes, |place| plain.place_of(place), &mut found);
+            view = plain;
+        }
+        found.sort_unstable_by_key(|place| place.start);
+        found.dedup_by(|next, before| {
+            let is_joined = next.start <= before.end;
+            if is_joined {
+                before.end = before.end.max(next.end);
+            }
+            is_joined
+        });
+        found
+    }
+
+    fn find(&self, bytes: &[u8], place_of: impl Fn(Range<usize>) -> Range<usize>, found: &mut Vec<Range<usize>>) {
+        let is_part = |window: &[u8]| {
+            let part = part_of(window);
+            let (word, bit) = bit_of(part);
+            self.filter[word] & bit != 0 && self.parts.binary_search(&part).is_ok()
+        };
+        let parts = bytes.windows(PART_BYTES).enumerate().filter(|(_, window)| is_part(window));
+        found.extend(parts.map(|(at, _)| place_of(at..at + PART_BYTES)));
+        for word in &self.short {
+            found.extend(memchr::memmem::find_iter(bytes, word).map(|at| place_of(at..at + word.len())));
+        }
+    }
+}
+
+fn part_of(window: &[u8]) -> u64 {
+    u64::from_le_bytes(window.try_into().expect("a window is as long as a part"))
+}
+
+/// The word of the filter that is for a part, and the bit in it.
+fn bit_of(part: u64) -> (usize, u64) {
+    // Fibonacci hashing: the upper bits depend on all of the part.
+    let hash = part.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - FILTER_BITS);
+    let word = usize::try_from(hash / u64::from(u64::BITS)).expect("the filter is in memory");
+    (word, 1 << (hash % u64::from(u64::BITS)))
+}
+
+/// A text without its escapes, and where each of its bytes stood.
+struct View {
+    bytes: Vec<u8>,
+    /// One for each byte, and one for the end.
+    places: Vec<usize>,
+}
+
+impl View {
+    fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), places: (0..=bytes.len()).collect() }
+    }
+
+    fn place_of(&self, place: Range<usize>) -> Range<usize> {
+        self.places[place.start]..self.places[place.end]
+    }
+
+    /// The same with percent and backslash escapes taken off; `None` where there are none.
+    fn unescaped(&self) -> Option<Self> {
+        if memchr::memchr2(b'%', b'\\', &self.bytes).is_none() {
+            return None;
+        }
+        let (mut bytes, mut places) = (Vec::with_capacity(self.bytes.len()), Vec::new());
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let (meaning, length) = escape_at(&self.bytes[at..]).unwrap_or((self.bytes[at], 1));
+            bytes.push(meaning);
+            places.push(self.places[at]);
+            at += length;
+        }
+        places.push(self.places[self.bytes.len()]);
+        Some(Self { bytes, places })
+    }
+}
+
+/// What the escape at the front means, and its length. What a header may carry is one byte a character.
+fn escape_at(bytes: &[u8]) -> Option<(u8, usize)> {
+    let hex = |digits: &[u8]| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok();
+    match *bytes {
+        [b'%', high, low, ..] => hex(&[high, low]).map(|byte| (byte, 3)),
+        [b'\\', b'u', b'0', b'0', high, low, ..] => hex(&[high, low]).map(|byte| (byte, 6)),
+        [b'\\', b'x', high, low, ..] if hex(&[high, low]).is_some() => hex(&[high, low]).map(|byte| (byte, 4)),
+        [b'\\', escaped, ..] => Some((escaped, 2)),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for Blotter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Blotter(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "eyJhbGciOi.JSUzI1+NiIsIm/tpZCI6=\"x";
+
+    fn of_token(token: &str) -> Blotter {
+        let blotter = Blotter::default();
+        blotter.learn(Some(&Secret::new(format!("Bearer {token}"))), None);
+        blotter
+    }
+
+    #[track_caller]
+    fn check(blotter: &Blotter, text: &str, expected: &str) {
+        assert_eq!(blotter.blotted(text.to_owned()), expected, "{text}");
+    }
+
+    #[test]
+    fn a_token_is_blotted_however_it_is_escaped_and_encoded() {
+        let blotter = of_token(TOKEN);
+        check(&blotter, &format!("Bearer {TOKEN}, and more"), "Bearer (..), and more");
+        let percent: String = TOKEN.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        check(&blotter, &format!("a={percent}&b=%41"), "a=(..)&b=%41");
+        check(
+            &blotter,
+            &format!("a={}&b", TOKEN.replace('+', "%2B").replace('/', "%2f").replace('=', "%3D").replace('"', "%22")),
+            "a=(..)&b",
+        );
+        let units: String = TOKEN.bytes().map(|byte| format!("\\u{byte:04X}")).collect();
+        check(&blotter, &format!("{{\"t\":\"{units}\"}}"), "{\"t\":\"(..)\"}");
+        let json = serde_json::to_string(TOKEN).unwrap().replace('/', "\\/");
+        check(&blotter, &format!("{{\"t\":{json}}}"), "{\"t\":\"(..)\"}");
+        let twice = serde_json::to_string(&json).unwrap();
+        assert!(!blotter.blotted(twice.clone()).contains("NiIsIm"), "{twice}");
+        for text in [TOKEN.to_owned(), format!("Bearer {TOKEN}"), format!("a{TOKEN}bc")] {
+            let blotted = blotter.blotted(STANDARD.encode(&text));
+            assert!(blotted.contains(BLOT) && blotted.len() <= 4 * 7 + BLOT.len(), "{text}: {blotted}");
+            let blotted = blotter.blotted(URL_SAFE.encode(&text));
+            assert!(blotted.contains(BLOT) && blotted.len() <= 4 * 7 + BLOT.len(), "{text}: {blotted}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_one_is_blotted_wherever_it_was_cut() {
+        let blotter = of_token(TOKEN);
+        for start in 0..TOKEN.len() - PART_BYTES {
+            for end in start + PART_BYTES..=TOKEN.len() {
+                check(&blotter, &format!("<{}>", &TOKEN[start..end]), "<(..)>");
+            }
+        }
+        check(&blotter, &format!("<{}>", &TOKEN[..PART_BYTES - 1]), "<eyJhbGc>");
+        check(&blotter, &format!("{TOKEN} {TOKEN}"), "(..) (..)");
+    }
+
+    #[test]
+    fn of_basic_auth_and_of_a_proxy_pair_and_password_are_blotted_in_both_forms() {
+        let blotter = Blotter::default();
+        let header = Secret::new(format!("Basic {}", STANDARD.encode("joe:hunter2:and3")));
+        blotter.learn(Some(&header), Some((&Secret::new("ann"), Some(&Secret::new("s%3cret")))));
+        check(&blotter, header.reveal(), "Basic (..)");
+        check(&blotter, "joe:hunter2:and3", "(..)");
+        check(&blotter, "the password hunter2:and3 is wrong", "the password (..) is wrong");
+        check(&blotter, &STANDARD.encode("ann:s%3cret"), "(..)");
+        check(&blotter, "s%3cret and s%253cret", "(..) and (..)");
+        check(&blotter, "joe and ann", "joe and ann");
+    }
+
+    #[test]
+    fn the_last_few_logins_are_known_and_nothing_where_there_is_none() {
+        let blotter = Blotter::default();
+        check(&blotter, TOKEN, TOKEN);
+        blotter.learn(None, None);
+        check(&blotter, TOKEN, TOKEN);
+        for number in 0..=LOGINS_MAX {
+            blotter.clone().learn(Some(&Secret::new(format!("Bearer {number}{number}token-of-a-day{number}{number}"))), None);
+        }
+        check(&blotter, "44token-of-a-day44 11token-of-a-day11", "(..) (..)");
+        check(&blotter, "short: 00", "short: 00");
+        let short = of_token("abcd");
+        check(&short, "xabcdx %61bcd abc", "x(..)x (..) abc");
+        assert_eq!(format!("{short:?}"), "Blotter(..)");
+    }
+
+    #[test]
+    fn what_is_no_utf8_and_what_only_looks_like_an_escape_stays() {
+        let blotter = of_token(TOKEN);
+        assert_eq!(blotter.blot_bytes(b"\xff%\\"), None);
+        check(&blotter, "100% of \\ and %zz \\u00", "100% of \\ and %zz \\u00");
+        let mixed = [b"\xff", TOKEN.as_bytes(), b"\xfe"].concat();
+        assert_eq!(blotter.blot_bytes(&mixed).unwrap(), b"\xff(..)\xfe");
+    }
+}
