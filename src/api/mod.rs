@@ -39,6 +39,8 @@ pub use label_selector::{LabelSelector, LabelSelectorError};
 pub use list_page::ListPage;
 pub(crate) use mend::mended;
 pub use object::{DecodeError, Object, ObjectRef};
+#[cfg(test)]
+pub(crate) use scan::COPY_ENDS;
 pub(crate) use scan::{Scanner, compact};
 pub use status::{Fault, Status};
 pub use string_map::StringMap;

@@ -5,7 +5,7 @@
 
 use super::json_text::{escape, unescape};
 use super::mend::find_name;
-use super::scan::{Scanner, Span, Spans, find_metadata};
+use super::scan::{Marks, Scanner, Span, Spans, find_metadata};
 use super::{Identity, ResourceVersion, StringMap};
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -136,6 +136,16 @@ impl<'a> ObjectRef<'a> {
         StringMap::from_json(self.text(self.spans.annotations))
     }
 
+    /// Whether an annotation may be one that holds a copy of an object, by how its name ends. Of an object from a server.
+    pub(crate) fn may_hold_copy(&self) -> bool {
+        self.spans.marks.may_hold_copy
+    }
+
+    /// How many bytes the longest value of an annotation has at most. Of an object from a server.
+    pub(crate) fn longest_annotation(&self) -> usize {
+        self.spans.marks.longest as usize
+    }
+
     /// `metadata` as the server sent it, `managedFields` included. Where these come last they were not read: then up to the
     /// first end of an array in them, which the bytes before it decide alone.
     pub(super) fn metadata_bytes(&self) -> &'a [u8] {
@@ -222,6 +232,7 @@ impl Object {
             annotations: builder.member("annotations", annotations.as_json()),
             // Never as a server sent it.
             metadata: Span::default(),
+            marks: Marks::default(),
         };
         builder.json.extend_from_slice(b"}}");
         Self { bytes: builder.json.into(), spans }

@@ -30,7 +30,21 @@ pub(super) struct Spans {
     pub(super) annotations: Span,
     /// The value of `metadata` from its brace on: to its end, or as far as it was read.
     pub(super) metadata: Span,
+    /// What was seen in passing of the annotations.
+    pub(super) marks: Marks,
 }
+
+/// What a map's entries are looked at for while they are checked, so that hardly any map is read twice.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Marks {
+    /// A key ends with one of [`COPY_ENDS`], or has an escape and may mean one that does.
+    pub(super) may_hold_copy: bool,
+    /// How many bytes the longest value has, its escapes counted as they stand.
+    pub(super) longest: u32,
+}
+
+/// How the names of annotations end that hold copies of objects; which do is for [`change`](crate::change) to say.
+pub(crate) const COPY_ENDS: [&[u8; 4]; 6] = [b"diff", b"full", b"inal", b"lied", b"nfig", b"tion"];
 
 /// A place in JSON text, and the steps from it.
 pub(crate) struct Scanner<'a> {
@@ -69,6 +83,14 @@ pub(super) fn find_metadata(bytes: &[u8]) -> Result<Spans, DecodeError> {
         }
     }
     Ok(spans)
+}
+
+impl Marks {
+    fn note(&mut self, key: &[u8], value_bytes: usize) {
+        self.longest = self.longest.max(u32::try_from(value_bytes).unwrap_or(u32::MAX));
+        let ends_so = key.last_chunk().is_some_and(|end| COPY_ENDS.contains(&end));
+        self.may_hold_copy |= ends_so || memchr::memchr(b'\\', key).is_some();
+    }
 }
 
 impl Span {
@@ -207,8 +229,8 @@ impl<'a> Scanner<'a> {
                 b"namespace" => self.text_into(&mut spans.namespace)?,
                 b"uid" => self.text_into(&mut spans.uid)?,
                 b"resourceVersion" => self.text_into(&mut spans.version)?,
-                b"labels" => self.map_into(&mut spans.labels)?,
-                b"annotations" => self.map_into(&mut spans.annotations)?,
+                b"labels" => self.map_into(&mut spans.labels, &mut Marks::default())?,
+                b"annotations" => self.map_into(&mut spans.annotations, &mut spans.marks)?,
                 b"managedFields" if !spans.name.is_empty() && !spans.version.is_empty() => {
                     spans.metadata = Span::new(start..self.at);
                     return Ok(true);
@@ -234,14 +256,15 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn map_into(&mut self, span: &mut Span) -> Result<(), DecodeError> {
+    fn map_into(&mut self, span: &mut Span, marks: &mut Marks) -> Result<(), DecodeError> {
         if self.take_null() {
             return Ok(());
         }
         self.open_object()?;
         let start = self.at - 1;
         let mut count = 0;
-        while self.next_map_entry(count == 0)?.is_some() {
+        while let Some((key, value)) = self.next_map_entry(count == 0)? {
+            marks.note(&self.bytes[key], value.len());
             count += 1;
         }
         let range = start..self.at;

@@ -36,12 +36,14 @@ pub(super) fn is_copy(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::COPY_ENDS;
 
     #[test]
     fn the_list_is_sorted_and_the_readme_has_all_of_it() {
         assert!(COPIES.is_sorted());
         let readme = include_str!("../../README.md");
         for key in COPIES {
+            assert!(COPY_ENDS.iter().any(|end| key.as_bytes().ends_with(*end)), "{key}");
             assert!(is_copy(key) && readme.contains(&format!("`{key}`")), "{key}");
         }
         assert!(!is_copy("team") && !is_copy("kapp.k14s.io/original-diff-md5"));

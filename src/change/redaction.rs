@@ -5,7 +5,7 @@
 
 use super::copies::is_copy;
 use super::digest::DigestKey;
-use crate::api::{StringMap, close_entries, push_entry, unescape};
+use crate::api::{ObjectRef, StringMap, close_entries, push_entry, unescape};
 
 /// Which annotations are written as digests, and with which key.
 #[derive(Clone, Debug)]
@@ -37,7 +37,14 @@ impl Redaction {
         Self { value_bytes_max, ..self }
     }
 
-    /// The annotations as they are written, as JSON; `None` where that is as they are.
+    /// The annotations of an object from a server as they are written, as JSON; `None` where that is as they are.
+    pub fn of_object(&self, object: &ObjectRef<'_>) -> Option<String> {
+        // Nearly all were told apart while they were read.
+        let is_kept = !(self.redacts_copies && object.may_hold_copy()) && object.longest_annotation() <= self.value_bytes_max;
+        if is_kept { None } else { self.of(object.annotations()) }
+    }
+
+    /// The same of annotations of which nothing is known.
     pub fn of(&self, annotations: StringMap<'_>) -> Option<String> {
         let is_redacted = |(key, value): (&str, &str)| self.is_copy(key) || self.is_long(value);
         if !annotations.raw_entries().any(is_redacted) {
@@ -84,6 +91,7 @@ fn rewritten(annotations: StringMap<'_>, digest: impl Fn(&str, &str) -> Option<S
 
 #[cfg(test)]
 mod tests {
+    use super::super::copies::COPIES;
     use super::*;
 
     fn check(redaction: &Redaction, annotations: &str, expected: Option<&str>) {
@@ -111,6 +119,21 @@ mod tests {
         let both = r#"{"kapp.k14s.io/original":"12345"}"#;
         check(&redaction, both, Some(&format!(r#"{{"kapp.k14s.io/original":"{long}"}}"#)));
         check(&redaction.copies(false), both, Some(&format!(r#"{{"kapp.k14s.io/original":"{long}:5"}}"#)));
+    }
+
+    #[test]
+    fn what_was_seen_of_an_object_while_it_was_read_hides_nothing() {
+        let redaction = Redaction::new(DigestKey::new(b"k")).value_bytes_max(4);
+        let keys = COPIES.iter().flat_map(|key| [(*key).to_owned(), key.replace('/', "\\/"), key.replace('n', "\\u006e")]);
+        for entry in keys.map(|key| format!("\"{key}\":\"1\"")).chain(["\"a\":\"12345\"".to_owned(), "\"a\":\"1234\"".to_owned()])
+        {
+            let json = format!(r#"{{"metadata":{{"annotations":{{"b":"2",{entry}}},"name":"n","resourceVersion":"1"}}}}"#);
+            let object = ObjectRef::scan(json.as_bytes()).unwrap();
+            assert_eq!(redaction.of_object(&object), redaction.of(object.annotations()), "{json}");
+            assert_eq!(redaction.of_object(&object).is_none(), entry.ends_with(":\"1234\""), "{json}");
+            let all = redaction.clone().copies(false).value_bytes_max(5);
+            assert_eq!(all.of_object(&object), None, "{json}");
+        }
     }
 
     #[test]

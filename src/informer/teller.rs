@@ -455,7 +455,7 @@ impl Teller {
         } else {
             object.to_object()
         };
-        let written = redaction.of(copy.as_ref().annotations());
+        let written = redaction.of_object(&copy.as_ref());
         MatchedEvent::new(event_type, watch, copy).writing(written)
     }
 
