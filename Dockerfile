@@ -32,4 +32,4 @@ COPY --from=builder --chown=65532:65532 /out/events /var/faro/events
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/faro"]
-CMD ["--config", "/etc/faro/config.yaml"]
+CMD ["--config", "/etc/faro/config.yaml", "--metrics-address", "0.0.0.0:8080"]

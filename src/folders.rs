@@ -17,8 +17,8 @@ pub(crate) fn make(folder: &Path, mode: u32) -> io::Result<()> {
     make_on(&Real, folder, mode)
 }
 
-/// What every program makes folders with; the umask takes its share.
-pub(crate) const USUAL_MODE: u32 = 0o777;
+/// What others may do is nothing, whatever the umask says: whoever may write a folder may put links into it.
+pub(crate) const USUAL_MODE: u32 = 0o750;
 
 /// The parent of a bare name is the empty path, which means: here.
 pub(crate) fn or_here(folder: &Path) -> &Path {

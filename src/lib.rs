@@ -304,6 +304,7 @@ pub mod lifecycle;
 pub mod metrics;
 #[cfg(any(feature = "cli", feature = "state"))]
 mod named;
+mod ours;
 mod reading;
 mod seldom;
 mod shown;

@@ -44,7 +44,8 @@ pub(super) struct Marks {
 }
 
 /// How the names of annotations end that hold copies of objects; which do is for [`change`](crate::change) to say.
-pub(crate) const COPY_ENDS: [&[u8; 4]; 6] = [b"diff", b"full", b"inal", b"lied", b"nfig", b"tion"];
+pub(crate) const COPY_ENDS: [&[u8; 8]; 7] =
+    [b"-applied", b"/applied", b"d-config", b"guration", b"iff-full", b"nal-diff", b"original"];
 
 /// A place in JSON text, and the steps from it.
 pub(crate) struct Scanner<'a> {

@@ -8,10 +8,10 @@ use super::lock::Lock;
 use super::spill;
 use crate::folders;
 use crate::named::{Named, named};
+use crate::ours;
 use redb::backends::FileBackend;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The database's file in its folder.
@@ -19,7 +19,7 @@ pub(super) const STATE_FILE: &str = "state.redb";
 /// The same while it is made; what a crash leaves of it is made anew.
 const NEW_FILE: &str = "state.redb.new";
 
-/// Labels and annotations are in the state: nobody else's business.
+/// Labels, annotations and objects are in the state: nobody else's business.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
@@ -29,7 +29,9 @@ const SLACK_BYTES: u64 = 1024 * 1024;
 
 /// Makes `folder` where it is not there, so that a loss of power leaves it there.
 pub(super) fn make(folder: &Path) -> Result<(), StateError> {
-    folders::make(folder, FOLDER_MODE).map_err(|source| StateError::Folder { path: folder.to_owned(), source })
+    folders::make(folder, FOLDER_MODE)
+        .and_then(|()| ours::folder(folder).map(drop))
+        .map_err(|source| StateError::Folder { path: folder.to_owned(), source })
 }
 
 /// A folder that is ours, and the file in it that is open.
@@ -127,13 +129,13 @@ fn open(folder: &Path) -> Result<(Database, File), StateError> {
     if !path.try_exists().map_err(|error| cannot_open(&path, error))? {
         create(folder, &path).map_err(|source| StateError::Create { path: path.clone(), source: source.into() })?;
     }
-    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|error| cannot_open(&path, error))?;
+    let file = ours::change(&path).map_err(|error| cannot_open(&path, error))?;
     let length = file.metadata().map_err(|error| cannot_open(&path, error))?.len();
     if length == 0 {
         // redb would begin a new database in it.
         return Err(StateError::Damaged { path, reason: "it is empty".to_owned() });
     }
-    let again = File::open(&path).map_err(|error| cannot_open(&path, error))?;
+    let again = ours::read(&path).map_err(|error| cannot_open(&path, error))?;
     if named(&file, &path).map_err(|error| cannot_open(&path, error))? != Named::Itself {
         return Err(StateError::Removed { folder: folder.to_owned() });
     }
@@ -175,8 +177,10 @@ fn create(folder: &Path, path: &Path) -> Result<(), redb::Error> {
     made
 }
 
+/// Makes an empty file in the place of what a crash has left under its name.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(path)
+    remove_leftover(path)?;
+    ours::create(path, FILE_MODE)
 }
 
 pub(super) fn remove_leftover(new: &Path) -> io::Result<()> {

@@ -7,12 +7,14 @@
 //! A file begins with a magic number (8 bytes), its random number (8) and their checksum (8). A frame is its payload's length
 //! (4 bytes), a checksum (8) and the payload; numbers are little-endian.
 
+use super::folder::create_file;
 use super::{StateError, folder};
 use crate::named::{Identity, Named, identity, named_as};
+use crate::ours;
 use redb::StorageBackend;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,8 +60,6 @@ const FRAME_BYTES_DUE: usize = 256 * 1024;
 const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
-/// Labels, annotations and objects are in these files: nobody else's business.
-const FILE_MODE: u32 = 0o600;
 /// Digits of a kind and a format, at the end of a magic number.
 const FORMAT_BYTES: usize = 2;
 
@@ -130,8 +130,7 @@ impl FrameFile {
 
     /// Makes an empty file beside `path`, which [`rename`](Self::rename) gives that name.
     pub(super) fn create_beside(path: &Path, magic: Magic) -> Result<Self, StateError> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(new_path(path));
+        let file = create_file(&new_path(path));
         let begin = |file: File| {
             let identity = identity(&file.metadata()?);
             Ok(Self::begin(Arc::new(PlainFile(file)), path, magic)?.known_as(identity))
@@ -165,7 +164,7 @@ impl FrameFile {
         magic: Magic,
         visit: impl FnMut(u64, &[u8]) -> Result<(), StateError>,
     ) -> Result<Option<Self>, StateError> {
-        match OpenOptions::new().read(true).write(true).open(path) {
+        match ours::change(path) {
             Ok(file) => {
                 let identity = identity(&file.metadata().map_err(|error| cannot_open(path, error))?);
                 Ok(Some(Self::read(Arc::new(PlainFile(file)), path, magic, visit)?.known_as(identity)))

@@ -3,10 +3,10 @@
 use super::StateError;
 use crate::lifecycle::Stop;
 use crate::named::{Named, named};
+use crate::ours;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -49,8 +49,7 @@ impl Lock {
         let path = folder.join(LOCK_FILE);
         let fail = |source| StateError::Lock { path: path.clone(), source };
         for _ in 0..ATTEMPTS_MAX {
-            let mut options = OpenOptions::new();
-            let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fail)?;
+            let mut file = ours::change_or_create(&path, 0o600).map_err(fail)?;
             opened(&path);
             lock(&mut file, folder)?;
             // Between the two steps it may have been removed, and another process have locked the next one of that name.

@@ -4,9 +4,10 @@
 
 use super::StateError;
 use super::folder::{self, create_file, remove_leftover, sync_folder};
+use crate::ours;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
@@ -38,7 +39,7 @@ pub fn redact_key(folder: &Path) -> Result<Vec<u8>, StateError> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut key = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut key)?;
+    ours::read(path)?.take(FILE_BYTES_MAX).read_to_end(&mut key)?;
     let key = key.trim_ascii_end().to_vec();
     if key.is_empty() { Err(io::Error::other("it is empty")) } else { Ok(key) }
 }

@@ -34,7 +34,7 @@ enum Action {
     Version,
 }
 
-const FLAGS: [Flag; 10] = [
+const FLAGS: [Flag; 11] = [
     Flag { name: "config", value: "FILE", help: "the configuration (YAML); required", action: Action::Set(set_config) },
     Flag {
         name: "output-dir",
@@ -56,6 +56,12 @@ const FLAGS: [Flag; 10] = [
         action: Action::Set(set_kubeconfig),
     },
     Flag { name: "context", value: "NAME", help: "the context of the kubeconfig", action: Action::Set(set_context) },
+    Flag {
+        name: "metrics-address",
+        value: "ADDRESS",
+        help: "serve metrics and probes there, as in 0.0.0.0:8080",
+        action: Action::Set(set_metrics_address),
+    },
     Flag { name: "stdout", value: "", help: "write events to stdout, too", action: Action::Set(set_stdout) },
     Flag {
         name: "reset-state",
@@ -175,6 +181,15 @@ fn set_context(flags: &mut Flags, value: OsString) -> Result<(), String> {
     Ok(())
 }
 
+fn set_metrics_address(flags: &mut Flags, value: OsString) -> Result<(), String> {
+    let text = text(value)?;
+    let address = text
+        .parse()
+        .map_err(|_| format!("expected an IP address and a port, as in 0.0.0.0:8080 or [::]:8080, found {text:?}"))?;
+    flags.overrides.metrics_address = Some(address);
+    Ok(())
+}
+
 fn set_stdout(flags: &mut Flags, _: OsString) -> Result<(), String> {
     flags.overrides.json_stdout = true;
     Ok(())
@@ -213,14 +228,15 @@ mod tests {
 
     #[test]
     fn every_flag_is_taken_in_both_forms() {
-        let spaced = "--config c.yaml --output-dir out --log-level error --auto-shutdown 7 --kubeconfig k --context prod --stdout --reset-state";
-        let joined = "--config=c.yaml --output-dir=out --log-level=error --auto-shutdown=7 --kubeconfig=k --context=prod --stdout --reset-state";
+        let spaced = "--config c.yaml --output-dir out --log-level error --auto-shutdown 7 --kubeconfig k --context prod --metrics-address [::]:9 --stdout --reset-state";
+        let joined = "--config=c.yaml --output-dir=out --log-level=error --auto-shutdown=7 --kubeconfig=k --context=prod --metrics-address=[::]:9 --stdout --reset-state";
         for line in [spaced, joined] {
             let flags = parse(line.split(' ').map(OsString::from)).unwrap();
             assert_eq!((flags.config, flags.client.kubeconfig), (PathBuf::from("c.yaml"), Some(PathBuf::from("k"))));
             assert_eq!(flags.client.context.as_deref(), Some("prod"));
             assert!(flags.reset_state);
             let overrides = flags.overrides;
+            assert_eq!(overrides.metrics_address, Some("[::]:9".parse().unwrap()));
             assert_eq!((overrides.output_dir, overrides.json_stdout), (Some(PathBuf::from("out")), true));
             assert_eq!((overrides.log_level, overrides.auto_shutdown), (Some(LogLevel::Error), Some(Duration::from_secs(7))));
         }
@@ -257,6 +273,10 @@ mod tests {
             "--log-level: expected debug, info, warning, error or fatal, found \"warn\"; did you mean \"warning\"?",
         );
         check(&["--context="], "--context: expected the name of a context, found \"\"");
+        for wrong in ["8080", "0.0.0.0", "localhost:8080", "[::]"] {
+            let expected = "expected an IP address and a port, as in 0.0.0.0:8080 or [::]:8080, found";
+            check(&["--metrics-address", wrong], &format!("--metrics-address: {expected} {wrong:?}"));
+        }
         check(&["--stdout=yes"], "unexpected argument for option '--stdout': \"yes\"");
     }
 }

@@ -212,7 +212,7 @@ impl ConfigBuilder {
         self.leaf("redact_key_file", Leaf::Text(path.into()))
     }
 
-    /// Serves metrics, `/health` and `/ready` here; port 0 takes one that is free. Defaults to port 8080 of all addresses, in a
+    /// Serves metrics, `/health` and `/ready` here; port 0 takes one that is free. Defaults to port 8080 of this machine alone, in a
     /// build without the feature `metrics` to nowhere.
     #[must_use]
     pub fn metrics(self, address: IpAddr, port: u16) -> Self {

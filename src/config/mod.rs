@@ -40,7 +40,7 @@ use crate::yaml;
 use error::{Source, Spot};
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -99,7 +99,7 @@ pub struct MetricsConfig {
     pub port: u16,
     /// The path of the metrics. Defaults to `/metrics`.
     pub path: String,
-    /// The address to listen on. Defaults to `0.0.0.0`.
+    /// The address to listen on. Defaults to `127.0.0.1`: this machine alone.
     pub bind_addr: IpAddr,
 }
 
@@ -161,6 +161,9 @@ pub struct Overrides {
     pub auto_shutdown: Option<Duration>,
     /// Turns `json_stdout` on.
     pub json_stdout: bool,
+    /// Instead of `metrics.bind_addr` and `metrics.port`; turns `metrics.enabled` on. What probes are asked for is then there,
+    /// whatever the file says.
+    pub metrics_address: Option<SocketAddr>,
 }
 
 /// How important a log line must be to be written.
@@ -284,7 +287,7 @@ impl Default for MetricsConfig {
             enabled: cfg!(feature = "metrics"),
             port: 8080,
             path: "/metrics".to_owned(),
-            bind_addr: Ipv4Addr::UNSPECIFIED.into(),
+            bind_addr: Ipv4Addr::LOCALHOST.into(),
         }
     }
 }

@@ -122,6 +122,10 @@ fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
     let output_dir = overrides.output_dir.clone().or(raw.output_dir).expect("its absence is a mistake that was told");
     let auto_shutdown = overrides.auto_shutdown.or(raw.auto_shutdown).filter(|after| !after.is_zero());
     let storage = raw.storage;
+    let mut metrics = raw.metrics;
+    if let Some(address) = overrides.metrics_address {
+        (metrics.enabled, metrics.bind_addr, metrics.port) = (true, address.ip(), address.port());
+    }
     let state = StateConfig {
         enabled: storage.state_enabled.unwrap_or(cfg!(feature = "state")),
         dir: storage.state_dir.unwrap_or_else(|| output_dir.join("state")),
@@ -143,7 +147,7 @@ fn finish(raw: RawConfig, overrides: &Overrides) -> Config {
         max_concurrent_lists: raw.max_concurrent_lists.unwrap_or(MAX_CONCURRENT_LISTS),
         watch_config: raw.watch_config.unwrap_or(false),
         redact: raw.redact,
-        metrics: raw.metrics,
+        metrics,
         resources: raw.resources,
     }
 }

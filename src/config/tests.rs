@@ -44,7 +44,7 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!((config.compress, config.retain.total_bytes, config.retain.max_age), (Compression::None, Some(1 << 30), None));
     let metrics = config.metrics;
     assert_eq!((metrics.enabled, metrics.port, metrics.path.as_str()), (true, 8080, "/metrics"));
-    assert_eq!(metrics.bind_addr.to_string(), "0.0.0.0");
+    assert_eq!(metrics.bind_addr.to_string(), "127.0.0.1");
 }
 
 #[test]
@@ -89,11 +89,17 @@ fn flags_override_the_file_and_may_give_what_it_lacks() {
         log_level: Some(LogLevel::Fatal),
         auto_shutdown: Some(Duration::ZERO),
         json_stdout: true,
+        metrics_address: Some("[::]:9".parse().unwrap()),
     };
-    for head in ["", "output_dir: file\nlog_level: debug\nauto_shutdown_sec: 5\njson_stdout: false\n"] {
+    for head in [
+        "",
+        "output_dir: file\nlog_level: debug\nauto_shutdown_sec: 5\njson_stdout: false\nmetrics: {enabled: false, port: 7, bind_addr: 10.0.0.1, path: /m}\n",
+    ] {
         let config = Config::from_yaml_with(&format!("{head}resources: [{{gvr: v1/pods}}]"), "c", &overrides).unwrap();
         assert_eq!((config.output_dir, config.log_level), (PathBuf::from("flag"), LogLevel::Fatal));
         assert_eq!((config.auto_shutdown, config.json_stdout), (None, true));
+        let metrics = config.metrics;
+        assert_eq!((metrics.enabled, metrics.bind_addr.to_string(), metrics.port), (true, "::".to_owned(), 9));
     }
     let wrong = Config::from_yaml_with("output_dir: 1\nresources: [{gvr: v1/pods}]", "c", &overrides);
     assert_eq!(wrong.unwrap_err().to_string(), "c:1: output_dir: expected a folder, found 1; put it in quotes");

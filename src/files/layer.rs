@@ -1,9 +1,10 @@
 //! The few file operations that are needed, behind a trait, so that tests can make each of them fail or be the last.
 
 use crate::folders::{self, or_here};
-use std::fs::{self, File, OpenOptions};
+use crate::ours;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -83,7 +84,7 @@ const FILE_MODE: u32 = 0o640;
 impl Disk {
     /// Makes an empty file, and locks it so that it is known to be written.
     pub(crate) fn create_file(path: &Path) -> io::Result<File> {
-        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(FILE_MODE).open(path)?;
+        let file = ours::create_to_append(path, FILE_MODE)?;
         // Where a file system knows no locks, one process a folder is all there may be.
         let _ = file.try_lock();
         Ok(file)
@@ -92,7 +93,9 @@ impl Disk {
 
 impl Layer for Disk {
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        folders::make(folder, folders::USUAL_MODE)
+        folders::make(folder, folders::USUAL_MODE)?;
+        // Whose it is, is said before anything is written.
+        ours::folder(folder).map(drop)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn LayerFile>> {
@@ -101,15 +104,11 @@ impl Layer for Disk {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn LayerFile>> {
         // Read-only files can be read and compressed, though not cut.
-        let file = match OpenOptions::new().read(true).append(true).open(path) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path)?,
-            opened => opened?,
-        };
-        Ok(Box::new(file))
+        Ok(Box::new(ours::read_or_append(path)?))
     }
 
     fn is_open(&self, path: &Path) -> io::Result<bool> {
-        Ok(matches!(File::open(path)?.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+        Ok(matches!(ours::read(path)?.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -161,6 +160,7 @@ impl LayerFile for File {
     }
 
     fn cut_to(&mut self, bytes: u64) -> io::Result<()> {
+        ours::check_links(self)?;
         self.set_len(bytes)
     }
 

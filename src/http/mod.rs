@@ -47,7 +47,7 @@ use std::os::unix::net::UnixStream;
 /// Where to serve, and under which path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// The address to listen on, of either family. Defaults to `0.0.0.0`: all IPv4 addresses.
+    /// The address to listen on, of either family. Defaults to `127.0.0.1`: this machine alone.
     pub bind_addr: IpAddr,
     /// The port; 0 lets the system choose one, see [`HttpServer::local_addr`]. Defaults to 8080.
     pub port: u16,
@@ -57,7 +57,7 @@ pub struct HttpSettings {
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { bind_addr: Ipv4Addr::UNSPECIFIED.into(), port: 8080, metrics_path: "/metrics".to_owned() }
+        Self { bind_addr: Ipv4Addr::LOCALHOST.into(), port: 8080, metrics_path: "/metrics".to_owned() }
     }
 }
 

@@ -71,9 +71,11 @@ impl Pod {
         let address = cluster.server.strip_prefix("https://").expect("API servers speak TLS");
         let (host, port) = address.rsplit_once(':').unwrap_or((address, "443"));
         let wrapper = self.wrapper(&setup);
+        // One port serves one daemon of the machine.
+        let arguments = arguments.join(" ").replace("0.0.0.0:8080", &format!("127.0.0.1:{}", setup.port()));
         setup
             .behind(wrapper, Path::new(program))
-            .arguments(&arguments.join(" "))
+            .arguments(&arguments)
             .variable("KUBERNETES_SERVICE_HOST", host.trim_matches(['[', ']']))
             .variable("KUBERNETES_SERVICE_PORT", port)
     }

@@ -55,7 +55,7 @@ fn ports_paths_and_times_of_the_manifests_are_those_of_the_configuration() {
     let container = &pod["containers"][0];
     let port = &container["ports"][0];
     assert_eq!(port["containerPort"], config.metrics.port);
-    assert!(config.metrics.enabled && config.metrics.bind_addr.is_unspecified());
+    assert!(config.metrics.enabled);
     for (probe, path) in [("startupProbe", "/health"), ("livenessProbe", "/health"), ("readinessProbe", "/ready")] {
         let get = &container[probe]["httpGet"];
         assert_eq!((&get["path"], &get["port"]), (&Value::from(path), &port["name"]), "{probe}");
@@ -68,7 +68,8 @@ fn ports_paths_and_times_of_the_manifests_are_those_of_the_configuration() {
     assert_eq!(annotations["prometheus.io/path"], config.metrics.path);
     let mounts: Vec<_> = container["volumeMounts"].as_array().unwrap().iter().map(|mount| &mount["mountPath"]).collect();
     assert_eq!(mounts, ["/etc/faro", config.output_dir.to_str().unwrap()]);
-    assert_eq!(texts(&container["args"]), ["--config", "/etc/faro/config.yaml"]);
+    let address = format!("0.0.0.0:{}", config.metrics.port);
+    assert_eq!(texts(&container["args"]), ["--config", "/etc/faro/config.yaml", "--metrics-address", &address]);
     assert!(config.state.dir.starts_with(&config.output_dir), "the state lies on the volume too");
     assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > config.shutdown_grace.as_secs());
 }

@@ -27,6 +27,7 @@ mod many;
 mod messages;
 mod middleware;
 mod outage;
+mod ownership;
 mod promtool;
 mod proxy;
 mod quoting;

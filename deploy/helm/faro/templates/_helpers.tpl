@@ -34,3 +34,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- toYaml $config -}}
 {{- end -}}
+
+{{/* Where pods serve metrics and probes: the Service and the kubelet reach no loopback address. */}}
+{{- define "faro.metricsAddress" -}}
+{{- $address := .Values.config.metrics.bind_addr | default "0.0.0.0" -}}
+{{- if contains ":" $address }}[{{ $address }}]{{ else }}{{ $address }}{{ end }}:{{ .Values.config.metrics.port }}
+{{- end }}
