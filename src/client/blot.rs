@@ -5,7 +5,7 @@
 
 use super::secret::Secret;
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,12 +24,10 @@ struct Known {
 /// What is looked for.
 #[derive(Default)]
 struct Parts {
-    /// Every [`PART_BYTES`] that follow each other in a credential, in any form; sorted.
-    parts: Vec<u64>,
-    /// A bit for the hash of each of them: nearly all bytes of a text are passed over by this.
+    /// Each credential in each form.
+    words: Vec<Vec<u8>>,
+    /// A bit for the hash of every [`PART_BYTES`] that follow each other in one: nearly all bytes of a text are passed over by this.
     filter: Vec<u64>,
-    /// Credentials that are shorter.
-    short: Vec<Vec<u8>>,
 }
 
 /// So many bytes of a credential in a row are not there by chance.
@@ -89,18 +87,15 @@ impl Blotter {
     /// The same of bytes.
     pub(crate) fn blot_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let parts = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner).parts);
-        let found = parts.found_in(bytes);
-        if found.is_empty() {
-            return None;
-        }
+        let marked = parts.marked_in(bytes)?;
         let mut blotted = Vec::with_capacity(bytes.len());
-        let mut copied = 0;
-        for place in found {
-            blotted.extend_from_slice(&bytes[copied..place.start]);
-            blotted.extend_from_slice(BLOT.as_bytes());
-            copied = place.end;
+        for (at, byte) in bytes.iter().enumerate() {
+            if !marked[at] {
+                blotted.push(*byte);
+            } else if at == 0 || !marked[at - 1] {
+                blotted.extend_from_slice(BLOT.as_bytes());
+            }
         }
-        blotted.extend_from_slice(&bytes[copied..]);
         Some(blotted)
     }
 }
@@ -115,64 +110,73 @@ impl Parts {
             for before in 0..3 {
                 let padded = [&[0; 3][..before], word].concat();
                 let whole = (before * 8).div_ceil(6)..padded.len() * 8 / 6;
-                for encoded in [STANDARD.encode(&padded), URL_SAFE.encode(&padded)] {
-                    all.add(&encoded.as_bytes()[whole.clone()]);
-                }
+                let encoded = &STANDARD.encode(&padded).into_bytes()[whole];
+                all.add(encoded);
+                all.add(&encoded.iter().map(|digit| url_safe(*digit)).collect::<Vec<_>>());
             }
-        }
-        all.parts.sort_unstable();
-        all.parts.dedup();
-        all.filter = vec![0; 1 << (FILTER_BITS - u64::BITS.ilog2())];
-        for part in &all.parts {
-            let (word, bit) = bit_of(*part);
-            all.filter[word] |= bit;
         }
         all
     }
 
     fn add(&mut self, word: &[u8]) {
-        if word.len() < PART_BYTES {
-            self.short.push(word.to_vec());
+        if self.filter.is_empty() {
+            self.filter = vec![0; 1 << (FILTER_BITS - u64::BITS.ilog2())];
         }
-        self.parts.extend(word.windows(PART_BYTES).map(part_of));
+        for window in word.windows(PART_BYTES) {
+            let (index, bit) = bit_of(part_of(window));
+            self.filter[index] |= bit;
+        }
+        self.words.push(word.to_vec());
     }
 
-    /// Where parts of credentials stand, in order and apart from each other.
-    fn found_in(&self, bytes: &[u8]) -> Vec<Range<usize>> {
-        let mut found = Vec::new();
-        if self.parts.is_empty() && self.short.is_empty() {
-            return found;
+    /// For each byte whether it is a part of a credential; `None` where none is.
+    fn marked_in(&self, bytes: &[u8]) -> Option<Vec<bool>> {
+        if self.words.is_empty() {
+            return None;
         }
-        self.find(bytes, |place| place, &mut found);
-        let mut view = View::of(bytes);
+        let (mut marked, mut view) = (vec![false; bytes.len()], View::of(bytes));
+        let mut is_any = self.mark(&view, &mut marked);
         for _ in 0..ESCAPES_DEPTH {
             let Some(plain) = view.unescaped() else { break };
-            self.find(&plain.bytes, |place| plain.place_of(place), &mut found);
+            is_any |= self.mark(&plain, &mut marked);
             view = plain;
         }
-        found.sort_unstable_by_key(|place| place.start);
-        found.dedup_by(|next, before| {
-            let is_joined = next.start <= before.end;
-            if is_joined {
-                before.end = before.end.max(next.end);
-            }
-            is_joined
-        });
-        found
+        is_any.then_some(marked)
     }
 
-    fn find(&self, bytes: &[u8], place_of: impl Fn(Range<usize>) -> Range<usize>, found: &mut Vec<Range<usize>>) {
-        let is_part = |window: &[u8]| {
-            let part = part_of(window);
-            let (word, bit) = bit_of(part);
-            self.filter[word] & bit != 0 && self.parts.binary_search(&part).is_ok()
+    /// Marks what is found in a view. Returns whether anything was.
+    fn mark(&self, view: &View, marked: &mut [bool]) -> bool {
+        let mut is_any = false;
+        let mut mark = |place: Range<usize>| {
+            marked[view.place_of(place)].fill(true);
+            is_any = true;
         };
-        let parts = bytes.windows(PART_BYTES).enumerate().filter(|(_, window)| is_part(window));
-        found.extend(parts.map(|(at, _)| place_of(at..at + PART_BYTES)));
-        for word in &self.short {
-            found.extend(memchr::memmem::find_iter(bytes, word).map(|at| place_of(at..at + word.len())));
+        for (at, window) in view.bytes.windows(PART_BYTES).enumerate() {
+            let (index, bit) = bit_of(part_of(window));
+            if self.filter[index] & bit != 0 && self.words.iter().any(|word| holds(word, window)) {
+                mark(at..at + PART_BYTES);
+            }
         }
+        for word in self.words.iter().filter(|word| word.len() < PART_BYTES) {
+            for (at, _) in view.bytes.windows(word.len()).enumerate().filter(|(_, window)| *window == word.as_slice()) {
+                mark(at..at + word.len());
+            }
+        }
+        is_any
     }
+}
+
+/// The digit of base64 in URLs (RFC 4648, section 5).
+fn url_safe(digit: u8) -> u8 {
+    match digit {
+        b'+' => b'-',
+        b'/' => b'_',
+        other => other,
+    }
+}
+
+fn holds(word: &[u8], part: &[u8]) -> bool {
+    memchr::memmem::find(word, part).is_some()
 }
 
 fn part_of(window: &[u8]) -> u64 {
@@ -205,9 +209,7 @@ impl View {
 
     /// The same with percent and backslash escapes taken off; `None` where there are none.
     fn unescaped(&self) -> Option<Self> {
-        if memchr::memchr2(b'%', b'\\', &self.bytes).is_none() {
-            return None;
-        }
+        memchr::memchr2(b'%', b'\\', &self.bytes)?;
         let (mut bytes, mut places) = (Vec::with_capacity(self.bytes.len()), Vec::new());
         let mut at = 0;
         while at < self.bytes.len() {
@@ -242,6 +244,7 @@ impl fmt::Debug for Blotter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::engine::general_purpose::URL_SAFE;
 
     const TOKEN: &str = "eyJhbGciOi.JSUzI1+NiIsIm/tpZCI6=\"x";
 

@@ -36,7 +36,7 @@ impl Config {
             max_concurrent_lists,
             watch_config,
             redact: RedactConfig { last_applied, annotation_value_max_bytes, key_file },
-            metrics: MetricsConfig { enabled: metrics_enabled, port, path, bind_addr },
+            metrics: MetricsConfig { enabled: metrics_enabled, port, path, bind_addr, tls, bearer_token_file },
             resources: _,
         } = self;
         let keys = [
@@ -64,6 +64,8 @@ impl Config {
             ("metrics.port", *port != other.metrics.port),
             ("metrics.path", *path != other.metrics.path),
             ("metrics.bind_addr", *bind_addr != other.metrics.bind_addr),
+            ("metrics.tls", *tls != other.metrics.tls),
+            ("metrics.bearer_token_file", *bearer_token_file != other.metrics.bearer_token_file),
         ];
         keys.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
     }
@@ -109,6 +111,8 @@ mod tests {
             ("metrics: {port: 7}", "metrics.port"),
             ("metrics: {path: /m}", "metrics.path"),
             ("metrics: {bind_addr: '::1'}", "metrics.bind_addr"),
+            ("metrics: {tls: {cert_file: a, key_file: b}}", "metrics.tls"),
+            ("metrics: {bearer_token_file: a}", "metrics.bearer_token_file"),
         ] {
             check(&format!("{kept}\n{yaml}"), &[key]);
         }

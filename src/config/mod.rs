@@ -101,6 +101,22 @@ pub struct MetricsConfig {
     pub path: String,
     /// The address to listen on. Defaults to `127.0.0.1`: this machine alone.
     pub bind_addr: IpAddr,
+    /// Serves over TLS. Defaults to `None`: in plain text.
+    pub tls: Option<MetricsTlsConfig>,
+    /// The file with the token that is asked for, but by probes. Defaults to `None`: none is asked for.
+    pub bearer_token_file: Option<PathBuf>,
+}
+
+/// The PEM files that metrics are served with. They are read again as they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MetricsTlsConfig {
+    /// The server's certificate, and those that vouch for it. Required.
+    pub cert_file: PathBuf,
+    /// Its key. Required.
+    pub key_file: PathBuf,
+    /// Who vouches for clients, whose certificates are then asked for, but by probes. Defaults to `None`: none is asked for.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// One resource that is asked for.
@@ -288,6 +304,8 @@ impl Default for MetricsConfig {
             port: 8080,
             path: "/metrics".to_owned(),
             bind_addr: Ipv4Addr::LOCALHOST.into(),
+            tls: None,
+            bearer_token_file: None,
         }
     }
 }

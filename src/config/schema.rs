@@ -7,7 +7,7 @@ use super::read::{Map, Reader};
 use super::redact::{self, RedactConfig};
 use super::storage::{self, RawStorage, StateConfig};
 use super::values::{self, found};
-use super::{Config, LogLevel, MetricsConfig, Overrides, ResourceEntry, Selectors, watches};
+use super::{Config, LogLevel, MetricsConfig, MetricsTlsConfig, Overrides, ResourceEntry, Selectors, watches};
 use crate::api::{FieldSelector, LabelSelector, SELECTOR_BYTES_MAX};
 use crate::api::{GroupVersionResource, Scope};
 use crate::yaml::{Node, Value};
@@ -39,7 +39,8 @@ pub(super) const ROOT_KEYS: [&str; 21] = [
     "namespaces",
     "resources",
 ];
-const METRICS_KEYS: [&str; 4] = ["enabled", "port", "path", "bind_addr"];
+const METRICS_KEYS: [&str; 6] = ["enabled", "port", "path", "bind_addr", "tls", "bearer_token_file"];
+const METRICS_TLS_KEYS: [&str; 3] = ["cert_file", "key_file", "client_ca_file"];
 const NAMESPACE_KEYS: [&str; 2] = ["name_selector", "resources"];
 const SELECTOR_KEYS: [&str; 3] = ["label_selector", "field_selector", "name_selector"];
 const RESOURCE_KEYS: [&str; 6] = ["gvr", "scope", "namespace_names", "name_selector", "label_selector", "field_selector"];
@@ -202,6 +203,18 @@ fn read_metrics(reader: &mut Reader, node: &Node, metrics: &mut MetricsConfig) {
     if let Some(path) = reader.read(&map, "path", values::metrics_path) {
         metrics.path = path;
     }
+    metrics.bearer_token_file = reader.read(&map, "bearer_token_file", values::file);
+    if let Some(node) = map.get("tls") {
+        metrics.tls = read_metrics_tls(reader, node);
+    }
+}
+
+fn read_metrics_tls(reader: &mut Reader, node: &Node) -> Option<MetricsTlsConfig> {
+    let map = reader.map("metrics.tls", node, "a mapping of files", &METRICS_TLS_KEYS)?;
+    let cert_file = reader.require(&map, "cert_file", "missing; name the PEM file with the server's certificate", values::file);
+    let key_file = reader.require(&map, "key_file", "missing; name the PEM file with the certificate's key", values::file);
+    let client_ca_file = reader.read(&map, "client_ca_file", values::file);
+    Some(MetricsTlsConfig { cert_file: cert_file?, key_file: key_file?, client_ca_file })
 }
 
 fn read_namespace(reader: &mut Reader, path: &str, node: &Node, entries: &mut Vec<ResourceEntry>) {

@@ -143,7 +143,15 @@ fn unknown_keys_are_mistakes_with_the_nearest_known_one() {
     check_setting("outputdir: y", "c.yaml:3: outputdir: unknown key; did you mean \"output_dir\"?");
     check_setting("Log_Level: info", "c.yaml:3: Log_Level: unknown key; did you mean \"log_level\"?");
     check_setting("metrics: {prot: 1}", "c.yaml:3: metrics.prot: unknown key; did you mean \"port\"?");
-    check_setting("metrics: {tls: 1}", "c.yaml:3: metrics.tls: unknown key; allowed here: enabled, port, path, bind_addr");
+    check_setting("metrics: {tls: 1}", "c.yaml:3: metrics.tls: expected a mapping of files, found 1");
+    check_setting(
+        "metrics: {tls: {cert_file: a}}",
+        "c.yaml:3: metrics.tls.key_file: missing; name the PEM file with the certificate's key",
+    );
+    check_setting(
+        "metrics: {host: 1}",
+        "c.yaml:3: metrics.host: unknown key; allowed here: enabled, port, path, bind_addr, tls, bearer_token_file",
+    );
     check_setting(
         "kubernetes: {}",
         "c.yaml:3: kubernetes: unknown key; allowed here: output_dir, log_level, log_file, auto_shutdown_sec, shutdown_grace_sec, \

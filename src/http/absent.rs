@@ -1,24 +1,15 @@
 //! What stands here in a build without the feature `metrics`: no server, and an error for whoever asks for one.
 
 mod error;
+mod settings;
 
 pub use error::HttpError;
+pub use settings::{HttpSettings, TlsFiles};
 
 use crate::health::Health;
 use crate::metrics::Metrics;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
-
-/// Where to serve, and under which path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpSettings {
-    /// The address to listen on.
-    pub bind_addr: IpAddr,
-    /// The port.
-    pub port: u16,
-    /// The path of the metrics.
-    pub metrics_path: String,
-}
+use std::net::SocketAddr;
 
 /// The running server: there is none.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! What each path answers, as the bytes that go to the client. From memory: nothing here waits.
 
+use super::access::{Access, Lack};
 use super::head::{self, Refusal, Request};
 use crate::health::{Health, Readiness, WatchReport};
 use crate::metrics::Metrics;
@@ -13,6 +14,7 @@ use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 #[derive(Debug)]
 pub(super) struct Site {
     metrics_path: String,
+    access: Access,
     metrics: Metrics,
     health: Health,
     last_metrics: Option<RenderedMetrics>,
@@ -43,15 +45,22 @@ struct Page {
 
 impl Site {
     /// `None` when `metrics_path` is no path or would hide a probe.
-    pub(super) fn new(metrics_path: &str, metrics: Metrics, health: Health) -> Option<Self> {
+    pub(super) fn new(metrics_path: &str, access: Access, metrics: Metrics, health: Health) -> Option<Self> {
         let is_path = metrics_path.starts_with('/') && metrics_path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?');
         let is_free = ![HEALTH_PATH, READY_PATH].contains(&metrics_path);
-        (is_path && is_free).then(|| Self { metrics_path: metrics_path.to_owned(), metrics, health, last_metrics: None })
+        (is_path && is_free).then(|| Self { metrics_path: metrics_path.to_owned(), access, metrics, health, last_metrics: None })
     }
 
-    /// The whole answer, head and body.
-    pub(super) fn answer(&mut self, request: &Request) -> Bytes {
-        let answer = if request.path == self.metrics_path { self.metrics_answer() } else { self.page(request).render() };
+    /// The whole answer, head and body. `has_certificate`: whether the client has shown one that was checked.
+    pub(super) fn answer(&mut self, request: &Request, has_certificate: bool) -> Bytes {
+        let lack = if is_open(request) { None } else { self.access.lack(request, has_certificate, Instant::now()) };
+        let answer = if let Some(lack) = lack {
+            lacking(lack)
+        } else if request.path == self.metrics_path {
+            self.metrics_answer()
+        } else {
+            self.page(request).render()
+        };
         if request.head_only { without_body(&answer) } else { answer }
     }
 
@@ -101,6 +110,23 @@ impl Site {
             "/ready?verbose=1",
         )
     }
+}
+
+/// What probes ask for, which show nothing. Strict readiness says no more than readiness does.
+fn is_open(request: &Request) -> bool {
+    match request.path.as_str() {
+        HEALTH_PATH => true,
+        READY_PATH => !asks(request, "verbose=1"),
+        _ => false,
+    }
+}
+
+fn lacking(lack: Lack) -> Bytes {
+    let (status, text) = match lack {
+        Lack::Token => (401, "the token of metrics.bearer_token_file is asked for here\n"),
+        Lack::Certificate => (403, "a certificate that metrics.tls.client_ca_file vouches for is asked for here\n"),
+    };
+    Page::text(status, text).render()
 }
 
 fn asks(request: &Request, parameter: &str) -> bool {
@@ -154,6 +180,9 @@ impl Page {
     fn render(self) -> Bytes {
         let mut headers = vec![header("Content-Type", self.content_type), header("Server", "faro")];
         headers.push(header("Cache-Control", "no-store"));
+        if self.status == 401 {
+            headers.push(header("WWW-Authenticate", "Bearer"));
+        }
         if self.status == 405 {
             headers.push(header("Allow", "GET, HEAD"));
         }
@@ -188,6 +217,7 @@ fn header(name: &str, value: &str) -> Header {
 
 #[cfg(test)]
 mod tests {
+    use super::super::HttpSettings;
     use super::*;
 
     #[test]
@@ -201,14 +231,15 @@ mod tests {
     #[test]
     fn metrics_that_are_fresh_are_shared() {
         let metrics = Metrics::default();
-        let mut site = Site::new("/metrics", metrics.clone(), Health::default()).unwrap();
-        let request = Request { head_only: false, path: "/metrics".to_owned(), query: String::new() };
-        let first = site.answer(&request);
+        let mut site =
+            Site::new("/metrics", Access::of(&HttpSettings::default()).unwrap(), metrics.clone(), Health::default()).unwrap();
+        let request = Request { head_only: false, path: "/metrics".to_owned(), query: String::new(), bearer: None };
+        let first = site.answer(&request, false);
         metrics.written(1, 1);
         let last = site.last_metrics.as_mut().unwrap();
         last.cost = Duration::from_secs(3600);
-        assert_eq!(site.answer(&request), first);
+        assert_eq!(site.answer(&request, false), first);
         site.last_metrics.as_mut().unwrap().cost = Duration::ZERO;
-        assert_ne!(site.answer(&request), first);
+        assert_ne!(site.answer(&request, false), first);
     }
 }

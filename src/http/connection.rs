@@ -4,16 +4,16 @@
 
 use super::answer::{self, Site};
 use super::head::{self, Refusal};
+use super::wire::Wire;
 use bytes::Bytes;
 use rustix::event::PollFlags;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     state: State,
     deadline: Instant,
     /// When bytes last moved.
@@ -52,15 +52,14 @@ const LINGER_BYTES_MAX: usize = 64 * 1024;
 const READ_BYTES: usize = 4 * 1024;
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, now: Instant) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        Ok(Self { stream, state: State::Reading(Vec::new()), deadline: now + HEAD_LIMIT, active: now })
+    pub(super) fn new(wire: Wire, now: Instant) -> Self {
+        Self { wire, state: State::Reading(Vec::new()), deadline: now + HEAD_LIMIT, active: now }
     }
 
     /// Goes on as far as the socket allows.
     pub(super) fn advance(&mut self, now: Instant, site: &mut Site) {
         match self.state {
-            State::Reading(_) => self.read_head(now, site),
+            State::Reading(_) => self.read(now, site),
             State::Lingering { .. } => self.drop_rest(),
             State::Writing { .. } | State::Closed => {}
         }
@@ -75,11 +74,11 @@ impl Connection {
             return;
         }
         match self.state {
-            State::Reading(_) => {
+            State::Reading(_) if self.wire.can_answer() => {
                 self.begin_answer(answer::refuse(Refusal::TooSlow), now);
                 self.write_answer(now);
             }
-            State::Writing { .. } | State::Lingering { .. } | State::Closed => self.state = State::Closed,
+            State::Reading(_) | State::Writing { .. } | State::Lingering { .. } | State::Closed => self.state = State::Closed,
         }
     }
 
@@ -107,9 +106,18 @@ impl Connection {
     /// What it waits for.
     pub(super) fn interest(&self) -> PollFlags {
         match self.state {
-            State::Reading(_) | State::Lingering { .. } => PollFlags::IN,
+            State::Reading(_) => self.wire.interest_in_reading(),
+            State::Lingering { .. } => PollFlags::IN,
             State::Writing { .. } => PollFlags::OUT,
             State::Closed => PollFlags::empty(),
+        }
+    }
+
+    /// Reads what has come, and what came with it: of that no poll tells.
+    fn read(&mut self, now: Instant, site: &mut Site) {
+        self.read_head(now, site);
+        while matches!(self.state, State::Reading(_)) && self.wire.has_read_ahead() {
+            self.read_head(now, site);
         }
     }
 
@@ -118,12 +126,12 @@ impl Connection {
         let searched = head.len();
         let mut chunk = [0; READ_BYTES];
         let room = (HEAD_BYTES_MAX - searched).min(READ_BYTES);
-        match self.stream.read(&mut chunk[..room]) {
+        match self.wire.read(&mut chunk[..room]) {
             Ok(0) => self.state = State::Closed,
             Ok(count) => {
                 self.active = now;
                 head.extend_from_slice(&chunk[..count]);
-                if let Some(answer) = answer_to(head, searched, site) {
+                if let Some(answer) = answer_to(head, searched, self.wire.has_certificate(), site) {
                     self.begin_answer(answer, now);
                 }
             }
@@ -142,7 +150,7 @@ impl Connection {
                 self.begin_lingering(now);
                 return;
             }
-            match self.stream.write(&answer[*written..]) {
+            match self.wire.write(&answer[*written..]) {
                 Ok(0) => self.state = State::Closed,
                 Ok(count) => {
                     *written += count;
@@ -154,16 +162,15 @@ impl Connection {
     }
 
     fn begin_lingering(&mut self, now: Instant) {
-        self.deadline = now + LINGER_LIMIT;
-        self.state = match self.stream.shutdown(Shutdown::Write) {
-            Ok(()) => State::Lingering { dropped: 0 },
-            Err(_) => State::Closed,
-        };
+        match self.wire.finish() {
+            Ok(()) => (self.deadline, self.state) = (now + LINGER_LIMIT, State::Lingering { dropped: 0 }),
+            Err(error) => self.fail(&error),
+        }
     }
 
     fn drop_rest(&mut self) {
         let State::Lingering { dropped } = &mut self.state else { return };
-        match self.stream.read(&mut [0; READ_BYTES]) {
+        match self.wire.read_raw(&mut [0; READ_BYTES]) {
             Ok(0) => self.state = State::Closed,
             Ok(count) if *dropped + count > LINGER_BYTES_MAX => self.state = State::Closed,
             Ok(count) => *dropped += count,
@@ -181,14 +188,16 @@ impl Connection {
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.wire.as_fd()
     }
 }
 
 /// The answer to what has come so far; `None` when more of the head is to come.
-fn answer_to(head: &[u8], searched: usize, site: &mut Site) -> Option<Bytes> {
+fn answer_to(head: &[u8], searched: usize, has_certificate: bool, site: &mut Site) -> Option<Bytes> {
     match head::end(head, searched) {
-        Some(end) => Some(head::parse(&head[..end]).map_or_else(answer::refuse, |request| site.answer(&request))),
+        Some(end) => {
+            Some(head::parse(&head[..end]).map_or_else(answer::refuse, |request| site.answer(&request, has_certificate)))
+        }
         None if head.len() == HEAD_BYTES_MAX => Some(answer::refuse(Refusal::TooLarge)),
         None => None,
     }

@@ -24,6 +24,12 @@ pub enum HttpError {
         /// What was asked for.
         found: String,
     },
+    /// A certificate, key, authority or token cannot be used.
+    #[error("cannot serve metrics and probes as metrics.tls and metrics.bearer_token_file say")]
+    Files {
+        /// Which file, and why.
+        source: io::Error,
+    },
     /// The system refuses a thread or a descriptor.
     #[error("cannot start serving metrics and probes on {address}")]
     Start {

@@ -6,12 +6,16 @@
 
 use super::answer::Site;
 use super::connection::Connection;
+use super::files::Made;
+use super::wire::Wire;
 use crate::health::Pulse;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustls::{ServerConfig, ServerConnection};
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
@@ -19,6 +23,7 @@ pub(super) struct Guard {
     listener: TcpListener,
     stopped: UnixStream,
     site: Site,
+    tls: Option<Made<Arc<ServerConfig>>>,
     connections: Vec<Connection>,
     /// A descriptor to give up when the process has no other left: one client at a time is then still served.
     spare: Option<TcpListener>,
@@ -56,11 +61,16 @@ const SHORTAGE_TOLD_EVERY: Duration = Duration::from_secs(60);
 const BACKLOG: i32 = 1024;
 
 impl Guard {
-    pub(super) fn new(listener: TcpListener, stopped: UnixStream, site: Site) -> io::Result<Self> {
+    pub(super) fn new(
+        listener: TcpListener,
+        stopped: UnixStream,
+        site: Site,
+        tls: Option<Made<Arc<ServerConfig>>>,
+    ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         rustix::net::listen(&listener, BACKLOG)?;
         let spare = Some(listener.try_clone()?);
-        Ok(Self { listener, stopped, site, connections: Vec::new(), spare, shortage_told: None, accept_after: None })
+        Ok(Self { listener, stopped, site, tls, connections: Vec::new(), spare, shortage_told: None, accept_after: None })
     }
 
     pub(super) fn run(mut self, pulse: Pulse) {
@@ -137,7 +147,8 @@ impl Guard {
 
     /// Most requests are there when their client is accepted: those are answered at once.
     fn admit(&mut self, stream: TcpStream, now: Instant) {
-        let Ok(mut connection) = Connection::new(stream, now) else { return };
+        let Ok(wire) = self.wire_of(stream, now) else { return };
+        let mut connection = Connection::new(wire, now);
         connection.advance(now, &mut self.site);
         if connection.is_closed() {
             return;
@@ -146,6 +157,11 @@ impl Guard {
             self.drop_longest_idle(|_| true);
         }
         self.connections.push(connection);
+    }
+
+    fn wire_of(&mut self, stream: TcpStream, now: Instant) -> io::Result<Wire> {
+        let tls = self.tls.as_mut().map(|made| ServerConnection::new(Arc::clone(made.get(now)))).transpose();
+        Wire::new(stream, tls.map_err(io::Error::other)?)
     }
 
     /// Gives up a descriptor for a new client's. Returns whether there was one to give up.

@@ -1,5 +1,7 @@
 //! Reads the head of a request: strict, without I/O, and only as much of HTTP/1.1 (RFC 9112) as an answer depends on.
 
+use std::fmt;
+
 /// A request that is answered: GET or HEAD, without a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
@@ -9,6 +11,32 @@ pub(super) struct Request {
     pub(super) path: String,
     /// What follows the question mark; empty when nothing does.
     pub(super) query: String,
+    /// The token of the header `Authorization`, where there is one.
+    pub(super) bearer: Option<Bearer>,
+}
+
+/// A token that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Bearer(Vec<u8>);
+
+impl Bearer {
+    pub(super) fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// RFC 6750; the word before it in any case.
+    fn of(value: &[u8]) -> Option<Self> {
+        let (scheme, token) = value.split_at_checked(BEARER.len())?;
+        scheme.eq_ignore_ascii_case(BEARER).then(|| Self(token.trim_ascii().to_vec()))
+    }
+}
+
+const BEARER: &[u8] = b"Bearer ";
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer(..)")
+    }
 }
 
 /// Why a request is not answered.
@@ -44,11 +72,13 @@ pub(super) fn parse(head: &[u8]) -> Result<Request, Refusal> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let request_line = lines.next().unwrap_or_default();
     let (head_only, target, version) = parse_request_line(request_line)?;
-    let mut hosts = 0;
+    let (mut hosts, mut bearer) = (0, None);
     for line in lines.take_while(|line| !line.is_empty()) {
         let (name, value) = parse_field(line)?;
         if name.eq_ignore_ascii_case(b"host") {
             hosts += 1;
+        } else if name.eq_ignore_ascii_case(b"authorization") {
+            bearer = Bearer::of(value);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             return Err(Refusal::Body);
         } else if name.eq_ignore_ascii_case(b"content-length") {
@@ -59,7 +89,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Request, Refusal> {
         return Err(Refusal::Malformed("exactly one Host is expected"));
     }
     let (path, query) = split_target(target)?;
-    Ok(Request { head_only, path: path.to_owned(), query: query.to_owned() })
+    Ok(Request { head_only, path: path.to_owned(), query: query.to_owned(), bearer })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -23,43 +23,38 @@
 //! request line, answered from memory. Relaying them to a second server on loopback would add threads, descriptors, a
 //! port open to every local user and a way to fail, and take nothing away.
 
+mod access;
 mod answer;
 mod connection;
 mod error;
+mod files;
 #[cfg(test)]
 mod fuzz_tests;
 mod guard;
 mod head;
 #[cfg(test)]
+mod secured_tests;
+mod settings;
+#[cfg(test)]
 mod tests;
+mod tls;
+mod wire;
 
 pub use error::HttpError;
+pub use settings::{HttpSettings, TlsFiles};
 
 use crate::health::Health;
 use crate::lifecycle::Joined;
 use crate::metrics::Metrics;
+use access::Access;
 use answer::Site;
+use files::Made;
 use guard::Guard;
+use rustls::ServerConfig;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
-
-/// Where to serve, and under which path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpSettings {
-    /// The address to listen on, of either family. Defaults to `127.0.0.1`: this machine alone.
-    pub bind_addr: IpAddr,
-    /// The port; 0 lets the system choose one, see [`HttpServer::local_addr`]. Defaults to 8080.
-    pub port: u16,
-    /// The path of the metrics. Defaults to `/metrics`.
-    pub metrics_path: String,
-}
-
-impl Default for HttpSettings {
-    fn default() -> Self {
-        Self { bind_addr: Ipv4Addr::LOCALHOST.into(), port: 8080, metrics_path: "/metrics".to_owned() }
-    }
-}
+use std::sync::Arc;
 
 /// The running server. Dropping it closes the port and every connection, at once.
 #[derive(Debug)]
@@ -75,20 +70,22 @@ impl HttpServer {
     ///
     /// # Errors
     ///
-    /// When the port is in use or not allowed, the address is not this host's, the path is none, or the system refuses
-    /// one more thread.
+    /// When the port is in use or not allowed, the address is not this host's, the path is none, a file cannot be used, or the system
+    /// refuses one more thread.
     pub fn start(settings: &HttpSettings, metrics: &Metrics, health: &Health) -> Result<Self, HttpError> {
-        let site = Site::new(&settings.metrics_path, metrics.clone(), health.clone())
+        let access = Access::of(settings).map_err(|source| HttpError::Files { source })?;
+        let tls = settings.tls.as_ref().map(tls::config_of).transpose().map_err(|source| HttpError::Files { source })?;
+        let site = Site::new(&settings.metrics_path, access, metrics.clone(), health.clone())
             .ok_or_else(|| HttpError::Path { found: settings.metrics_path.clone() })?;
         let address = SocketAddr::new(settings.bind_addr, settings.port);
         let listener = TcpListener::bind(address).map_err(|source| HttpError::Bind { address, source })?;
-        Self::serve(listener, site, health).map_err(|source| HttpError::Start { address, source })
+        Self::serve(listener, site, tls, health).map_err(|source| HttpError::Start { address, source })
     }
 
-    fn serve(listener: TcpListener, site: Site, health: &Health) -> io::Result<Self> {
+    fn serve(listener: TcpListener, site: Site, tls: Option<Made<Arc<ServerConfig>>>, health: &Health) -> io::Result<Self> {
         let local_addr = listener.local_addr()?;
         let (stop, stopped) = UnixStream::pair()?;
-        let guard = Guard::new(listener, stopped, site)?;
+        let guard = Guard::new(listener, stopped, site, tls)?;
         let pulse = health.add_thread(THREAD_NAME);
         let thread = Joined::spawn(THREAD_NAME, move || guard.run(pulse))?;
         Ok(Self { local_addr, _stop: stop, _thread: thread })

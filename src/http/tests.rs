@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, HEAD_BYTES_MAX, HEAD_LIMIT};
 use super::guard::CONNECTIONS_MAX;
+use super::wire::Wire;
 use super::*;
 use crate::health::tests::watch;
 use crate::health::{Condition, Reason};
@@ -9,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) struct Fixture {
     pub(super) server: HttpServer,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     pub(super) health: Health,
 }
 
@@ -105,14 +106,15 @@ fn head_gets_the_same_answer_without_its_body() {
 #[test]
 fn the_port_may_be_asked_for_at_any_address_and_the_path_may_be_any() {
     let check = |bind_addr: &str, metrics_path: &str| {
-        let settings = HttpSettings { bind_addr: bind_addr.parse().unwrap(), port: 0, metrics_path: metrics_path.to_owned() };
+        let (bind_addr, metrics_path) = (bind_addr.parse().unwrap(), metrics_path.to_owned());
+        let settings = HttpSettings { bind_addr, port: 0, metrics_path: metrics_path.clone(), ..HttpSettings::default() };
         let server = HttpServer::start(&settings, &Metrics::default(), &Health::default()).unwrap();
         let mut address = server.local_addr();
         assert_ne!(address.port(), 0);
         if address.ip().is_unspecified() {
             address.set_ip(if address.is_ipv4() { "127.0.0.1" } else { "::1" }.parse().unwrap());
         }
-        assert_eq!(status(&get(address, metrics_path)), "200", "{metrics_path} on {bind_addr}");
+        assert_eq!(status(&get(address, &metrics_path)), "200", "{metrics_path} on {bind_addr}");
     };
     check("127.0.0.1", "/metrics");
     check("0.0.0.0", "/internal/faro-metrics");
@@ -371,9 +373,10 @@ fn serve_without_descriptors() {
 fn a_head_that_does_not_come_in_time_is_answered_with_408() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = connect(listener.local_addr().unwrap());
-    let mut site = Site::new("/metrics", Metrics::default(), Health::default()).unwrap();
+    let mut site =
+        Site::new("/metrics", Access::of(&HttpSettings::default()).unwrap(), Metrics::default(), Health::default()).unwrap();
     let start = Instant::now();
-    let mut connection = Connection::new(listener.accept().unwrap().0, start).unwrap();
+    let mut connection = Connection::new(Wire::new(listener.accept().unwrap().0, None).unwrap(), start);
     connection.advance(start, &mut site);
     connection.expire(start + HEAD_LIMIT / 2);
     assert!(is_open(&client));
