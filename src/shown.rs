@@ -1,11 +1,12 @@
 //! Texts from outside as people see them: on one line, and without what moves a cursor or hides what stands there.
 
+#[cfg(any(feature = "cli", test))]
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text with an escape, as Rust writes it, for each character that ends a line, moves a terminal's cursor, reverses the direction of
-/// reading or is not seen.
-pub fn shown(text: &str) -> Cow<'_, str> {
+/// The text with an escape for each character that is not shown as it is.
+#[cfg(any(feature = "cli", test))]
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
@@ -16,12 +17,14 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 
 /// Appends the character, or its escape.
 pub(crate) fn push_shown(text: &mut String, c: char) {
-    if matches!(c, '\n' | '\r' | '\t') {
-        text.extend(c.escape_default());
-    } else if is_unsafe(c) {
-        write!(text, "{}", c.escape_unicode()).expect("a string takes every write");
-    } else {
-        text.push(c);
+    match c {
+        '\n' => text.push_str("\\n"),
+        '\r' => text.push_str("\\r"),
+        '\t' => text.push_str("\\t"),
+        unsafe_one if is_unsafe(c) => {
+            write!(text, "\\u{{{:x}}}", u32::from(unsafe_one)).expect("a string takes every write");
+        }
+        other => text.push(other),
     }
 }
 

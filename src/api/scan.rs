@@ -87,10 +87,11 @@ pub(super) fn find_metadata(bytes: &[u8]) -> Result<Spans, DecodeError> {
 }
 
 impl Marks {
-    fn note(&mut self, key: &[u8], value_bytes: usize) {
+    /// `is_plain`: the key was seen to hold no escape.
+    fn note(&mut self, key: &[u8], is_plain: bool, value_bytes: usize) {
         self.longest = self.longest.max(u32::try_from(value_bytes).unwrap_or(u32::MAX));
         let ends_so = key.last_chunk().is_some_and(|end| COPY_ENDS.contains(&end));
-        self.may_hold_copy |= ends_so || memchr::memchr(b'\\', key).is_some();
+        self.may_hold_copy |= ends_so || (!is_plain && key.contains(&b'\\'));
     }
 }
 
@@ -163,11 +164,16 @@ impl<'a> Scanner<'a> {
 
     /// A string, checked; its place without the quotes.
     pub(crate) fn text(&mut self) -> Result<Range<usize>, DecodeError> {
+        self.seen_text().map(|(range, _)| range)
+    }
+
+    /// The same, and whether it was seen to be plain.
+    fn seen_text(&mut self) -> Result<(Range<usize>, bool), DecodeError> {
         let (range, is_plain) = self.string()?;
         if !is_plain {
             check_text(&self.bytes[range.clone()]).map_err(|what| DecodeError::new(what, range.start))?;
         }
-        Ok(range)
+        Ok((range, is_plain))
     }
 
     /// Past the value that comes next.
@@ -230,8 +236,8 @@ impl<'a> Scanner<'a> {
                 b"namespace" => self.text_into(&mut spans.namespace)?,
                 b"uid" => self.text_into(&mut spans.uid)?,
                 b"resourceVersion" => self.text_into(&mut spans.version)?,
-                b"labels" => self.map_into(&mut spans.labels, &mut Marks::default())?,
-                b"annotations" => self.map_into(&mut spans.annotations, &mut spans.marks)?,
+                b"labels" => self.map_into(&mut spans.labels, None)?,
+                b"annotations" => self.map_into(&mut spans.annotations, Some(&mut spans.marks))?,
                 b"managedFields" if !spans.name.is_empty() && !spans.version.is_empty() => {
                     spans.metadata = Span::new(start..self.at);
                     return Ok(true);
@@ -257,15 +263,17 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn map_into(&mut self, span: &mut Span, marks: &mut Marks) -> Result<(), DecodeError> {
+    fn map_into(&mut self, span: &mut Span, mut marks: Option<&mut Marks>) -> Result<(), DecodeError> {
         if self.take_null() {
             return Ok(());
         }
         self.open_object()?;
         let start = self.at - 1;
         let mut count = 0;
-        while let Some((key, value)) = self.next_map_entry(count == 0)? {
-            marks.note(&self.bytes[key], value.len());
+        while let Some((key, is_plain, value)) = self.next_seen_entry(count == 0)? {
+            if let Some(marks) = &mut marks {
+                marks.note(&self.bytes[key], is_plain, value.len());
+            }
             count += 1;
         }
         let range = start..self.at;
@@ -280,6 +288,11 @@ impl<'a> Scanner<'a> {
 
     /// The next key and value of an opened map of strings, both checked, without their quotes; `None` past the closing brace.
     pub(super) fn next_map_entry(&mut self, first: bool) -> Result<Option<Entry>, DecodeError> {
+        Ok(self.next_seen_entry(first)?.map(|(key, _, value)| (key, value)))
+    }
+
+    /// The same, and whether the key was seen to be plain.
+    fn next_seen_entry(&mut self, first: bool) -> Result<Option<(Range<usize>, bool, Range<usize>)>, DecodeError> {
         if self.peek() == Some(b'}') {
             self.at += 1;
             return Ok(None);
@@ -287,9 +300,9 @@ impl<'a> Scanner<'a> {
         if !first {
             self.take(b',', "expected `,` or `}`")?;
         }
-        let key = self.text()?;
+        let (key, is_plain) = self.seen_text()?;
         self.take(b':', "expected `:`")?;
-        Ok(Some((key, self.text()?)))
+        Ok(Some((key, is_plain, self.text()?)))
     }
 
     fn take(&mut self, wanted: u8, what: &'static str) -> Result<(), DecodeError> {

@@ -1,6 +1,6 @@
 //! What a server answers when it does not do what was asked, and what kind of failure that is.
 
-use crate::shown::shown;
+use crate::shown::push_shown;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -110,8 +110,9 @@ fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
 
 /// On one line, and as people may see it.
 fn front(text: &str, chars_max: usize) -> String {
-    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(at, _)| at);
-    shown(text[..end].trim()).into_owned()
+    let mut front = String::new();
+    text.trim().chars().take(chars_max).for_each(|c| push_shown(&mut front, c));
+    front
 }
 
 /// How much of a `Status` is kept of each of its texts: they go into logs, and into what probes are told.

@@ -50,20 +50,30 @@ impl Redaction {
         if !annotations.raw_entries().any(is_redacted) {
             return None;
         }
-        Some(rewritten(annotations, |key, value| {
-            if self.is_copy(key) {
-                Some(self.key.digest(unescape(value).as_bytes()))
-            } else if self.is_long(value) {
-                Some(self.key.digest_with_length(unescape(value).as_bytes()))
-            } else {
-                None
-            }
-        }))
+        Some(self.written(annotations, false))
     }
 
     /// The annotations of one of `v1/secrets`, as JSON: every value is a digest.
     pub fn of_secret(&self, annotations: StringMap<'_>) -> String {
-        rewritten(annotations, |_, value| Some(self.key.digest(unescape(value).as_bytes())))
+        self.written(annotations, true)
+    }
+
+    /// The same keys in the same order. `is_secret`: every value is a digest.
+    fn written(&self, annotations: StringMap<'_>, is_secret: bool) -> String {
+        let mut json = String::new();
+        for (key, value) in annotations.raw_entries() {
+            let is_digest = is_secret || self.is_copy(key);
+            if !is_digest && !self.is_long(value) {
+                push_entry(&mut json, key, value);
+                continue;
+            }
+            let plain = unescape(value);
+            let digest =
+                if is_digest { self.key.digest(plain.as_bytes()) } else { self.key.digest_with_length(plain.as_bytes()) };
+            push_entry(&mut json, key, &digest);
+        }
+        close_entries(&mut json);
+        json
     }
 
     fn is_copy(&self, key: &str) -> bool {
@@ -74,19 +84,6 @@ impl Redaction {
     fn is_long(&self, value: &str) -> bool {
         value.len() > self.value_bytes_max && unescape(value).len() > self.value_bytes_max
     }
-}
-
-/// The same keys in the same order, each with what `digest` gives for it, or else with its own value.
-fn rewritten(annotations: StringMap<'_>, digest: impl Fn(&str, &str) -> Option<String>) -> String {
-    let mut json = String::new();
-    for (key, value) in annotations.raw_entries() {
-        match digest(key, value) {
-            Some(digest) => push_entry(&mut json, key, &digest),
-            None => push_entry(&mut json, key, value),
-        }
-    }
-    close_entries(&mut json);
-    json
 }
 
 #[cfg(test)]

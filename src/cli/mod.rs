@@ -36,14 +36,24 @@ mod load;
 mod log_file;
 mod logger;
 
-pub use crate::shown::shown;
 pub use config_file::ConfigFile;
 pub use flags::flags_help;
 pub use journal::print_error;
 pub use load::{LoadError, Settings, load_config, load_config_from};
 pub use logger::{Logger, LoggerError};
 
+use std::borrow::Cow;
 use std::error::Error;
+
+/// A text from outside as people may see it: with an escape, as Rust writes it, for each character that ends a line, moves a terminal's
+/// cursor, reverses the direction of reading or is not seen.
+///
+/// ```
+/// assert_eq!(faro::cli::shown("v1.36\u{1b}[2J"), "v1.36\\u{1b}[2J");
+/// ```
+pub fn shown(text: &str) -> Cow<'_, str> {
+    crate::shown::shown(text)
+}
 
 /// An error with its causes on one line, outermost first: what to tell people at the end of `main`.
 ///

@@ -16,8 +16,8 @@ pub struct Blotter(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    /// The words of each login, the newest last.
-    logins: Vec<Vec<Secret>>,
+    /// The newest last.
+    words: Vec<Secret>,
     parts: Arc<Parts>,
 }
 
@@ -42,35 +42,35 @@ const WORD_BYTES_MIN: usize = 4;
 /// What stands in the place of a credential.
 const BLOT: &str = "(..)";
 
-/// How many logins are known: what a server quotes late was sent a while ago.
-const LOGINS_MAX: usize = 4;
+/// How many credentials are known: what a server quotes late was sent a while ago.
+const WORDS_MAX: usize = 12;
 
 /// How often escapes are taken off: of a percent-escaped text in a JSON string in another one.
 const ESCAPES_DEPTH: usize = 3;
 
 impl Blotter {
-    /// Takes a new login: the header `Authorization`, and the name and password for a proxy.
-    pub(crate) fn learn(&self, authorization: Option<&Secret>, proxy: Option<(&Secret, Option<&Secret>)>) {
-        let mut words = Vec::new();
-        if let Some((scheme, credential)) = authorization.and_then(|header| header.reveal().split_once(' ')) {
-            words.push(Secret::new(credential));
-            if scheme == "Basic"
-                && let Some(pair) = STANDARD.decode(credential).ok().and_then(|pair| String::from_utf8(pair).ok())
-            {
-                words.extend(pair.split_once(':').map(|(_, password)| Secret::new(password)));
-                words.push(Secret::new(pair));
-            }
-        }
-        if let Some((user, password)) = proxy {
-            let password = password.map(Secret::reveal).unwrap_or_default();
-            words.extend([Secret::new(password), Secret::new(format!("{}:{password}", user.reveal()))]);
-        }
+    /// Takes a login: the header `Authorization`, and users with their passwords, of the server and of a proxy.
+    pub(crate) fn learn(&self, authorization: Option<&Secret>, users: &[(&str, &str)]) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.logins.last() != Some(&words) {
-            known.logins.push(words);
-            let over = known.logins.len().saturating_sub(LOGINS_MAX);
-            known.logins.drain(..over);
-            known.parts = Arc::new(Parts::of(known.logins.iter().flatten()));
+        let mut is_new = false;
+        let mut learn = |word: Secret| {
+            if !known.words.contains(&word) {
+                if known.words.len() == WORDS_MAX {
+                    known.words.remove(0);
+                }
+                known.words.push(word);
+                is_new = true;
+            }
+        };
+        if let Some((_, credential)) = authorization.and_then(|header| header.reveal().split_once(' ')) {
+            learn(Secret::new(credential));
+        }
+        for (user, password) in users {
+            learn(Secret::new(*password));
+            learn(Secret::new(format!("{user}:{password}")));
+        }
+        if is_new {
+            known.parts = Arc::new(Parts::of(&known.words));
         }
     }
 
@@ -101,9 +101,9 @@ impl Blotter {
 }
 
 impl Parts {
-    fn of<'a>(words: impl Iterator<Item = &'a Secret>) -> Self {
+    fn of(words: &[Secret]) -> Self {
         let mut all = Self::default();
-        for word in words.map(|word| word.reveal().as_bytes()).filter(|word| word.len() >= WORD_BYTES_MIN) {
+        for word in words.iter().map(|word| word.reveal().as_bytes()).filter(|word| word.len() >= WORD_BYTES_MIN) {
             all.add(word);
             all.add(STANDARD.encode(word).as_bytes());
             // Wherever it stands in what is encoded: a base64 digit has six bits, so that three places differ.
@@ -250,7 +250,7 @@ mod tests {
 
     fn of_token(token: &str) -> Blotter {
         let blotter = Blotter::default();
-        blotter.learn(Some(&Secret::new(format!("Bearer {token}"))), None);
+        blotter.learn(Some(&Secret::new(format!("Bearer {token}"))), &[]);
         blotter
     }
 
@@ -300,7 +300,7 @@ mod tests {
     fn of_basic_auth_and_of_a_proxy_pair_and_password_are_blotted_in_both_forms() {
         let blotter = Blotter::default();
         let header = Secret::new(format!("Basic {}", STANDARD.encode("joe:hunter2:and3")));
-        blotter.learn(Some(&header), Some((&Secret::new("ann"), Some(&Secret::new("s%3cret")))));
+        blotter.learn(Some(&header), &[("joe", "hunter2:and3"), ("ann", "s%3cret")]);
         check(&blotter, header.reveal(), "Basic (..)");
         check(&blotter, "joe:hunter2:and3", "(..)");
         check(&blotter, "the password hunter2:and3 is wrong", "the password (..) is wrong");
@@ -313,13 +313,13 @@ mod tests {
     fn the_last_few_logins_are_known_and_nothing_where_there_is_none() {
         let blotter = Blotter::default();
         check(&blotter, TOKEN, TOKEN);
-        blotter.learn(None, None);
+        blotter.learn(None, &[]);
         check(&blotter, TOKEN, TOKEN);
-        for number in 0..=LOGINS_MAX {
-            blotter.clone().learn(Some(&Secret::new(format!("Bearer {number}{number}token-of-a-day{number}{number}"))), None);
+        for number in 0..=WORDS_MAX {
+            blotter.clone().learn(Some(&Secret::new(format!("Bearer {number:02}{number:02}token-{number:02}-of-a-day"))), &[]);
         }
-        check(&blotter, "44token-of-a-day44 11token-of-a-day11", "(..) (..)");
-        check(&blotter, "short: 00", "short: 00");
+        check(&blotter, "1212token-12-of-a-day 0101token-01-of-a-day", "(..) (..)");
+        check(&blotter, "short: 0000to", "short: 0000to");
         let short = of_token("abcd");
         check(&short, "xabcdx %61bcd abc", "x(..)x (..) abc");
         assert_eq!(format!("{short:?}"), "Blotter(..)");

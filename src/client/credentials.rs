@@ -258,8 +258,14 @@ impl Session {
 
     fn keep(&self, held: Held) -> Login {
         let login = held.login.clone();
-        let proxy = self.endpoint.proxy.as_ref().and_then(|proxy| Some((proxy.user.as_ref()?, proxy.password.as_ref())));
-        self.blotter.learn(login.authorization.as_ref(), proxy);
+        let mut users = Vec::new();
+        if let LoginSource::Basic { user, password } = &held.source.login {
+            users.push((user.as_str(), password.reveal()));
+        }
+        if let Some(proxy) = &self.endpoint.proxy {
+            users.extend(proxy.user.as_ref().map(|user| (user.reveal(), proxy.password.as_ref().map_or("", Secret::reveal))));
+        }
+        self.blotter.learn(login.authorization.as_ref(), &users);
         let look_again = held.source.has_files().then(|| Instant::now() + self.pace.look_again);
         let mut state = self.lock();
         (state.look_again, state.refused) = (look_again, false);

@@ -1,5 +1,6 @@
 //! What is not written as it is: the annotations that hold copies of objects, and long ones.
 
+use super::error::lacks;
 use super::read::{Map, Reader};
 use super::values;
 use super::yaml::Node;
@@ -28,8 +29,16 @@ impl Default for RedactConfig {
     }
 }
 
+pub(super) const REDACT_KEYS: [&str; 3] = ["redact_last_applied", "annotation_value_max_bytes", "redact_key_file"];
+
 pub(super) fn read(reader: &mut Reader, map: &Map<'_>) -> RedactConfig {
     let default = RedactConfig::default();
+    if !cfg!(any(feature = "export", feature = "state")) {
+        for key in REDACT_KEYS.iter().filter(|key| map.get(key).is_some()) {
+            reader.report(map.spot(), key, lacks("export", "leave it out: nothing is written"));
+        }
+        return default;
+    }
     RedactConfig {
         last_applied: reader.read(map, "redact_last_applied", values::boolean).unwrap_or(default.last_applied),
         annotation_value_max_bytes: reader

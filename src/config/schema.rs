@@ -203,9 +203,9 @@ fn read_metrics(reader: &mut Reader, node: &Node, metrics: &mut MetricsConfig) {
     if let Some(path) = reader.read(&map, "path", values::metrics_path) {
         metrics.path = path;
     }
-    metrics.bearer_token_file = reader.read(&map, "bearer_token_file", values::file);
-    if let Some(node) = map.get("tls") {
-        metrics.tls = read_metrics_tls(reader, node);
+    if cfg!(feature = "metrics") {
+        metrics.bearer_token_file = reader.read(&map, "bearer_token_file", values::file);
+        metrics.tls = map.get("tls").and_then(|node| read_metrics_tls(reader, node));
     }
 }
 

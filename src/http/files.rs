@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 /// What was made of some files.
 pub(super) struct Made<T> {
     files: Vec<PathBuf>,
-    make: Box<dyn Fn(&[Vec<u8>]) -> io::Result<T> + Send>,
+    make: Make<T>,
     now: T,
     stamps: Vec<Stamp>,
     looked: Instant,
     is_trouble_logged: bool,
 }
+
+/// Makes something of the bytes of all files.
+type Make<T> = Box<dyn Fn(&[Vec<u8>]) -> io::Result<T> + Send>;
 
 /// By what a file is known to be as it was: device, number, length, and when it was changed.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;

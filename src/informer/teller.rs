@@ -444,19 +444,20 @@ impl Teller {
 
     /// What is emitted of an object, and what is written of that.
     fn event(&self, event_type: EventType, object: &ObjectRef<'_>) -> MatchedEvent {
-        let (redaction, watch) = (&self.out.context.redaction, Arc::clone(&self.out.watch));
-        if self.is_secret() {
-            let annotations = redaction.of_secret(object.annotations());
-            return MatchedEvent::new(event_type, watch, object.to_identity_object(StringMap::from_json(&annotations)));
-        }
-        let copy = if self.is_whole {
-            // What cannot be followed to its end gives what was read of it.
-            object.to_metadata_object().unwrap_or_else(|_| object.to_identity_object(object.annotations()))
-        } else {
-            object.to_object()
+        let (redaction, is_secret) = (&self.out.context.redaction, self.is_secret());
+        let annotations = if is_secret { redaction.of_secret(object.annotations()) } else { String::new() };
+        // What cannot be followed to its end gives what was read of it.
+        let metadata = if self.is_whole && !is_secret { object.to_metadata_object().ok() } else { None };
+        let copy = match metadata {
+            Some(metadata) => metadata,
+            None if is_secret => object.to_identity_object(StringMap::from_json(&annotations)),
+            None if self.is_whole => object.to_identity_object(object.annotations()),
+            None => object.to_object(),
         };
-        let written = redaction.of_object(&copy.as_ref());
-        MatchedEvent::new(event_type, watch, copy).writing(written)
+        // What nobody writes needs no second text, and neither does what is redacted already.
+        let is_written = cfg!(any(feature = "export", feature = "state")) && !is_secret;
+        let written = is_written.then(|| redaction.of_object(&copy.as_ref())).flatten();
+        MatchedEvent::new(event_type, Arc::clone(&self.out.watch), copy).writing(written)
     }
 
     fn is_secret(&self) -> bool {

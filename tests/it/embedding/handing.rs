@@ -220,10 +220,12 @@ fn an_object_that_is_owed_is_delivered_by_the_next_run_and_holds_back_nothing_me
     assert_eq!(lines(stage.folder.path()).len(), 8);
 }
 
+type Handling = Box<dyn Fn(&MatchedEvent) -> Result<(), HandlerError> + Send + Sync>;
+
 #[test]
 fn what_is_owed_lies_on_the_disk_without_copies_of_objects() {
     let stage = Stage::new();
-    let start = |handler: Box<dyn Fn(&MatchedEvent) -> Result<(), HandlerError> + Send + Sync>| {
+    let start = |handler: Handling| {
         let controller: Controller = stage.controller_of(config(stage.folder.path()));
         let retry = Retry { pause_first: Duration::from_millis(1), pause_max: Duration::from_millis(20), ..Retry::default() };
         controller.set_handler_settings(Settings { retry, owed_after: Duration::ZERO, ..Settings::default() }).unwrap();
