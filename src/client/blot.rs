@@ -49,29 +49,30 @@ const WORDS_MAX: usize = 12;
 const ESCAPES_DEPTH: usize = 3;
 
 impl Blotter {
-    /// Takes a login: the header `Authorization`, and users with their passwords, of the server and of a proxy.
-    pub(crate) fn learn(&self, authorization: Option<&Secret>, users: &[(&str, &str)]) {
+    /// Takes what stands in the header `Authorization`.
+    pub(crate) fn learn_header(&self, authorization: &Secret) {
+        if let Some((_, credential)) = authorization.reveal().split_once(' ') {
+            self.learn(credential);
+        }
+    }
+
+    /// Takes a user's password, of the server or of a proxy.
+    pub(crate) fn learn_password(&self, user: &str, password: &str) {
+        self.learn(password);
+        self.learn(&[user, password].join(":"));
+    }
+
+    #[inline(never)]
+    fn learn(&self, word: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut is_new = false;
-        let mut learn = |word: Secret| {
-            if !known.words.contains(&word) {
-                if known.words.len() == WORDS_MAX {
-                    known.words.remove(0);
-                }
-                known.words.push(word);
-                is_new = true;
-            }
-        };
-        if let Some((_, credential)) = authorization.and_then(|header| header.reveal().split_once(' ')) {
-            learn(Secret::new(credential));
+        if known.words.iter().any(|known| known.reveal() == word) {
+            return;
         }
-        for (user, password) in users {
-            learn(Secret::new(*password));
-            learn(Secret::new(format!("{user}:{password}")));
+        if known.words.len() == WORDS_MAX {
+            known.words.remove(0);
         }
-        if is_new {
-            known.parts = Arc::new(Parts::of(&known.words));
-        }
+        known.words.push(Secret::new(word));
+        known.parts = Arc::new(Parts::of(&known.words));
     }
 
     /// The text without credentials; `None` where there are none in it.
@@ -250,7 +251,7 @@ mod tests {
 
     fn of_token(token: &str) -> Blotter {
         let blotter = Blotter::default();
-        blotter.learn(Some(&Secret::new(format!("Bearer {token}"))), &[]);
+        blotter.learn_header(&Secret::new(format!("Bearer {token}")));
         blotter
     }
 
@@ -300,7 +301,9 @@ mod tests {
     fn of_basic_auth_and_of_a_proxy_pair_and_password_are_blotted_in_both_forms() {
         let blotter = Blotter::default();
         let header = Secret::new(format!("Basic {}", STANDARD.encode("joe:hunter2:and3")));
-        blotter.learn(Some(&header), &[("joe", "hunter2:and3"), ("ann", "s%3cret")]);
+        blotter.learn_header(&header);
+        blotter.learn_password("joe", "hunter2:and3");
+        blotter.learn_password("ann", "s%3cret");
         check(&blotter, header.reveal(), "Basic (..)");
         check(&blotter, "joe:hunter2:and3", "(..)");
         check(&blotter, "the password hunter2:and3 is wrong", "the password (..) is wrong");
@@ -313,10 +316,8 @@ mod tests {
     fn the_last_few_logins_are_known_and_nothing_where_there_is_none() {
         let blotter = Blotter::default();
         check(&blotter, TOKEN, TOKEN);
-        blotter.learn(None, &[]);
-        check(&blotter, TOKEN, TOKEN);
         for number in 0..=WORDS_MAX {
-            blotter.clone().learn(Some(&Secret::new(format!("Bearer {number:02}{number:02}token-{number:02}-of-a-day"))), &[]);
+            blotter.clone().learn_header(&Secret::new(format!("Bearer {number:02}{number:02}token-{number:02}-of-a-day")));
         }
         check(&blotter, "1212token-12-of-a-day 0101token-01-of-a-day", "(..) (..)");
         check(&blotter, "short: 0000to", "short: 0000to");

@@ -20,6 +20,7 @@ use super::exec::Credential;
 use super::files::Files;
 use super::interrupt::{Ending, Turn};
 use super::kubeconfig::Variables;
+use super::proxy::Proxy;
 use super::secret::Secret;
 use super::tls::Material;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -258,14 +259,13 @@ impl Session {
 
     fn keep(&self, held: Held) -> Login {
         let login = held.login.clone();
-        let mut users = Vec::new();
+        login.authorization.iter().for_each(|header| self.blotter.learn_header(header));
         if let LoginSource::Basic { user, password } = &held.source.login {
-            users.push((user.as_str(), password.reveal()));
+            self.blotter.learn_password(user, password.reveal());
         }
-        if let Some(proxy) = &self.endpoint.proxy {
-            users.extend(proxy.user.as_ref().map(|user| (user.reveal(), proxy.password.as_ref().map_or("", Secret::reveal))));
+        if let Some(Proxy { user: Some(user), password, .. }) = &self.endpoint.proxy {
+            self.blotter.learn_password(user.reveal(), password.as_ref().map_or("", Secret::reveal));
         }
-        self.blotter.learn(login.authorization.as_ref(), &users);
         let look_again = held.source.has_files().then(|| Instant::now() + self.pace.look_again);
         let mut state = self.lock();
         (state.look_again, state.refused) = (look_again, false);

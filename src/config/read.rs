@@ -41,8 +41,7 @@ impl Reader {
     }
 
     /// Every mistake, in the order of the text.
-    pub(super) fn into_problems(mut self) -> Vec<Problem> {
-        self.problems.sort_by_key(|problem| problem.place.spot);
+    pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
 
@@ -52,7 +51,9 @@ impl Reader {
 
     pub(super) fn report(&mut self, spot: Spot, path: &str, message: impl Into<String>) {
         let place = self.place(spot, path);
-        self.problems.push(Problem { place, message: message.into() });
+        // In its place, where a sort of all of them would be code of its own.
+        let at = self.problems.partition_point(|before| before.place.spot <= spot);
+        self.problems.insert(at, Problem { place, message: message.into() });
     }
 
     /// A mapping of the keys in `known` and no others.

@@ -292,7 +292,11 @@ fn read_namespace_names(reader: &mut Reader, map: &Map<'_>) -> Vec<String> {
     let items = reader.list(map, key, "a list of namespaces, as in [default, kube-system]");
     let mut names: Vec<String> = Vec::new();
     for (path, node) in &items {
-        names.extend(reader.parse(path, node, values::namespace_name_or_all));
+        if let Some(name) = reader.parse(path, node, values::namespace_name_or_all)
+            && let Err(at) = names.binary_search(&name)
+        {
+            names.insert(at, name);
+        }
     }
     if names.iter().any(String::is_empty) {
         if names.iter().any(|name| !name.is_empty()) {
@@ -304,8 +308,6 @@ fn read_namespace_names(reader: &mut Reader, map: &Map<'_>) -> Vec<String> {
         }
         names.clear();
     }
-    names.sort();
-    names.dedup();
     names
 }
 

@@ -10,7 +10,10 @@ use std::collections::BTreeSet;
 
 /// The namespaces that a plan names.
 pub(super) fn of(plan: &Plan) -> BTreeSet<String> {
-    plan.values().filter_map(|planned| planned.target.namespace.clone()).collect()
+    let mut names = BTreeSet::new();
+    // One by one: gathering them at once would sort them by code of its own.
+    names.extend(plan.values().filter_map(|planned| planned.target.namespace.clone()));
+    names
 }
 
 /// Looks `names` up, one after the other, until interrupted. Gives no thread where there is nothing to look up.

@@ -38,7 +38,8 @@ pub(super) fn plan(configured: Vec<ConfiguredWatch>, discovery: &Discovery) -> (
     for asked in configured {
         match resolve(&asked, discovery) {
             Ok((target, scope)) => {
-                let namespaces = asked.target.namespace.iter().cloned().collect();
+                let mut namespaces = BTreeSet::new();
+                namespaces.extend(asked.target.namespace.clone());
                 plan.insert(asked.target.clone(), Planned { asked, target, scope, namespaces });
             }
             Err(mistake) => mistakes.push(mistake),

@@ -16,7 +16,7 @@ use crate::controller::keeper::{Keeper, Surroundings};
 use crate::dispatch::{Dispatcher, Export, Registered};
 use crate::files::Keeping;
 use crate::health::Health;
-use crate::http::{HttpServer, HttpSettings, TlsFiles};
+use crate::http::{HttpError, HttpServer, HttpSettings, TlsFiles};
 use crate::informer::{Histories, ListGate, Server};
 use crate::lifecycle::Joined;
 use crate::metrics::Metrics;
@@ -211,7 +211,8 @@ impl Run {
     /// Starts watches that have their [reserved](Watches::reserve) places, and says how many. Those that could be started and
     /// were not go back to what was added.
     pub(super) fn add(&self, inner: &Inner, added: Vec<ConfiguredWatch>) -> Result<usize, ControllerError> {
-        let mut reserved = added.iter().map(|watch| watch.target.clone()).collect();
+        let mut reserved = BTreeSet::new();
+        reserved.extend(added.iter().map(|watch| watch.target.clone()));
         let mut waiting = added;
         let started = self.start_reserved(inner, &mut waiting, &mut reserved);
         // Held until they have given their places up, so that a removal finds them in either.
@@ -430,6 +431,10 @@ fn serve(config: &Config, metrics: &Metrics, health: &Health) -> Result<Option<H
     let MetricsConfig { enabled, port, path, bind_addr, tls, bearer_token_file } = &config.metrics;
     if !enabled {
         return Ok(None);
+    }
+    // So that nothing of what follows is linked.
+    if !cfg!(feature = "metrics") {
+        return Err(HttpError::Absent.into());
     }
     let tls = tls.clone().map(|MetricsTlsConfig { cert_file, key_file, client_ca_file }| TlsFiles {
         cert_file,

@@ -128,7 +128,9 @@ impl Watches {
                 working.is_configured = true;
             }
         }
-        Ok(targets.filter(|target| take(&mut slots, target)).cloned().collect())
+        let mut taken = BTreeSet::new();
+        taken.extend(targets.filter(|target| take(&mut slots, target)).cloned());
+        Ok(taken)
     }
 
     /// Takes watches from the configuration, and gives those that nobody asks for any more.

@@ -24,9 +24,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use ureq::Agent;
 use ureq::http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
 use ureq::http::{HeaderValue, Method, Request, StatusCode};
-use ureq::{Agent, AsSendBody};
 
 /// The connections of one watch. Requests are made one at a time.
 pub struct Transport {
@@ -166,9 +166,12 @@ impl Transport {
         self.output_bytes.store((request_bytes + OTHER_HEAD_BYTES).max(OUTPUT_BYTES_MIN), Ordering::Relaxed);
         let agent = self.agent(get, login)?;
         let before = self.connections.load(Ordering::Relaxed);
-        let run = || match json {
-            None => Ok(agent.run(self.request(get, login, Method::GET, ())?)),
-            Some(json) => Ok(agent.run(self.request(get, login, Method::POST, json)?)),
+        let run = || {
+            let request = self.request(get, login, json.is_some())?;
+            Ok(match json {
+                None => agent.run(request),
+                Some(json) => agent.run(request.map(|()| json)),
+            })
         };
         let answer = match run()? {
             Err(ureq::Error::Io(_)) if self.connections.load(Ordering::Relaxed) == before && !self.state.ending.has_come() => {
@@ -184,11 +187,12 @@ impl Transport {
         })
     }
 
-    fn request<B: AsSendBody>(&self, get: &Get<'_>, login: &Login, method: Method, body: B) -> Result<Request<B>, Error> {
+    /// Its head. The body comes to it afterwards, so that one code is made for all of them.
+    fn request(&self, get: &Get<'_>, login: &Login, has_body: bool) -> Result<Request<()>, Error> {
         let endpoint = self.shared.session.endpoint();
         let uri = format!("{}{}", self.shared.server(), get.path_and_query);
         let encoding = if get.gzip && cfg!(feature = "gzip") { "gzip" } else { "identity" };
-        let has_body = method == Method::POST;
+        let method = if has_body { Method::POST } else { Method::GET };
         let mut request = Request::builder().method(method).uri(uri).header(ACCEPT, get.accept).header(ACCEPT_ENCODING, encoding);
         if has_body {
             request = request.header(CONTENT_TYPE, "application/json");
@@ -202,7 +206,7 @@ impl Transport {
         for (name, value) in &endpoint.impersonation {
             request = request.header(name, value);
         }
-        let request = request.body(body).map_err(|_| self.not_a_header(get, "the path, or as, as-groups or as-user-extra,"))?;
+        let request = request.body(()).map_err(|_| self.not_a_header(get, "the path, or as, as-groups or as-user-extra,"))?;
         let slot = self.state.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Slot { agent, .. }) = slot.as_ref() else { return Ok(request) };
         let limits = agent.configure_request(request).timeout_send_request(Some(get.head_limit));
