@@ -56,6 +56,9 @@ pub(crate) struct Scanner<'a> {
 /// Where a key and its value stand in a map of strings, without their quotes.
 pub(super) type Entry = (Range<usize>, Range<usize>);
 
+/// The same, and between them whether the key was seen to be plain.
+type SeenEntry = (Range<usize>, bool, Range<usize>);
+
 /// Deepest nesting that is followed. The API server's own decoder, Go's `encoding/json`, refuses more.
 const NESTING_MAX: usize = 10_000;
 
@@ -292,7 +295,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The same, and whether the key was seen to be plain.
-    fn next_seen_entry(&mut self, first: bool) -> Result<Option<(Range<usize>, bool, Range<usize>)>, DecodeError> {
+    fn next_seen_entry(&mut self, first: bool) -> Result<Option<SeenEntry>, DecodeError> {
         if self.peek() == Some(b'}') {
             self.at += 1;
             return Ok(None);
