@@ -37,7 +37,7 @@ pub(crate) fn folder(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// As [`open`], and when there is such a file.
+/// As [`folder`], and when there is such a file.
 #[cfg(any(feature = "state", test))]
 pub(crate) fn create(path: &Path, mode: u32) -> io::Result<File> {
     open_with(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, mode)
