@@ -57,8 +57,12 @@ impl Anchor {
     }
 
     /// From which version a watch begins with this event. `None` where nobody knows: for an opaque version of a list, and for
-    /// the first version of all, as the one before it would ask for any.
+    /// the first version of all, as the one before it would ask for any. `None` where that proves nothing, too: a delete comes
+    /// with the metadata of the object's last state in the watch, so that another history may have the same under its number.
     pub fn replay_from(&self) -> Option<ResourceVersion> {
+        if self.kind == Some(WatchKind::Deleted) {
+            return None;
+        }
         match self.version.number() {
             Some(number) => number.checked_sub(1).filter(|before| *before > 0).and_then(|n| ResourceVersion::new(&n.to_string())),
             None => self.before.as_deref().cloned(),
@@ -178,6 +182,7 @@ mod tests {
             let from = anchor(&BUILT_IN.replace("\"7\"", &format!("\"{version}\""))).replay_from();
             assert_eq!(from.as_ref().map(ResourceVersion::as_str), expected, "{version}");
         }
+        assert_eq!(anchor(&BUILT_IN.replace("MODIFIED", "DELETED")).replay_from(), None, "it does not tell histories apart");
         let Ok(WatchLine::Object { object, .. }) =
             WatchLine::parse(br#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"x"}}}"#)
         else {

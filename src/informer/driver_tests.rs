@@ -7,7 +7,7 @@ mod watches;
 
 use super::testing::{self, Outbox, bookmark, line, object, page};
 use super::{ClusterCheck, Context, Entrant, Informer, Limits, ListGate, Resume};
-use crate::api::{Anchor, Identity, ObjectRef, ResourceVersion, Status, ToldId};
+use crate::api::{Anchor, Identity, ObjectRef, ResourceVersion, Status, ToldId, WatchKind};
 use crate::client::{
     Error, Line, ListWatch, NoHead, PageRequest, PastPage, Proof, READ_TICK, Served, ServerVersion, WatchLines, WatchStart,
 };

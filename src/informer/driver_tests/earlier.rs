@@ -19,6 +19,25 @@ fn an_earlier_run_is_gone_on_from_when_its_newest_event_comes_again() {
 }
 
 #[test]
+fn where_the_newest_event_is_a_delete_what_was_told_is_compared_as_another_history_may_have_the_same_delete() {
+    let gone = Anchor::of_event(WatchKind::Deleted, &ObjectRef::scan(object("b@13").as_bytes()).unwrap(), None);
+    let run = |past: &[&str], rest: Vec<Answer>| {
+        let changes = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@14"))]);
+        let answers = [changes, listed(past, "13")].into_iter().chain(rest).collect();
+        let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+        let before = Resume { anchor: Some(gone.clone()), ..earlier(&["a@7", "c@12"], "13", "a@7") };
+        stage.informer = stage.informer.resume(before);
+        stage.run()
+    };
+    let (asked, told) = run(&["a@7", "c@12"], vec![]);
+    assert_eq!((asked, told), (vec!["watch 13".to_owned(), "past 13 500".to_owned()], vec!["UPDATED a@14".to_owned()]));
+    // After the backup b was deleted at the same number, and c was never made.
+    let (asked, told) = run(&["a@7"], vec![streamed(&["a@14"], "15", vec![])]);
+    assert_eq!(asked, ["watch 13", "past 13 500", "stream"]);
+    assert_eq!(told, ["UPDATED(inferred) a@14", "DELETED(inferred) c@12"]);
+}
+
+#[test]
 fn what_an_earlier_run_told_beyond_its_version_is_passed_over_when_it_comes_again() {
     let replay = ["a@10", "a@11", "b@12", "a@13"].map(|object| Read::Line(line("MODIFIED", object)));
     let gone = ["b@14", "c@15"].map(|object| Read::Line(line("DELETED", object)));

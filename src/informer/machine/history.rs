@@ -16,7 +16,7 @@ impl Machine {
                 self.state = State::Probing(resume);
                 Step { action: Action::Replay { from, newest }, note: None }
             }
-            // Nothing was told yet, or nothing of which it is known what came before.
+            // Nothing was told yet, or nothing of which it is known what came before, or a delete, which proves nothing.
             None => self.enter(State::Comparing(resume)),
         }
     }

@@ -124,7 +124,7 @@ impl Resume {
         Self { version, anchor, ends: 0, errors: 0, expired: false }
     }
 
-    /// From where a watch begins with the newest event, and that event; `None` where nobody knows.
+    /// From where a watch begins with the newest event, and that event; `None` where nobody knows, or it proves nothing.
     pub(super) fn replay_from(&self) -> Option<(ResourceVersion, Anchor)> {
         let newest = self.anchor.as_ref()?;
         Some((newest.replay_from()?, newest.clone()))
