@@ -142,11 +142,12 @@ impl Told {
         known
     }
 
-    /// Fails on the first event that no receiver could make sense of. Versions grow but where the server `went_back`; where it
-    /// `skips` what was there before, nothing was told of that when it changes.
+    /// Fails on the first event that no receiver could make sense of. Versions grow but where the server `went_back`: another
+    /// history may even have written the same object at the same number. Where it `skips` what was there before, nothing was told
+    /// of that when it changes.
     pub(super) fn check_order(&self, went_back: bool, skips: bool, whose: &str) {
         assert_eq!(self.0.lock().unwrap().thrown_away, None, "{whose}: an object that was made meanwhile is not told");
-        let (mut known, mut newest) = (Objects::new(), HashMap::<String, u64>::new());
+        let (mut known, mut newest, mut histories) = (Objects::new(), HashMap::<String, u64>::new(), HashMap::new());
         for entry in self.entries() {
             let event = match entry {
                 Entry::Event(event) => event,
@@ -160,9 +161,11 @@ impl Told {
             let (key, (uid, version)) = (key(&metadata), state(&metadata));
             assert!(!(skips && event.initial), "{whose}: {} was there before\n{}", words(&event), self.history(&key));
             let before = known.get(&key);
+            let told_in = histories.insert(uid.clone(), event.history).unwrap_or(HISTORY_FIRST);
+            let is_rewritten = went_back && event.inferred && event.history > told_in;
             let makes_sense = match event.event_type {
                 EventType::Added => before.is_none(),
-                EventType::Updated => before.map_or(skips, |before| before.0 == uid && before.1 != version),
+                EventType::Updated => before.map_or(skips, |before| before.0 == uid && (before.1 != version || is_rewritten)),
                 EventType::Deleted => before.map_or(skips, |before| before.0 == uid),
             };
             assert!(makes_sense, "{whose}: {} after {before:?}\n{}", words(&event), self.history(&key));
