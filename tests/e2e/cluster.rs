@@ -11,8 +11,9 @@ use crate::writer::Writer;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -74,7 +75,7 @@ impl Cluster {
     fn connect(server: &str, ca: String, kubeconfig: &str, secrets: Vec<String>, own: Option<ControlPlane>) -> Self {
         let dir = tempfile::Builder::new().prefix("faro-e2e-cluster-").tempdir().expect("a folder for kubeconfigs");
         let admin = dir.path().join("admin.kubeconfig");
-        fs::write(&admin, kubeconfig).expect("the folder is ours");
+        write_own(&admin, kubeconfig);
         let kubectl = Kubectl::new(&admin, &dir.path().join("kubectl-cache"));
         let ready = || kubectl.succeeds("get --raw=/readyz") && kubectl.succeeds("get namespace default kube-system");
         eventually(SOON * 2, "the API server says that it is ready", ready);
@@ -148,7 +149,7 @@ impl Cluster {
     /// The same with the text given.
     pub(crate) fn write_kubeconfig(&self, text: &str) -> PathBuf {
         let path = self.dir.path().join(self.name("kubeconfig"));
-        fs::write(&path, text).expect("the folder is ours");
+        write_own(&path, text);
         path
     }
 
@@ -228,4 +229,10 @@ impl Setup {
     pub(crate) fn secrets(self, cluster: &Cluster) -> Self {
         self.keeping_secret(cluster.secrets())
     }
+}
+
+/// Writes what holds credentials: nobody else may read it.
+fn write_own(path: &Path, text: &str) {
+    fs::write(path, text).expect("the folder is ours");
+    fs::set_permissions(path, Permissions::from_mode(0o600)).expect("the file is ours");
 }
