@@ -341,7 +341,7 @@ enum Found {
 const LINES_CHECKED: u32 = 256;
 
 /// Of a watch with more lines, one in so many still is. All others are looked at for a second event, which costs a fraction.
-const LINES_CHECKED_OF: u32 = 256;
+const LINES_CHECKED_OF: u32 = 64;
 
 /// Where a buffer begins: most idle watches never need more, and there may be thousands of them.
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
