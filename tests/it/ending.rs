@@ -5,15 +5,13 @@ use crate::answer::Gate;
 use crate::api::{Api, CONFIGMAPS, Release, WATCH_CONFIGMAPS, line, page, refused_streaming_list, watch};
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::wait::{SOON, eventually};
+use rustix::param::page_size;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use std::fs::File;
 use std::io;
 
 /// So many lines fill a pipe that nobody reads several times.
 const OBJECTS: u64 = 2_000;
-
-/// What a pipe holds, as Linux makes it.
-const PIPE_BYTES: u64 = 64 * 1024;
 
 fn big_list() -> Answer {
     let names: Vec<String> = (0..OBJECTS).map(|number| format!("configmap-with-a-long-name-{number}")).collect();
@@ -31,7 +29,7 @@ fn api_with_many() -> Api {
 /// More is in the files than a pipe takes: what they are ahead of it waits for a reader.
 fn wait_until_stdout_is_full(daemon: &Daemon) {
     let written = || daemon.events_files().iter().map(|file| file.metadata().unwrap().len()).sum::<u64>();
-    eventually(SOON, "more is written than a pipe takes", || written() > PIPE_BYTES);
+    eventually(SOON, "more is written than the pipe takes", || written() > page_size() as u64);
 }
 
 fn setup(api: &Api, config: &str) -> Setup {

@@ -5,11 +5,13 @@ use super::ports::free_port;
 use super::process::Guarded;
 use super::wait::{SOON, eventually, eventually_some};
 use faro::lifecycle::Joined;
+use rustix::param::page_size;
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, PipeReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -40,7 +42,7 @@ pub(crate) struct Daemon {
     log: Arc<Mutex<String>>,
     stdout: Arc<Mutex<String>>,
     // The end that nobody reads, where that was asked for.
-    held_stdout: Option<ChildStdout>,
+    held_stdout: Option<PipeReader>,
     setup: Setup,
 }
 
@@ -196,7 +198,7 @@ impl Setup {
         let mut command = self.command();
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.current_dir(self.folder()).stdin(Stdio::null()).stderr(Stdio::piped());
         command.args(self.subcommand);
         if let Some(config) = &self.config {
             self.rewrite_config(config);
@@ -206,7 +208,7 @@ impl Setup {
             command.arg("--kubeconfig").arg(kubeconfig);
         }
         command.args(&self.arguments);
-        Daemon::run(&mut command, self)
+        Daemon::run(command, self)
     }
 
     /// The binary, behind its wrapper where there is one.
@@ -236,10 +238,16 @@ impl Setup {
 }
 
 impl Daemon {
-    fn run(command: &mut Command, setup: Setup) -> Self {
-        let mut process = Guarded::start(command);
+    fn run(mut command: Command, setup: Setup) -> Self {
+        let (stdout, their_end) = io::pipe().expect("a pipe for stdout");
+        if setup.is_stdout_held {
+            // What fits into a pipe depends on the sizes of the writes and on the pipes of other processes; one page is one page.
+            fcntl_setpipe_size(&stdout, page_size()).expect("a pipe of one page");
+        }
+        let mut process = Guarded::start(command.stdout(their_end));
+        // Its end goes with the command, so that the pipe ends with the process.
+        drop(command);
         let stderr = process.child().stderr.take().expect("stderr is piped");
-        let stdout = process.child().stdout.take().expect("stdout is piped");
         let (log, out) = (Arc::default(), Arc::default());
         let (log_kept, out_kept) = (Arc::clone(&log), Arc::clone(&out));
         let (read, held_stdout) = if setup.is_stdout_held { (None, Some(stdout)) } else { (Some(stdout), None) };
