@@ -36,10 +36,18 @@ struct Item<'a> {
 /// `metadata` of a list, which is a few hundred bytes long.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ListMetadata {
+pub(crate) struct ListMetadata {
     resource_version: Option<String>,
     #[serde(rename = "continue")]
     next: Option<String>,
+}
+
+impl ListMetadata {
+    /// The version of the list, and the token of the next page.
+    pub(crate) fn into_parts(self) -> (Option<ResourceVersion>, Option<String>) {
+        let version = self.resource_version.as_deref().and_then(ResourceVersion::new);
+        (version, self.next.filter(|token| !token.is_empty()))
+    }
 }
 
 impl<'a> ListPage<'a> {
@@ -55,8 +63,8 @@ impl<'a> ListPage<'a> {
         let mut first = true;
         while let Some(key) = scanner.next_key(&mut first)? {
             match &*key {
-                b"kind" => kind = read::<Option<String>>(body, scanner.value()?)?.unwrap_or_default(),
-                b"metadata" => metadata = Some(read::<ListMetadata>(body, scanner.value()?)?),
+                b"kind" => kind = read_part::<Option<String>>(body, scanner.value()?)?.unwrap_or_default(),
+                b"metadata" => metadata = Some(read_part::<ListMetadata>(body, scanner.value()?)?),
                 b"items" => items = Some(scanner.elements_or_null()?),
                 _ => scanner.skip_value()?,
             }
@@ -66,10 +74,10 @@ impl<'a> ListPage<'a> {
         }
         let items = items.ok_or_else(|| DecodeError::new("the list has no items", 0))?;
         let metadata = metadata.ok_or_else(|| DecodeError::new("the list has no metadata", 0))?;
-        let version = metadata.resource_version.as_deref().and_then(ResourceVersion::new);
+        let (version, next) = metadata.into_parts();
         Ok(Self {
             version: version.ok_or_else(|| DecodeError::new("the list has no metadata.resourceVersion", 0))?,
-            next: metadata.next.filter(|token| !token.is_empty()),
+            next,
             kind,
             items: items.into_iter().map(|item| Item::new(&body[item])).collect(),
         })
@@ -92,7 +100,7 @@ impl<'a> ListPage<'a> {
 }
 
 /// A small part of the body, read in full.
-fn read<T: DeserializeOwned>(body: &[u8], place: Range<usize>) -> Result<T, DecodeError> {
+pub(crate) fn read_part<T: DeserializeOwned>(body: &[u8], place: Range<usize>) -> Result<T, DecodeError> {
     let start = place.start;
     serde_json::from_slice(&body[place]).map_err(|error| DecodeError::new(format!("the body is no list: {error}"), start))
 }

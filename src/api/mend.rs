@@ -31,24 +31,38 @@ pub(crate) fn mended(json: &[u8]) -> Option<Vec<u8>> {
 /// Namespace and name of an object, as JSON text without quotes; the namespace is empty where it has none. `None` when the
 /// name, or a namespace that is there, cannot be read.
 pub(super) fn find_name(json: &[u8]) -> Option<(&str, &str)> {
+    find_name_in(json, false)
+}
+
+/// The same of an object of which the beginning is there. As every server does that sorts keys or has Go's structures, `namespace`
+/// comes behind `name` and before `uid`.
+pub(super) fn find_name_at_beginning(json: &[u8]) -> Option<(&str, &str)> {
+    find_name_in(json, true)
+}
+
+fn find_name_in(json: &[u8], is_cut: bool) -> Option<(&str, &str)> {
     let mut scanner = Scanner::new(json);
     scanner.open_object().ok()?;
     let mut first = true;
     while let Some(key) = scanner.next_key(&mut first).ok()? {
         if &*key == b"metadata" && scanner.peek() == Some(b'{') {
-            return name_in(&mut scanner, json);
+            return name_in(&mut scanner, json, is_cut);
         }
         scanner.skip_value().ok()?;
     }
     None
 }
 
-fn name_in<'a>(scanner: &mut Scanner<'_>, json: &'a [u8]) -> Option<(&'a str, &'a str)> {
+fn name_in<'a>(scanner: &mut Scanner<'_>, json: &'a [u8], is_cut: bool) -> Option<(&'a str, &'a str)> {
     let text = |range: Range<usize>| std::str::from_utf8(&json[range]).ok();
     let (mut namespace, mut name) = (None, None);
     scanner.open_object().ok()?;
     let mut first = true;
     while let Some(key) = scanner.next_key(&mut first).ok()? {
+        // Nothing that follows changes what was read.
+        if is_cut && name.is_some() && (namespace.is_some() || &*key == b"uid") {
+            break;
+        }
         match &*key {
             b"name" if name.is_none() => name = Some(text(scanner.text().ok()?)?),
             b"namespace" if namespace.is_none() => {
@@ -157,6 +171,20 @@ mod tests {
         }
         let broken = b"{\"metadata\":{\"annotations\":{\"a\":\"\xff\"},\"name\":\"a\",\"resourceVersion\":\"7\"}}";
         assert_eq!(ObjectRef::scan(broken).unwrap_err().object_key(), Some("\0a"));
+    }
+
+    #[test]
+    fn the_name_of_an_object_is_found_in_its_beginning_where_nothing_behind_that_can_change_it() {
+        for (json, expected) in [
+            (r#"{"kind":"Pod","metadata":{"name":"a","namespace":"n","annotations":{"a":"xx"#, Some(("n", "a"))),
+            (r#"{"metadata":{"name":"a","uid":"u","annotations":{"a":"xx"#, Some(("", "a"))),
+            (r#"{"metadata":{"name":"a","annotations":{"a":"xx"#, None),
+            (r#"{"metadata":{"annotations":{"a":"xx"#, None),
+            (r#"{"metadata":{"namespace":"n","annotations":{"a":"xx"#, None),
+            (r#"{"spec":{"a":"xx"#, None),
+        ] {
+            assert_eq!(find_name_at_beginning(json.as_bytes()), expected, "{json}");
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub use identity::Identity;
 pub(crate) use json_text::{escape, unescape};
 pub use label_selector::{LabelSelector, LabelSelectorError};
 pub use list_page::ListPage;
+pub(crate) use list_page::{ListMetadata, read_part};
 pub(crate) use mend::mended;
 pub use object::{DecodeError, Object, ObjectRef};
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! bytes. Promises that what the accessors give was checked, and that the object itself is the server's, byte for byte.
 
 use super::json_text::{escape, unescape};
-use super::mend::find_name;
-use super::scan::{Marks, Scanner, Span, Spans, find_metadata};
+use super::mend::{find_name, find_name_at_beginning};
+use super::scan::{ENDS_EARLY, Marks, NO_STRING_END, Scanner, Span, Spans, find_metadata};
 use super::{Identity, ResourceVersion, StringMap};
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -261,8 +261,19 @@ impl DecodeError {
         Self { key, ..self }
     }
 
+    /// The same error of the object of which `bytes` hold the beginning.
+    pub(crate) fn about_beginning(self, bytes: &[u8]) -> Self {
+        let key = find_name_at_beginning(bytes).map(|(namespace, name)| Identity::key_from(namespace, name));
+        Self { key, ..self }
+    }
+
+    /// Whether nothing is wrong with the bytes but that they end where they do.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.what == ENDS_EARLY || self.what == NO_STRING_END
+    }
+
     /// The same error in bytes that begin `by` earlier.
-    pub(super) fn moved(self, by: usize) -> Self {
+    pub(crate) fn moved(self, by: usize) -> Self {
         Self { offset: self.offset + by, ..self }
     }
 }

@@ -59,6 +59,10 @@ pub(super) type Entry = (Range<usize>, Range<usize>);
 /// The same, and between them whether the key was seen to be plain.
 type SeenEntry = (Range<usize>, bool, Range<usize>);
 
+/// What is said of JSON that is only the beginning of some.
+pub(super) const ENDS_EARLY: &str = "the JSON ends too early";
+pub(super) const NO_STRING_END: &str = "the string has no end";
+
 /// Deepest nesting that is followed. The API server's own decoder, Go's `encoding/json`, refuses more.
 const NESTING_MAX: usize = 10_000;
 
@@ -134,12 +138,12 @@ impl<'a> Scanner<'a> {
     }
 
     /// Where the next [`peek`](Self::peek) begins.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
     pub(crate) fn fail(&self, what: &'static str) -> DecodeError {
-        DecodeError::new(if self.at >= self.bytes.len() { "the JSON ends too early" } else { what }, self.at)
+        DecodeError::new(if self.at >= self.bytes.len() { ENDS_EARLY } else { what }, self.at)
     }
 
     pub(crate) fn open_object(&mut self) -> Result<(), DecodeError> {
@@ -207,22 +211,27 @@ impl<'a> Scanner<'a> {
         if self.take_null() {
             return Ok(elements);
         }
-        self.take(b'[', "expected an array")?;
+        self.open_array()?;
+        while self.next_element(elements.is_empty())? {
+            elements.push(self.value()?);
+        }
+        Ok(elements)
+    }
+
+    pub(crate) fn open_array(&mut self) -> Result<(), DecodeError> {
+        self.take(b'[', "expected an array")
+    }
+
+    /// To the next element of the array that was opened; `false` past the closing bracket.
+    pub(crate) fn next_element(&mut self, first: bool) -> Result<bool, DecodeError> {
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(elements);
+            return Ok(false);
         }
-        loop {
-            elements.push(self.value()?);
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b']') => {
-                    self.at += 1;
-                    return Ok(elements);
-                }
-                _ => return Err(self.fail("expected `,` or `]`")),
-            }
+        if !first {
+            self.take(b',', "expected `,` or `]`")?;
         }
+        Ok(true)
     }
 
     /// Reads `metadata` and tells whether it was an object, after which nothing more is wanted.
@@ -317,7 +326,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Past a `null`, when one comes next.
-    pub(super) fn take_null(&mut self) -> bool {
+    pub(crate) fn take_null(&mut self) -> bool {
         let is_null = self.peek() == Some(b'n') && self.bytes[self.at..].starts_with(b"null");
         if is_null {
             self.at += 4;
@@ -370,7 +379,7 @@ impl<'a> Scanner<'a> {
     fn far_string_end(&self, start: usize, mut at: usize) -> Result<usize, DecodeError> {
         loop {
             let rest = self.bytes.get(at..).unwrap_or_default();
-            let found = memchr2(b'"', b'\\', rest).ok_or_else(|| DecodeError::new("the string has no end", start))?;
+            let found = memchr2(b'"', b'\\', rest).ok_or_else(|| DecodeError::new(NO_STRING_END, start))?;
             at += found;
             if rest[found] == b'"' {
                 return Ok(at);

@@ -1,6 +1,6 @@
 //! What an informer asks of a server: list, watch, the past, and whether a kind is served at all.
 
-use super::{Blotter, Error, Interrupt, ServerVersion};
+use super::{Blotter, Error, Interrupt, PageReader, ServerVersion};
 use crate::api::ResourceVersion;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 /// One target on one server. Every call blocks its thread; [`Interrupt`] ends it from another.
 pub trait ListWatch: Send {
-    /// Fetches one page of a list into `body`, which is emptied first. Consistent: asks for no version.
+    /// Asks for one page of a list; returns when the head of the answer is there. Consistent: asks for no version.
     ///
     /// # Errors
     ///
     /// As the server or the connection fails. For a target of which only metadata is asked, an answer of another kind is an error.
-    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error>;
+    fn list(&mut self, page: &PageRequest<'_>) -> Result<PageReader<'_>, Error>;
 
     /// Opens a watch; returns when the head of the answer is there.
     ///
@@ -115,8 +115,8 @@ pub trait WatchLines {
     /// Until a line is there, the answer ends, or [`READ_TICK`] passes without a byte.
     fn next(&mut self) -> Result<Line<'_>, Error>;
 
-    /// Fetches into `body`, which is emptied first, a page of what was there at a version in the past: metadata only, by the
-    /// selectors of this watch, which stays open meanwhile and is not read.
+    /// Asks for a page of what was there at a version in the past: metadata only, by the selectors of this watch, which stays open
+    /// meanwhile and is not read.
     ///
     /// # Errors
     ///
@@ -126,8 +126,7 @@ pub trait WatchLines {
     /// # Blocking
     ///
     /// As [`ListWatch::list`]. Defaults to an error, for sources that know nothing of the past.
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        body.clear();
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
         let request = format!("list what was there at version {}", page.version);
         Err(Error::Undecodable { request, reason: "the source knows nothing of the past".to_owned() })
     }

@@ -1,15 +1,16 @@
 //! Lists and watches one target over HTTP, and reads its past.
 //!
-//! Takes a [`WatchTarget`] and a [`Transport`] of its own; gives pages as bytes and watches as lines. Promises that
+//! Takes a [`WatchTarget`] and a [`Transport`] of its own; gives pages object by object and watches as lines. Promises that
 //! of `v1/secrets` nothing but metadata is ever asked, kept or handed on.
 
 use super::address::Address;
-use super::http::{ACCEPT_JSON, ACCEPT_METADATA, ACCEPT_METADATA_LIST, BodyLimit, Http, read_error, read_to_limit, undecodable};
+use super::http::{ACCEPT_JSON, ACCEPT_METADATA, ACCEPT_METADATA_LIST, Http, read_error, undecodable};
 use super::lookup::{self, lookup};
 use super::metadata_only::{FRONT_BYTES, begins_metadata_list};
+use super::page_reader::slow_or_broken;
 use super::version::server_version;
 use super::{
-    Blotter, Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageRequest, PastPage, Proof, READ_TICK, Served,
+    Blotter, Content, Error, Get, Interrupt, Line, Lines, ListWatch, PageReader, PageRequest, PastPage, Proof, READ_TICK, Served,
     ServerVersion, Transport, WatchLines, WatchStart,
 };
 use crate::api::{Scope, WatchTarget};
@@ -81,10 +82,11 @@ impl RestListWatch {
     }
 
     /// Reads so much of a list that its kind shows, and no more.
-    fn read_metadata_front(&self, request: &str, response: &mut dyn Read, body: &mut Vec<u8>) -> Result<(), Error> {
-        let read = response.take(FRONT_BYTES as u64).read_to_end(body);
+    fn read_metadata_front(&self, request: &str, response: &mut dyn Read) -> Result<Vec<u8>, Error> {
+        let mut front = Vec::new();
+        let read = response.take(FRONT_BYTES as u64).read_to_end(&mut front);
         read.map_err(|error| read_error(request, self.http.server(), error))?;
-        if begins_metadata_list(body) { Ok(()) } else { Err(undecodable(request, &NOT_METADATA)) }
+        if begins_metadata_list(&front) { Ok(front) } else { Err(undecodable(request, &NOT_METADATA)) }
     }
 
     fn counted(&self, response: Box<dyn Read>) -> Counted {
@@ -93,8 +95,7 @@ impl RestListWatch {
     }
 
     /// Over a connection of its own where another one is in use.
-    fn past(&self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        body.clear();
+    fn past(&self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
         let request = format!("list {} as it was at version {}", self.target, page.version);
         let path = self.address.past(page);
         let response = self.http.get(&Get {
@@ -106,12 +107,8 @@ impl RestListWatch {
             read_limit: LIST_READ_LIMIT,
         })?;
         let mut response = self.counted(response);
-        let read = self.read_metadata_front(&request, &mut response, body);
-        if read.is_err() {
-            body.clear();
-            return read;
-        }
-        read_to_limit(&mut response, body, &LIST_LIMIT, &request, self.http.server())
+        let front = self.read_metadata_front(&request, &mut response)?;
+        Ok(PageReader::new(request, self.http.server(), Box::new(response)).after(front))
     }
 
     fn address(&self) -> Address {
@@ -145,8 +142,7 @@ impl RestListWatch {
 }
 
 impl ListWatch for RestListWatch {
-    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        body.clear();
+    fn list(&mut self, page: &PageRequest<'_>) -> Result<PageReader<'_>, Error> {
         let request = format!("list {}", self.target);
         let path = self.address.list(page);
         let get = Get {
@@ -164,13 +160,10 @@ impl ListWatch for RestListWatch {
             .map_err(|error| if error.is_unanswered() { Error::TooSlow { request: request.clone() } } else { error })?;
         let mut response = self.counted(response);
         // Of secrets nothing but metadata is read; of other kinds the metadata in whole objects is what was asked for.
-        if self.target.gvr.is_secrets()
-            && let Err(error) = self.read_metadata_front(&request, &mut response, body)
-        {
-            body.clear();
-            return Err(slow_or_broken(error));
-        }
-        read_to_limit(&mut response, body, &LIST_LIMIT, &request, self.http.server()).map_err(slow_or_broken)
+        let is_secrets = self.target.gvr.is_secrets();
+        let front =
+            if is_secrets { self.read_metadata_front(&request, &mut response).map_err(slow_or_broken)? } else { Vec::new() };
+        Ok(PageReader::new(request, self.http.server(), Box::new(response)).after(front))
     }
 
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
@@ -235,18 +228,6 @@ impl ListWatch for RestListWatch {
     }
 }
 
-/// A page whose bytes did not come in time is too slow; any other that breaks off is a broken connection.
-fn slow_or_broken(error: Error) -> Error {
-    if let Error::Connection { request, source, .. } = &error
-        && let Some(source) = source.downcast_ref::<io::Error>()
-        // The kernel's own word is that of a peer that is gone.
-        && source.kind() == io::ErrorKind::TimedOut && source.raw_os_error().is_none()
-    {
-        return Error::TooSlow { request: request.clone() };
-    }
-    error
-}
-
 /// Counts what is read of an answer.
 struct Counted {
     response: Box<dyn Read>,
@@ -284,8 +265,8 @@ impl WatchLines for RestLines<'_> {
         self.lines.next_line().map_err(|error| read_error(&self.request, self.source.http.server(), error))
     }
 
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.source.past(page, body)
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
+        self.source.past(page)
     }
 
     fn is_ready(&mut self) -> bool {
@@ -311,10 +292,6 @@ const WATCH_HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// Longest wait for the head of a streaming list. A proxy that holds a stream back may hold its head back too; after 10 s
 /// without a byte the informer lists by pages.
 const STREAMING_LIST_HEAD_LIMIT: Duration = Duration::from_secs(12);
-
-/// Longest page. 500 objects of the 1.5 MiB that etcd accepts would be more, but no server can write that; smaller pages fit.
-/// 500 usual objects come within a minute at 50 KB/s, 20 of them at 1 KB/s; what does not is asked for in smaller pages.
-const LIST_LIMIT: BodyLimit = BodyLimit { bytes: 256 * 1024 * 1024, time: Duration::from_secs(60) };
 
 #[cfg(test)]
 mod tests;

@@ -46,8 +46,6 @@ pub(super) struct Driver {
     member: Member,
     /// Where an earlier run has come to, until it is taken.
     resume: (Option<ResourceVersion>, Option<Anchor>),
-    /// The page under way; empty outside lists.
-    body: Vec<u8>,
     /// Where the pages of this list led.
     trail: PageTrail,
     /// Counts the bytes of lists.
@@ -95,7 +93,7 @@ impl Driver {
         let machine = Machine::new(listed_before, store.len() > 0);
         let replay = Replay::new(told, lacking, version.as_ref()).with_hashes(hashes);
         let teller = Teller::new(Handover::new(watch, outlet, context, history), store, replay, version.clone());
-        let (resume, received, body, last_list) = ((version, anchor), source.received(), Vec::new(), LastList::Sound);
+        let (resume, received, last_list) = ((version, anchor), source.received(), LastList::Sound);
         let (trail, is_version_withheld, server_changes) = (PageTrail::default(), false, member.streaming().changes());
         let (held, unheard, interrupter) = (Held::default(), None, source.interrupter());
         Self {
@@ -111,7 +109,6 @@ impl Driver {
             suspicion: Suspicion::None,
             member,
             resume,
-            body,
             trail,
             received,
             interrupter,

@@ -8,8 +8,10 @@ mod watches;
 use super::testing::{self, Outbox, bookmark, line, object, page};
 use super::{ClusterCheck, Context, Entrant, Informer, Limits, ListGate, Resume};
 use crate::api::{Anchor, Identity, ObjectRef, ResourceVersion, Status, ToldId, WatchKind};
+use crate::client::transcript::Cut;
 use crate::client::{
-    Error, Line, ListWatch, NoHead, PageRequest, PastPage, Proof, READ_TICK, Served, ServerVersion, WatchLines, WatchStart,
+    Error, Line, ListWatch, NoHead, PageReader, PageRequest, PastPage, Proof, READ_TICK, Served, ServerVersion, WatchLines,
+    WatchStart,
 };
 use crate::event::EventType;
 use crate::health::{Condition, Standing, WatchStatus};
@@ -23,6 +25,8 @@ use std::{io, mem};
 enum Answer {
     /// A page, of now or of the past.
     Body(Vec<u8>),
+    /// A page that breaks off.
+    Torn(Vec<u8>),
     /// A watch.
     Watch(Vec<Read>),
     /// An error status.
@@ -105,10 +109,17 @@ impl Script {
 }
 
 impl ListWatch for Script {
-    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        let Answer::Body(answer) = self.next(format!("page {}", page.limit))? else { panic!("a page was asked for") };
-        *body = answer;
-        Ok(())
+    fn list(&mut self, page: &PageRequest<'_>) -> Result<PageReader<'_>, Error> {
+        match self.next(format!("page {}", page.limit))? {
+            Answer::Body(answer) => Ok(PageReader::of(answer)),
+            Answer::Torn(front) => {
+                let torn = Cut::at(&front, &[]).failing_between(io::ErrorKind::ConnectionReset);
+                Ok(PageReader::new("ask", "https://api.test", Box::new(torn)))
+            }
+            Answer::Watch(_) | Answer::Status(..) | Answer::Served(_) | Answer::Nothing | Answer::Refusal => {
+                panic!("a page was asked for")
+            }
+        }
     }
 
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
@@ -145,12 +156,11 @@ impl ListWatch for Script {
 }
 
 impl WatchLines for Reads<'_> {
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
         let token = page.token.map(|token| format!(" {token}")).unwrap_or_default();
         let asked = format!("past {} {}{token}", page.version, page.limit);
         let Answer::Body(answer) = self.script.next(asked)? else { panic!("the past was asked for") };
-        *body = answer;
-        Ok(())
+        Ok(PageReader::of(answer))
     }
 
     fn next(&mut self) -> Result<Line<'_>, Error> {

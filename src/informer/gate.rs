@@ -6,8 +6,10 @@
 //! asked for again behind the others.
 
 mod door;
+mod wide;
 
 pub use door::Turn;
+pub use wide::Wide;
 
 use super::streaming::Streaming;
 use crate::client::Interrupt;
@@ -16,8 +18,9 @@ use door::{Door, Ticket};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use wide::Widening;
 
-/// At most so many first lists or relists at once to one server: each holds a page or a stream of every object in memory, here and there.
+/// At most so many first lists or relists at once to one server: the server holds a page or a stream of every object of each in memory.
 pub const MAX_CONCURRENT_LISTS: usize = 4;
 
 /// The gate of one server, shared by the clones that its informers hold.
@@ -28,6 +31,7 @@ pub struct ListGate(Arc<Inner>);
 struct Inner {
     counts: Mutex<Counts>,
     streaming: Streaming,
+    widening: Widening,
 }
 
 #[derive(Debug)]
@@ -66,7 +70,8 @@ impl ListGate {
     /// Lets `limit` list at once, one at least.
     pub fn new(limit: usize) -> Self {
         let counts = Counts { door: Door::new(limit), interrupts: Vec::new(), watches: 0 };
-        Self(Arc::new(Inner { counts: Mutex::new(counts), streaming: Streaming::default() }))
+        let (streaming, widening) = Default::default();
+        Self(Arc::new(Inner { counts: Mutex::new(counts), streaming, widening }))
     }
 
     /// Waits for the right to list. `None` when `stop` was requested.
@@ -98,6 +103,16 @@ impl ListGate {
             let pause = if counts.door.is_next(&ticket) { NEXT_CHECK } else { STOP_CHECK };
             (counts, _) = called.wait_timeout(counts, pause).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Waits for the right to hold one large object of a page, which one list has at a time. Who waits for it holds none. `None` when
+    /// `stop` was requested.
+    ///
+    /// # Blocking
+    ///
+    /// While another list reads a large object and hands it over.
+    pub fn widen(&self, stop: &Stop) -> Option<Wide> {
+        Wide::acquire(&self.0, stop)
     }
 
     /// Counts one more watch of this server.

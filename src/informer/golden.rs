@@ -236,10 +236,10 @@ impl Scene {
             words.iter().filter(|w| w.contains('@') || w.contains('?')).map(|w| testing::object(w)).collect();
         let body = testing::page("ConfigMapList", &objects, value("version=").expect("a version"), value("next="));
         let page = ListPage::parse(&body).unwrap();
-        self.teller.page(&page.version);
+        self.teller.page(Some(&page.version));
         let mut whole = true;
         for object in page.objects() {
-            match self.teller.page_object(&object).unwrap() {
+            match self.teller.page_object(&object, Patience::Unlimited).unwrap() {
                 Some(unread) if unread.is_named => self.teller.spared(),
                 Some(_) => {
                     whole = false;
@@ -248,6 +248,7 @@ impl Scene {
                 None => {}
             }
         }
+        self.teller.page_ended(&page.version);
         if self.teller.is_scope_doubtful() {
             return Input::Failed(Fault::NotFound);
         }

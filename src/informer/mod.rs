@@ -22,6 +22,7 @@ mod history;
 mod machine;
 mod outage;
 mod page_trail;
+mod paging;
 mod replay;
 mod report;
 mod server;
@@ -37,7 +38,7 @@ mod timing;
 mod unreadable;
 
 pub use cluster_check::ClusterCheck;
-pub use gate::{Entrant, ListGate, MAX_CONCURRENT_LISTS, Permit, Turn};
+pub use gate::{Entrant, ListGate, MAX_CONCURRENT_LISTS, Permit, Turn, Wide};
 pub use history::Histories;
 pub use server::Server;
 pub use timing::Limits;

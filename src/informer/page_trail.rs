@@ -3,7 +3,7 @@
 //! Takes each page as it comes; refuses one that names a page again that the list had before, or that is one of many in a row
 //! without an object. Promises that a list by pages ends, as an answer or as a fault.
 
-use crate::api::ListPage;
+use crate::client::PageReader;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -17,26 +17,41 @@ pub(super) struct PageTrail {
 }
 
 impl PageTrail {
-    /// Goes on with `page`.
+    /// Goes on with `page`, which has come whole.
     ///
     /// # Errors
     ///
     /// Why the list leads nowhere, in words.
-    pub(super) fn follow(&mut self, page: &ListPage<'_>) -> Result<(), &'static str> {
-        self.step(page.next.as_deref(), page.objects().next().is_none())
+    pub(super) fn follow(&mut self, page: &PageReader<'_>) -> Result<(), &'static str> {
+        self.step(page.next_page(), page.objects() == 0)
+    }
+
+    /// Looks at a page of which perhaps only the front has come: it may be asked for again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`follow`](Self::follow).
+    pub(super) fn look(&self, page: &PageReader<'_>) -> Result<(), &'static str> {
+        if page.next_page().is_some_and(|token| self.tokens.contains(&hash(token))) { Err(REPEATED) } else { Ok(()) }
     }
 
     fn step(&mut self, next: Option<&str>, is_empty: bool) -> Result<(), &'static str> {
         self.empty = if is_empty { self.empty + 1 } else { 0 };
         let Some(token) = next else { return Ok(()) };
-        let mut hasher = DefaultHasher::new();
-        token.hash(&mut hasher);
-        if !self.tokens.insert(hasher.finish()) {
-            return Err("it names a page as the next one that it named before");
+        if !self.tokens.insert(hash(token)) {
+            return Err(REPEATED);
         }
         if self.empty > EMPTY_PAGES_MAX { Err("ever more pages without an object are to follow") } else { Ok(()) }
     }
 }
+
+fn hash(token: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    token.hash(&mut hasher);
+    hasher.finish()
+}
+
+const REPEATED: &str = "it names a page as the next one that it named before";
 
 /// So many pages in a row may be empty. API servers fill each page to its limit (`apiserver/pkg/storage/etcd3/store.go`);
 /// others may filter what they have read.

@@ -6,7 +6,9 @@
 use super::testing::{self, Outbox};
 use super::{Context, Informer};
 use crate::api::Status;
-use crate::client::{Error, Line, ListWatch, PageRequest, PastPage, Proof, Served, ServerVersion, WatchLines, WatchStart};
+use crate::client::{
+    Error, Line, ListWatch, PageReader, PageRequest, PastPage, Proof, Served, ServerVersion, WatchLines, WatchStart,
+};
 use crate::event::{EventType, MatchedEvent};
 use crate::lifecycle::Stop;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -266,7 +268,7 @@ fn lines_of(objects: &Objects) -> Vec<String> {
 }
 
 impl ListWatch for Model {
-    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+    fn list(&mut self, page: &PageRequest<'_>) -> Result<PageReader<'_>, Error> {
         let mut server = self.lock();
         server.live();
         server.serve()?;
@@ -286,8 +288,7 @@ impl ListWatch for Model {
         if !objects.is_empty() && server.strikes(8) {
             objects[0] = testing::object("?");
         }
-        *body = testing::page("ConfigMapList", &objects, &version.to_string(), next.as_deref());
-        Ok(())
+        Ok(PageReader::of(testing::page("ConfigMapList", &objects, &version.to_string(), next.as_deref())))
     }
 
     fn watch(&mut self, start: &WatchStart, _: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
@@ -339,7 +340,7 @@ impl ListWatch for Model {
 }
 
 impl WatchLines for Open {
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
         let mut server = self.model.lock();
         server.live();
         server.serve()?;
@@ -356,8 +357,7 @@ impl WatchLines for Open {
         }
         let (_, past) = server.pasts.range(..=version).next_back().expect("what was there when it was compacted");
         let objects: Vec<String> = lines_of(past).iter().map(|object| testing::object(object)).collect();
-        *body = testing::page("PartialObjectMetadataList", &objects, page.version.as_str(), None);
-        Ok(())
+        Ok(PageReader::of(testing::page("PartialObjectMetadataList", &objects, page.version.as_str(), None)))
     }
 
     fn next(&mut self) -> Result<Line<'_>, Error> {

@@ -146,9 +146,14 @@ impl Teller {
         Ok(newest)
     }
 
-    /// A page of this version begins.
-    pub(super) fn page(&mut self, version: &ResourceVersion) {
+    /// A page of this version begins; of one that says it behind its objects it is not known.
+    pub(super) fn page(&mut self, version: Option<&ResourceVersion>) {
         self.ahead.page(version);
+    }
+
+    /// A page of this version has come whole.
+    pub(super) fn page_ended(&mut self, version: &ResourceVersion) {
+        self.ahead.page_ended(version);
     }
 
     /// Whether later pages of the list brought more than the watch has come to: what was told is what was there at no one version.
@@ -244,9 +249,13 @@ impl Teller {
     }
 
     /// Tells an object of a page.
-    pub(super) fn page_object(&mut self, object: &Result<ObjectRef<'_>, DecodeError>) -> Result<Option<Unread>, Halt> {
+    pub(super) fn page_object(
+        &mut self,
+        object: &Result<ObjectRef<'_>, DecodeError>,
+        patience: Patience,
+    ) -> Result<Option<Unread>, Halt> {
         match object {
-            Ok(object) => self.listed(WatchKind::Added, object, Patience::Unlimited).map(|()| None),
+            Ok(object) => self.listed(WatchKind::Added, object, patience).map(|()| None),
             Err(error) => Ok(Some(self.unread(error))),
         }
     }

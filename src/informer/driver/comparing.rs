@@ -5,15 +5,18 @@
 
 use super::listing::{LastList, acquire_permit};
 use super::{Driver, Outcome};
-use crate::api::{Fault, ListPage, ResourceVersion, WatchLine};
-use crate::client::{Error, Line, PastPage, WatchLines, WatchStart};
+use crate::api::{Fault, ResourceVersion, WatchLine};
+use crate::client::{Error, Line, PageReader, PastPage, WatchLines, WatchStart};
 use crate::informer::cluster_check::Identified;
 use crate::informer::gate::Turn;
+use crate::informer::handover::Halt;
 use crate::informer::machine::{Comparison, Input, Line as Heard};
 use crate::informer::page_trail::PageTrail;
+use crate::informer::paging::{Broken, PageStep, Paging};
 use crate::informer::report::Report;
 use crate::informer::stream::{Asked, Reading, Stream};
 use crate::informer::teller::Teller;
+use std::collections::HashSet;
 
 /// Objects on a page, unless they turn out too large; as of any list.
 const PAGE_LIMIT: u32 = 500;
@@ -42,7 +45,6 @@ impl Driver {
         let at = asked.at;
         let compared = self.open_and_compare(version, asked);
         self.teller.out.permit = None;
-        self.body = Vec::new();
         Outcome::Happened(match compared {
             Ok(Compared::Same(reading)) => return Outcome::Next(self.have_read(reading)),
             Ok(Compared::Not(comparison)) => {
@@ -81,11 +83,10 @@ impl Driver {
         if !acquire_permit(&mut self.teller.out, entrant) {
             return Ok(Compared::Stopped);
         }
-        if let Err(comparison) = compare_pages(&mut lines, version, &mut self.teller, &mut self.report, &mut self.body) {
+        if let Err(comparison) = compare_pages(&mut lines, version, &mut self.teller, &mut self.report) {
             return Ok(Compared::Not(comparison));
         }
         self.teller.out.permit = None;
-        self.body = Vec::new();
         self.report.watching();
         let stream = Stream::new(Box::new(lines), asked, &mut self.machine, &mut self.teller, &mut self.report);
         Ok(Compared::Same(stream.read(Heard::Compared)))
@@ -98,46 +99,49 @@ fn compare_pages(
     version: &ResourceVersion,
     teller: &mut Teller,
     report: &mut Report,
-    body: &mut Vec<u8>,
 ) -> Result<(), Comparison> {
     let beyond = teller.begin_comparison();
-    let (mut limit, mut token, mut trail) = (PAGE_LIMIT, None, PageTrail::default());
+    let (mut limit, mut token, mut trail) = (PAGE_LIMIT, None::<String>, PageTrail::default());
     loop {
         if teller.out.context.stop.is_requested() {
             return Err(Comparison::Failed(Fault::Stopped));
         }
         teller.out.context.pulse.waiting();
-        let answer = lines.past(&PastPage { version, limit, token: token.as_deref() }, body);
+        let answer = lines.past(&PastPage { version, limit, token: token.as_deref() });
         teller.out.context.pulse.working();
-        if let Err(error) = answer {
-            let fault = error.fault();
-            if fault == Fault::TooLong && limit > 1 {
-                limit = (limit / PAGE_SHRINK).max(1);
-                continue;
+        let compared = answer.map_err(Unlike::Failed).and_then(|reader| {
+            let mut page = Paging::new(reader, &teller.out.context);
+            let compared = compare_page(&mut page, version, teller, &beyond);
+            teller.out.context.metrics.bytes_received(page.reader.bytes_received());
+            compared?;
+            trail.follow(&page.reader).map_err(|why| Unlike::Unreadable(why.to_owned()))?;
+            Ok(page.reader.next_page().map(str::to_owned))
+        });
+        match compared {
+            Ok(Some(next)) => token = Some(next),
+            Ok(None) => break,
+            Err(Unlike::Failed(error)) => {
+                let fault = error.fault();
+                if fault == Fault::TooLong && limit > 1 {
+                    limit = (limit / PAGE_SHRINK).max(1);
+                    continue;
+                }
+                report.failed(&error);
+                return Err(Comparison::Failed(fault));
             }
-            report.failed(&error);
-            return Err(Comparison::Failed(fault));
-        }
-        teller.out.context.metrics.bytes_received(body.len() as u64);
-        let page = ListPage::parse(body).map_err(|error| {
-            report.ended(format!("the list of the past cannot be read: {error}"));
-            Comparison::Failed(Fault::Undecodable)
-        })?;
-        if page.version != *version {
-            report.ended(format!("asked what was there at version {version}, the server answered with version {}", page.version));
-            return Err(Comparison::OtherVersion);
-        }
-        if let Some(difference) = page.objects().find_map(|object| teller.difference(object, &beyond)) {
-            report.ended(format!("at version {version} the server had {difference}"));
-            return Err(Comparison::Different);
-        }
-        if let Err(why) = trail.follow(&page) {
-            report.ended(format!("the list of the past cannot be read: {why}"));
-            return Err(Comparison::Failed(Fault::Undecodable));
-        }
-        match page.next {
-            Some(next) => token = Some(next),
-            None => break,
+            Err(Unlike::Stopped) => return Err(Comparison::Failed(Fault::Stopped)),
+            Err(Unlike::Unreadable(why)) => {
+                report.ended(format!("the list of the past cannot be read: {why}"));
+                return Err(Comparison::Failed(Fault::Undecodable));
+            }
+            Err(Unlike::OtherVersion(other)) => {
+                report.ended(format!("asked what was there at version {version}, the server answered with version {other}"));
+                return Err(Comparison::OtherVersion);
+            }
+            Err(Unlike::Different(difference)) => {
+                report.ended(format!("at version {version} the server had {difference}"));
+                return Err(Comparison::Different);
+            }
         }
     }
     match teller.missing_from_comparison(&beyond) {
@@ -145,6 +149,57 @@ fn compare_pages(
         missing => {
             report.ended(format!("at version {version} the server did not have {missing} of the objects that were told"));
             Err(Comparison::Different)
+        }
+    }
+}
+
+/// Why a page of the past does not prove anything.
+enum Unlike {
+    /// It did not come, or not whole.
+    Failed(Error),
+    /// It cannot be read, and why.
+    Unreadable(String),
+    /// It is of this version.
+    OtherVersion(ResourceVersion),
+    /// It holds this, which was not told.
+    Different(String),
+    /// Faro stops.
+    Stopped,
+}
+
+impl From<Broken> for Unlike {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Failed(Error::Undecodable { reason, .. }) => Self::Unreadable(reason),
+            Broken::Failed(error) => Self::Failed(error),
+            // Looking at an object waits for nobody.
+            Broken::Halted(Halt::Stop | Halt::Slow) => Self::Stopped,
+        }
+    }
+}
+
+fn compare_page(
+    page: &mut Paging<'_>,
+    version: &ResourceVersion,
+    teller: &mut Teller,
+    beyond: &HashSet<Box<str>>,
+) -> Result<(), Unlike> {
+    loop {
+        let mut difference = None;
+        let step = page.next(|object, _| {
+            difference = teller.difference(object, beyond);
+            Ok(())
+        })?;
+        if let (PageStep::Front | PageStep::End, Some(other)) = (step, page.reader.version())
+            && other != version
+        {
+            return Err(Unlike::OtherVersion(other.clone()));
+        }
+        if let Some(difference) = difference {
+            return Err(Unlike::Different(difference));
+        }
+        if step == PageStep::End {
+            return Ok(());
         }
     }
 }
@@ -209,8 +264,8 @@ impl WatchLines for Peeked<'_> {
         })
     }
 
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.lines.past(page, body)
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
+        self.lines.past(page)
     }
 
     fn is_ready(&mut self) -> bool {

@@ -4,15 +4,17 @@
 //! for, and none while it waits for anything but the server.
 
 use super::{Driver, Outcome, STRANGERS, is_late};
-use crate::api::{Fault, ListPage, ResourceVersion};
-use crate::client::{PageRequest, WatchStart};
+use crate::api::{Fault, ResourceVersion};
+use crate::client::{Error, PageRequest, WatchStart};
 use crate::informer::cluster_check::Identified;
 use crate::informer::gate::{Entrant, Permit, Turn};
 use crate::informer::handover::{Halt, Handover, Patience};
 use crate::informer::machine::{Input, Page};
 use crate::informer::page_trail::PageTrail;
+use crate::informer::paging::{Broken, PageStep, Paging};
+use crate::informer::report::Report;
 use crate::informer::stream::ListSilence;
-use crate::informer::teller::Phase;
+use crate::informer::teller::{Phase, Teller};
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +37,7 @@ const METADATA_LIST_KIND: &str = "PartialObjectMetadataList";
 const PAGE_QUICK: Duration = Duration::from_secs(2);
 
 /// And one so short would not be too long.
-const PAGE_SHORT_BYTES: usize = 8 * 1024 * 1024;
+const PAGE_SHORT_BYTES: u64 = 8 * 1024 * 1024;
 
 impl Driver {
     pub(super) fn stream_list(&mut self) -> Outcome {
@@ -106,85 +108,79 @@ impl Driver {
     }
 
     pub(super) fn page(&mut self, token: Option<&str>, limit: u32) -> Input {
-        // A later page waits for its turn too, when its list gave its place up to wait for the receivers.
-        let may = if token.is_none() { self.begin_list() } else { self.acquire_permit(Turn::Live) };
-        if !may {
-            return Input::Stop;
-        }
-        if token.is_none() && self.machine.must_page() {
-            // A server that came back as a newer one may stream the next list. What fails here fails the page as well.
-            self.learn_version().unwrap_or_default();
-        }
-        let mut body = mem::take(&mut self.body);
-        let request = PageRequest { limit, token };
-        let asked = Instant::now();
-        let late = is_late(self.unheard_until());
-        if late {
-            self.suspicion.grave();
-        }
-        self.teller.is_asked_everywhere = self.source.asks_everywhere();
-        let input = match self.asking(|source| source.list(&request, &mut body)) {
-            Ok(()) => {
-                match self.suspicion.clear(&self.teller.out.context, &mut self.report) {
-                    Identified::Same => {}
-                    Identified::Other => return Input::Stop,
-                    Identified::Unknown(error) => return self.list_failed(error.fault()),
-                }
-                self.report.answered();
-                self.answered(asked);
-                self.last_list = LastList::Sound;
-                self.unheard = Some(Instant::now());
-                self.tell_page(&body, asked.elapsed() < PAGE_QUICK && body.len() < PAGE_SHORT_BYTES, late)
+        loop {
+            // A later page waits for its turn too, when its list gave its place up to wait for the receivers.
+            let may = if token.is_none() { self.begin_list() } else { self.acquire_permit(Turn::Live) };
+            if !may {
+                return Input::Stop;
             }
-            Err(fault) => self.list_failed(fault),
-        };
-        self.body = body;
-        input
-    }
-
-    fn tell_page(&mut self, body: &[u8], quick: bool, late: bool) -> Input {
-        let context = &self.teller.out.context;
-        context.metrics.bytes_received(body.len() as u64);
-        context.status.heard();
-        let page = match ListPage::parse(body) {
-            Ok(page) => page,
-            Err(error) => return self.unreadable_page(&error.to_string()),
-        };
-        let is_whole = context.content_is_metadata && page.kind != METADATA_LIST_KIND;
-        if self.teller.refuses(is_whole) {
-            return self.unreadable_page("whole objects came where only metadata was asked for");
-        }
-        if let Err(why) = self.trail.follow(&page) {
-            return self.unreadable_page(why);
-        }
-        self.teller.page(&page.version);
-        let mut whole = true;
-        for object in page.objects() {
-            match self.teller.page_object(&object) {
-                Ok(None) => {}
-                Ok(Some(unread)) => {
-                    self.report.unreadable(&unread.why);
-                    if unread.is_named {
-                        self.teller.spared();
-                    } else {
-                        whole = false;
-                        self.teller.skipped();
+            if token.is_none() && self.machine.must_page() {
+                // A server that came back as a newer one may stream the next list. What fails here fails the page as well.
+                self.learn_version().unwrap_or_default();
+            }
+            let late = is_late(self.unheard_until());
+            if late {
+                self.suspicion.grave();
+            }
+            let asked = Instant::now();
+            match self.read_page(&PageRequest { limit, token }) {
+                Ok(mut page) => {
+                    self.answered(asked);
+                    (self.last_list, self.unheard) = (LastList::Sound, Some(Instant::now()));
+                    if self.teller.is_scope_doubtful() {
+                        self.report.ended(STRANGERS);
+                        return Input::Failed(Fault::NotFound);
+                    }
+                    page.late = late;
+                    return Input::Page(page);
+                }
+                Err(NoPage::OtherCluster | NoPage::Halted(Halt::Stop)) => return Input::Stop,
+                Err(NoPage::Failed(error)) => {
+                    let fault = self.failed(&error);
+                    return self.list_failed(fault);
+                }
+                Err(NoPage::Unreadable(why)) => {
+                    self.teller.out.context.metrics.decode_error();
+                    self.report.ended(format!("the list cannot be read: {why}"));
+                    return self.list_failed(Fault::Undecodable);
+                }
+                Err(NoPage::Unproven(fault)) => return self.list_failed(fault),
+                // Without a connection, a place or any of the page, until there is room for more of it.
+                Err(NoPage::Halted(Halt::Slow)) => {
+                    self.end_of_list_work();
+                    if self.teller.out.wait_for_credit(Patience::Unlimited).is_err() {
+                        return Input::Stop;
                     }
                 }
-                Err(Halt::Slow | Halt::Stop) => return Input::Stop,
             }
         }
-        if self.teller.is_scope_doubtful() {
-            self.report.ended(STRANGERS);
-            return Input::Failed(Fault::NotFound);
-        }
-        Input::Page(Page { version: page.version, next: page.next, whole, quick, late })
     }
 
-    fn unreadable_page(&mut self, why: &str) -> Input {
-        self.teller.out.context.metrics.decode_error();
-        self.report.ended(format!("the list cannot be read: {why}"));
-        self.list_failed(Fault::Undecodable)
+    /// Asks for a page, and hands its objects over as they come.
+    fn read_page(&mut self, request: &PageRequest<'_>) -> Result<Page, NoPage> {
+        let Self { source, teller, report, suspicion, trail, .. } = self;
+        teller.is_asked_everywhere = source.asks_everywhere();
+        teller.out.context.pulse.waiting();
+        let opened = source.list(request);
+        teller.out.context.pulse.working();
+        let reader = opened.map_err(NoPage::Failed)?;
+        match suspicion.clear(&teller.out.context, report) {
+            Identified::Same => {}
+            Identified::Other => return Err(NoPage::OtherCluster),
+            Identified::Unknown(error) => return Err(NoPage::Unproven(error.fault())),
+        }
+        report.answered();
+        let mut page = Paging::new(reader, &teller.out.context);
+        let told = tell_page(&mut page, trail, teller, report);
+        teller.out.context.metrics.bytes_received(page.reader.bytes_received());
+        teller.out.context.status.heard();
+        let whole = told?;
+        trail.follow(&page.reader).map_err(|why| NoPage::Unreadable(why.to_owned()))?;
+        let version = page.reader.version().expect("a page that came whole has a version").clone();
+        teller.page_ended(&version);
+        let is_short = page.reader.bytes_received() < PAGE_SHORT_BYTES;
+        let quick = page.reader.time_reading() < PAGE_QUICK && is_short;
+        Ok(Page { version, next: page.reader.next_page().map(str::to_owned), whole, quick, late: false })
     }
 
     pub(super) fn end_list(&mut self, version: &ResourceVersion, whole: bool) -> Input {
@@ -245,10 +241,65 @@ impl Driver {
         self.teller.out.permit.as_ref().is_some_and(Permit::is_withdrawn)
     }
 
-    /// Lets others list, and gives the memory of a page back.
+    /// Lets others list.
     pub(super) fn end_of_list_work(&mut self) {
         self.teller.out.permit = None;
-        self.body = Vec::new();
+    }
+}
+
+/// Why there is nothing of a page. What was told of it stays told.
+enum NoPage {
+    /// The request failed, or the answer broke off.
+    Failed(Error),
+    /// It is no page that can be read, and why.
+    Unreadable(String),
+    /// The server is another cluster's.
+    OtherCluster,
+    /// Whose server it is cannot be told.
+    Unproven(Fault),
+    /// The receivers take no more, or Faro stops.
+    Halted(Halt),
+}
+
+impl From<Broken> for NoPage {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Failed(Error::Undecodable { reason, .. }) => Self::Unreadable(reason),
+            Broken::Failed(error) => Self::Failed(error),
+            Broken::Halted(halt) => Self::Halted(halt),
+        }
+    }
+}
+
+/// Hands the objects of a page over. Gives whether each was read, or could be spared by its name.
+fn tell_page(page: &mut Paging<'_>, trail: &PageTrail, teller: &mut Teller, report: &mut Report) -> Result<bool, NoPage> {
+    let mut whole = true;
+    loop {
+        let step = page.next(|object, patience| {
+            let Some(unread) = teller.page_object(object, patience)? else { return Ok(()) };
+            report.unreadable(&unread.why);
+            if unread.is_named {
+                teller.spared();
+            } else {
+                whole = false;
+                teller.skipped();
+            }
+            Ok(())
+        })?;
+        match step {
+            PageStep::End => return Ok(whole),
+            PageStep::Onward => {}
+            PageStep::Front => {
+                // What is said behind the objects is not known yet: they may be whole, and of any version.
+                let is_whole = teller.out.context.content_is_metadata && page.reader.kind() != Some(METADATA_LIST_KIND);
+                if teller.refuses(is_whole) {
+                    let why = "whole objects came where only metadata was asked for";
+                    return Err(NoPage::Unreadable(why.to_owned()));
+                }
+                trail.look(&page.reader).map_err(|why| NoPage::Unreadable(why.to_owned()))?;
+                teller.page(page.reader.version());
+            }
+        }
     }
 }
 

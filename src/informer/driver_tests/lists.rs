@@ -1,6 +1,7 @@
 //! How a list is asked for, and what happens where it does not end.
 
 use super::*;
+use crate::client::{OBJECT_BYTES_MAX, WINDOW_BYTES};
 
 #[test]
 fn a_streaming_list_without_a_byte_for_10_s_goes_on_by_pages() {
@@ -126,4 +127,92 @@ fn the_same_token_twice_ends_the_list_as_a_fault() {
         &["stream", "page 500", "page 500", "page 500", "watch 20"],
         &["ADDED(initial) a@7", "ADDED(initial) c@9"],
     );
+}
+
+/// An object of more than a window.
+fn large(name: &str) -> String {
+    let filler = "x".repeat(WINDOW_BYTES);
+    testing::object(&format!("{name}@5")).replace("value", &filler)
+}
+
+/// The members of a list behind its objects, where a server may write them, too.
+fn page_backwards(objects: &[String], version: &str, next: Option<&str>) -> Vec<u8> {
+    let next = next.map(|token| format!(r#","continue":"{token}""#)).unwrap_or_default();
+    let items = objects.join(",");
+    format!(r#"{{"items":[{items}],"metadata":{{"resourceVersion":"{version}"{next}}},"kind":"ConfigMapList"}}"#).into_bytes()
+}
+
+#[test]
+fn of_a_page_that_breaks_off_nothing_counts_as_listed() {
+    let objects = [testing::object("a@7"), testing::object("b@8"), large("c"), testing::object("d@9")];
+    let mut torn = page("ConfigMapList", &objects, "10", None);
+    torn.truncate(torn.len() - 100);
+    check(
+        vec![Answer::Status(422, ""), Answer::Torn(torn), listed(&["a@7"], "20")],
+        &["stream", "page 500", "page 500", "watch 20"],
+        &["ADDED(initial) a@7", "ADDED(initial) b@8", "DELETED(inferred) b@8"],
+    );
+}
+
+#[test]
+fn a_page_may_say_its_version_and_the_next_page_behind_its_objects() {
+    let first = page_backwards(&[testing::object("a@7"), large("b")], "10", Some("t"));
+    // Of a later version: its object is told again by the watch from the first page's, and so is what it lacks.
+    let second = page_backwards(&[testing::object("c@12")], "12", None);
+    let changes = [line("DELETED", "a@11"), line("ADDED", "c@12")].map(Read::Line).into();
+    check(
+        vec![Answer::Status(422, ""), Answer::Body(first), Answer::Body(second), Answer::Watch(changes)],
+        &["stream", "page 500", "page 500", "watch 10"],
+        &["ADDED(initial) a@7", "ADDED(initial) b@5", "ADDED(initial) c@12", "DELETED a@11"],
+    );
+}
+
+#[test]
+fn receivers_without_room_let_go_of_a_page_that_has_not_come_whole_and_it_is_asked_for_again() {
+    let objects = [testing::object("a@7"), testing::object("b@8"), large("c"), testing::object("d@9")];
+    let body = || Answer::Body(page("ConfigMapList", &objects, "10", None));
+    let stage = Stage::new("v1/configmaps", vec![Answer::Status(422, ""), body(), body()], testing::hasty());
+    stage.outbox.refuse_after(Some(1), 3);
+    let expected = ["ADDED(initial) a@7", "ADDED(initial) b@8", "ADDED(initial) c@5", "ADDED(initial) d@9"];
+    let (asked, told) = stage.run();
+    assert_eq!(
+        (asked, told),
+        (["stream", "page 500", "page 500", "watch 10"].map(str::to_owned).to_vec(), expected.map(str::to_owned).to_vec())
+    );
+}
+
+#[test]
+fn the_right_to_hold_a_large_object_is_given_back_with_the_object() {
+    let gate = ListGate::new(2);
+    let objects = [large("a"), testing::object("b@8"), large("c")];
+    let mut stage = Stage::new(
+        "v1/configmaps",
+        vec![Answer::Status(422, ""), Answer::Body(page("ConfigMapList", &objects, "10", None))],
+        testing::hasty(),
+    );
+    stage.informer.context.gate = gate.clone();
+    let held = gate.widen(&Stop::new()).unwrap();
+    let outbox = stage.outbox.clone();
+    let told = stage.stop_when(|_, asked| asked.len() == 2);
+    assert!(told.is_empty(), "another list holds one");
+    assert!(outbox.events().is_empty());
+    drop(held);
+    let mut stage = Stage::new(
+        "v1/configmaps",
+        vec![Answer::Status(422, ""), Answer::Body(page("ConfigMapList", &objects, "10", None))],
+        testing::hasty(),
+    );
+    stage.informer.context.gate = gate.clone();
+    assert_eq!(stage.run().1.len(), 3);
+    assert!(gate.widen(&Stop::new()).is_some());
+}
+
+#[test]
+fn an_object_over_the_limit_counts_as_unreadable_and_is_not_told_as_deleted() {
+    let too_large = testing::object("b@9").replace("value", &"x".repeat(OBJECT_BYTES_MAX));
+    let body = page("ConfigMapList", &[testing::object("a@7"), too_large], "10", None);
+    let mut stage = Stage::new("v1/configmaps", vec![Answer::Status(422, ""), Answer::Body(body)], testing::hasty());
+    let known = ["b@8", "c@8"].map(|text| Identity::of(&ObjectRef::scan(testing::object(text).as_bytes()).unwrap()));
+    stage.informer = stage.informer.resume(Resume { known: known.into(), listed_before: true, ..Resume::default() });
+    assert_eq!(stage.run().1, ["ADDED(inferred) a@7", "DELETED(inferred) c@8"]);
 }

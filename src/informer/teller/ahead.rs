@@ -10,9 +10,9 @@ use crate::api::{Anchor, ResourceVersion};
 /// What the list under way, or the last one, brought beyond its first page.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
-    /// The version of the first page.
+    /// The version of the first page, once that has come whole.
     first: Option<ResourceVersion>,
-    /// The number of that version, while a page of another one is told.
+    /// The number of that version, while a page of another one, or of one that is not known yet, is told.
     beyond: Option<u64>,
     /// The version of the newest object beyond it.
     newest: Option<u64>,
@@ -23,10 +23,17 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// A page of this version begins.
-    pub(super) fn page(&mut self, version: &ResourceVersion) {
-        let first = self.first.get_or_insert_with(|| version.clone());
-        self.beyond = if first == version { None } else { first.number() };
+    /// A page of this version begins. One that says its version behind its objects may be of any.
+    pub(super) fn page(&mut self, version: Option<&ResourceVersion>) {
+        self.beyond = match (&self.first, version) {
+            (Some(first), version) if version != Some(first) => first.number(),
+            (Some(_) | None, _) => None,
+        };
+    }
+
+    /// A page of this version has come whole.
+    pub(super) fn page_ended(&mut self, version: &ResourceVersion) {
+        self.first.get_or_insert_with(|| version.clone());
     }
 
     /// Whether an object of the page under way is newer than the first page.

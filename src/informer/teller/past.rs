@@ -84,7 +84,7 @@ impl Teller {
     /// How an object of the past differs from what was told. One of which only the name can be read says nothing.
     pub(in crate::informer) fn difference(
         &mut self,
-        object: Result<ObjectRef<'_>, DecodeError>,
+        object: &Result<ObjectRef<'_>, DecodeError>,
         beyond: &HashSet<Box<str>>,
     ) -> Option<String> {
         let object = match object {
@@ -97,7 +97,7 @@ impl Teller {
                 None => return Some(format!("an object that cannot be read: {error}")),
             },
         };
-        if self.store.see(&object) == Standing::Same || beyond.contains(object.uid_json()) {
+        if self.store.see(object) == Standing::Same || beyond.contains(object.uid_json()) {
             return None;
         }
         Some(format!("{} at version {}, which was not told", object.name(), object.resource_version()))

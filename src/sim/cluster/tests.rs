@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::WatchTarget;
-use crate::client::{Content, Line, ListWatch, PageRequest, PastPage, RestListWatch, WatchStart};
+use crate::client::{Content, Line, ListWatch, PageReader, PageRequest, PastPage, RestListWatch, WatchStart};
 use std::time::Duration;
 
 const POD: &str = "{apiVersion: v1, kind: Pod, metadata: {name: web-0, labels: {app: web}}}";
@@ -18,9 +18,9 @@ fn source(kubeconfig: &Path) -> RestListWatch {
 
 /// The page, or why there is none.
 fn list(source: &mut RestListWatch) -> Result<String, String> {
-    let mut body = Vec::new();
     let page = PageRequest { limit: 500, token: None };
-    source.list(&page, &mut body).map(|()| String::from_utf8(body).unwrap()).map_err(|error| error.to_string())
+    let body = source.list(&page).and_then(PageReader::into_body);
+    body.map(|body| String::from_utf8(body).unwrap()).map_err(|error| error.to_string())
 }
 
 /// The next whole line of a watch that began at `start`.
@@ -92,7 +92,9 @@ fn a_restart_keeps_objects_and_a_restore_takes_versions_back() {
     let version = later.as_ref().resource_version();
     let start = WatchStart::After(version.clone());
     let page = PastPage { version: &version, limit: 500, token: None };
-    let past = |source: &mut RestListWatch| source.watch(&start, Duration::from_secs(5)).unwrap().past(&page, &mut Vec::new());
+    let past = |source: &mut RestListWatch| {
+        source.watch(&start, Duration::from_secs(5)).unwrap().past(&page).map(|page| page.bytes_received())
+    };
     assert!(past(&mut source).is_ok());
     cluster.restore(&backup).unwrap();
     assert!(past(&mut source).is_err(), "that version lies in the future now");
@@ -146,8 +148,7 @@ fn a_dropped_cluster_leaves_nothing_behind() {
 fn pages(source: &mut RestListWatch, limit: u32) -> Vec<String> {
     let (mut pages, mut token) = (Vec::new(), None::<String>);
     loop {
-        let mut body = Vec::new();
-        source.list(&PageRequest { limit, token: token.as_deref() }, &mut body).unwrap();
+        let body = source.list(&PageRequest { limit, token: token.as_deref() }).and_then(PageReader::into_body).unwrap();
         let page = crate::api::ListPage::parse(&body).unwrap();
         let (version, next) = (page.version.to_string(), page.next.clone());
         pages.push(format!("{version} {}", page.objects().filter(Result::is_ok).count()));
@@ -174,11 +175,10 @@ fn a_later_page_may_be_newer_or_lead_nowhere_and_an_object_may_be_unreadable() {
     assert_eq!(pages(&mut source, 2), [format!("{version} 1"), format!("{version} 1"), format!("{version} 0")]);
 
     cluster.set_faults(Faults::only(&[Fault::NewerPage]).one_in(1));
-    let mut body = Vec::new();
-    source.list(&PageRequest { limit: 2, token: None }, &mut body).unwrap();
+    let body = source.list(&PageRequest { limit: 2, token: None }).and_then(PageReader::into_body).unwrap();
     let token = crate::api::ListPage::parse(&body).unwrap().next;
     cluster.label("v1/pods", "default/web-4", &[("app", None)]).unwrap();
-    source.list(&PageRequest { limit: 3, token: token.as_deref() }, &mut body).unwrap();
+    let body = source.list(&PageRequest { limit: 3, token: token.as_deref() }).and_then(PageReader::into_body).unwrap();
     let page = crate::api::ListPage::parse(&body).unwrap();
     assert_ne!(page.version.as_str(), version);
     assert_eq!(page.objects().count(), 3);

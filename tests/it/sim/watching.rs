@@ -6,8 +6,8 @@ use super::writer::Kind;
 use faro::api::{Scope, Watch, WatchTarget};
 use faro::change::{DigestKey, Redaction};
 use faro::client::{
-    Client, Content, Error, Interrupt, ListWatch, PageRequest, Proof, RestListWatch, Served, ServerVersion, WatchLines,
-    WatchStart,
+    Client, Content, Error, Interrupt, ListWatch, PageReader, PageRequest, Proof, RestListWatch, Served, ServerVersion,
+    WatchLines, WatchStart,
 };
 use faro::event::Outlet;
 use faro::health::Health;
@@ -170,8 +170,8 @@ struct SmallPages<S> {
 }
 
 impl<S: ListWatch> ListWatch for SmallPages<S> {
-    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.source.list(&PageRequest { limit: page.limit.min(self.objects), ..*page }, body)
+    fn list(&mut self, page: &PageRequest<'_>) -> Result<PageReader<'_>, Error> {
+        self.source.list(&PageRequest { limit: page.limit.min(self.objects), ..*page })
     }
 
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {

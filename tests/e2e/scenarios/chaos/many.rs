@@ -9,7 +9,7 @@ use crate::daemon::{Daemon, Setup};
 use crate::runner::{Stage, say};
 use crate::wait::{SOON, eventually, pause};
 use faro::api::{Scope, WatchTarget};
-use faro::client::{Client, Content, ListWatch, PageRequest, RestListWatch};
+use faro::client::{Client, Content, ListWatch, PageReader, PageRequest, RestListWatch};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -142,12 +142,12 @@ impl Many<'_> {
         let mut target = WatchTarget::all(GVR.parse().expect("this is a gvr"));
         target.namespace = Some(self.namespace.clone());
         let mut source = RestListWatch::new(self.client.transport(), &target, Some(Scope::Namespaced), Content::Metadata);
-        let (mut body, mut token): (Vec<u8>, Option<String>) = (Vec::new(), None);
+        let mut token = None::<String>;
         let mut spent = Duration::ZERO;
         loop {
             let asked = Instant::now();
             let page = PageRequest { limit: PAGE_OBJECTS, token: token.as_deref() };
-            source.list(&page, &mut body).expect("the server lists");
+            let body = source.list(&page).and_then(PageReader::into_body).expect("the server lists");
             spent += asked.elapsed();
             let list: Value = serde_json::from_slice(&body).expect("a list is JSON");
             token = list["metadata"]["continue"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);

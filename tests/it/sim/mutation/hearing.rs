@@ -4,7 +4,7 @@ use super::Mutation;
 use crate::sim::told::state;
 use faro::api::{Fault, ListPage, ObjectRef, ResourceVersion, WatchLine};
 use faro::client::{
-    Error, Interrupt, Line, ListWatch, PageRequest, PastPage, Proof, Served, ServerVersion, WatchLines, WatchStart,
+    Error, Interrupt, Line, ListWatch, PageReader, PageRequest, PastPage, Proof, Served, ServerVersion, WatchLines, WatchStart,
 };
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,7 +18,6 @@ pub(super) struct Mishearing<S> {
     gone: bool,
     /// An old bookmark said to go back to here.
     back: Option<ResourceVersion>,
-    page: Vec<u8>,
     /// The line that came last, by its version.
     last: (u64, Vec<u8>),
     /// The versions of the first and the last page of the list that came last.
@@ -27,28 +26,28 @@ pub(super) struct Mishearing<S> {
 
 impl<S> Mishearing<S> {
     pub(super) fn new(mutation: Mutation, source: S) -> Self {
-        Self { mutation, source, gone: false, back: None, page: Vec::new(), last: (0, Vec::new()), pages: None }
+        Self { mutation, source, gone: false, back: None, last: (0, Vec::new()), pages: None }
     }
 }
 
 impl<S: ListWatch> ListWatch for Mishearing<S> {
-    fn list(&mut self, page: &PageRequest<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.source.list(page, body)?;
+    fn list(&mut self, page: &PageRequest<'_>) -> Result<PageReader<'_>, Error> {
+        let mut body = self.source.list(page)?.into_body()?;
         if self.mutation == Mutation::TrustsHalfAList {
             // The same bytes under another name: whoever looks for the token finds none.
-            let text = String::from_utf8_lossy(body).replace(r#""continue":"#, r#""unheard":"#);
-            *body = text.into_bytes();
+            let text = String::from_utf8_lossy(&body).replace(r#""continue":"#, r#""unheard":"#);
+            body = text.into_bytes();
         }
         if self.mutation == Mutation::TrustsTheLastPage
-            && let Ok(ListPage { version, .. }) = ListPage::parse(body)
+            && let Ok(ListPage { version, .. }) = ListPage::parse(&body)
         {
             let first = self.pages.take().filter(|_| page.token.is_some()).map(|(first, _)| first);
             self.pages = Some((first.unwrap_or_else(|| version.clone()), version));
         }
         if self.mutation == Mutation::TakesUnreadableForGone {
-            leave_unreadable_out(body);
+            leave_unreadable_out(&mut body);
         }
-        Ok(())
+        Ok(PageReader::of(body))
     }
 
     fn watch(&mut self, start: &WatchStart, timeout: Duration) -> Result<Box<dyn WatchLines + '_>, Error> {
@@ -137,8 +136,8 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
 impl<S: ListWatch> Mishearing<S> {
     /// The version of the server's last change.
     fn newest(&mut self) -> Result<ResourceVersion, Error> {
-        self.source.list(&PageRequest { limit: 1, token: None }, &mut self.page)?;
-        Ok(ListPage::parse(&self.page).unwrap().version)
+        let page = self.source.list(&PageRequest { limit: 1, token: None })?.into_body()?;
+        Ok(ListPage::parse(&page).unwrap().version)
     }
 }
 
@@ -169,8 +168,8 @@ impl WatchLines for Credulous<'_> {
         Ok(line)
     }
 
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.lines.past(page, body)
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
+        self.lines.past(page)
     }
 }
 
@@ -208,8 +207,8 @@ impl WatchLines for Backward<'_> {
         Ok(line)
     }
 
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.lines.past(page, body)
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
+        self.lines.past(page)
     }
 }
 
@@ -235,8 +234,8 @@ impl WatchLines for HalfDeaf<'_> {
         Ok(Line::Whole(&self.line))
     }
 
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.lines.past(page, body)
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
+        self.lines.past(page)
     }
 }
 
@@ -265,8 +264,8 @@ impl WatchLines for DeafToGone<'_> {
         Ok(line)
     }
 
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.lines.past(page, body)
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
+        self.lines.past(page)
     }
 }
 
@@ -285,8 +284,8 @@ impl WatchLines for DeafToGarbage<'_> {
         })
     }
 
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.lines.past(page, body)
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
+        self.lines.past(page)
     }
 }
 
@@ -322,8 +321,8 @@ impl WatchLines for Hasty<'_> {
         Ok(Line::Whole(line))
     }
 
-    fn past(&mut self, page: &PastPage<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
-        self.lines.past(page, body)
+    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
+        self.lines.past(page)
     }
 }
 
