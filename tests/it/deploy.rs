@@ -1,5 +1,6 @@
 //! What is deployed agrees with what is built: the manifests, the chart and the workflows, without a cluster.
 
+use crate::supply::workflows;
 use crate::support::manifests::{parse, read};
 use faro::config::Config;
 use serde_json::Value;
@@ -162,8 +163,8 @@ fn every_make_target_that_the_readme_names_is_there() {
 fn every_step_of_the_workflows_is_a_make_target() {
     let makefile = fs::read_to_string("Makefile").unwrap();
     let targets = targets(&makefile);
-    for path in [".github/workflows/ci.yml", ".github/workflows/release.yml"] {
-        let workflow = read(path);
+    for path in workflows() {
+        let workflow = read(&path);
         let jobs = workflow["jobs"].as_object().unwrap();
         let steps = jobs.values().flat_map(|job| job["steps"].as_array().into_iter().flatten());
         let runs: Vec<&str> = steps.filter_map(|step| step["run"].as_str()).collect();

@@ -38,6 +38,7 @@ mod rotation;
 mod server;
 mod serving;
 mod sim;
+mod supply;
 mod systemd;
 mod telling;
 mod tls;
