@@ -40,7 +40,7 @@ export PATH := $(CURDIR)/target/tools:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-version release-image release-image-tags github-release
-.PHONY: static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
+.PHONY: advisories static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
 .PHONY: help demo build build-dev run test test-unit test-integration soak test-embed test-features size test-e2e e2e chaos load check metrics-check rules-check fmt bench long-life fuzz systemd-check promtool clean tools
 
 help: ## Show all available targets
@@ -176,6 +176,9 @@ check: tools ## Check format, lints, documentation, licences and bans
 	done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --all-features
 	$(CARGO) deny --log-level error check bans licenses sources
+
+advisories: tools ## Look the crates of Cargo.lock up among the advisories of RustSec, which are fetched from GitHub
+	$(CARGO) deny --log-level error check advisories
 
 metrics-check: ## Have promtool judge the metrics of a running Faro
 	FARO_NEEDS_PROMTOOL=1 $(CARGO) test --locked --test it promtool_finds_nothing_wrong_with_the_metrics
