@@ -13,11 +13,17 @@ TAG ?= v$(VERSION)
 # Whichever engine answers; looked for only where it is needed.
 ENGINE ?= $(shell for engine in docker podman; do $$engine info >/dev/null 2>&1 && echo $$engine && break; done)
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+# When the release binary says that it was built, in seconds since 1970: at any other time the same bytes come out.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
 CLUSTER ?=
 # The static program, as it is in the image: without the simulator, and for this machine's processor.
 STATIC_TARGET ?= $(shell uname -m)-unknown-linux-gnu
 STATIC_FEATURES ?= daemon
 STATIC := target/$(STATIC_TARGET)/release/faro
+# In which folders it was built does not show in it, neither in what rustc makes nor in ring's C.
+CARGO_FOLDER := $(or $(CARGO_HOME),$(HOME)/.cargo)
+STATIC_RUSTFLAGS := -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(CARGO_FOLDER)=cargo
+STATIC_CFLAGS := -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(CARGO_FOLDER)=cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
 SYSTEMD_UNITS := $(wildcard deploy/systemd/*.service)
@@ -40,7 +46,7 @@ export PATH := $(CURDIR)/target/tools:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-version release-image release-image-tags github-release
-.PHONY: advisories static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
+.PHONY: advisories reproducible static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
 .PHONY: help demo build build-dev run test test-unit test-integration soak test-embed test-features size test-e2e e2e chaos load check metrics-check rules-check fmt bench long-life fuzz systemd-check promtool clean tools
 
 help: ## Show all available targets
@@ -56,7 +62,8 @@ build-dev: ## Build for debugging: target/debug/faro
 	$(CARGO) build --locked
 
 static: ## Build the static release binary, without the simulator: target/TARGET/release/faro
-	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --release --locked --target $(STATIC_TARGET) --no-default-features --features $(STATIC_FEATURES)
+	RUSTFLAGS='$(STATIC_RUSTFLAGS)' CFLAGS='$(STATIC_CFLAGS)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' \
+		$(CARGO) build --release --locked --target $(STATIC_TARGET) --no-default-features --features $(STATIC_FEATURES)
 
 test-static: static prove-static ## Prove that it is static, and run it in an empty root: as root, or in a user namespace
 	$(CARGO) build --locked
@@ -69,7 +76,8 @@ print-static:
 	@echo $(STATIC)
 
 image: engine ## Build the operator's image with docker or podman: IMAGE=… TAG=… ENGINE=…
-	$(ENGINE) build --tag $(IMAGE):$(TAG) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) .
+	$(ENGINE) build --tag $(IMAGE):$(TAG) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
+		$(if $(SOURCE_DATE_EPOCH),--build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH)) .
 
 operator-image: image ## The same as image
 
@@ -208,8 +216,12 @@ release-version: ## Fail unless RELEASE (v1.2.3) is the version in Cargo.toml
 
 dist: static ## Pack the static binary of this machine's processor, with a checksum, into target/dist
 	mkdir -p target/dist
-	tar --create --gzip --file target/dist/$(DIST) --directory $$(dirname $$($(MAKE) --silent print-static)) faro
+	tar --create --format=ustar --mtime=@$(or $(SOURCE_DATE_EPOCH),0) --owner=0 --group=0 --numeric-owner --mode=0755 \
+		--use-compress-program='gzip --no-name --best' --file target/dist/$(DIST) --directory $$(dirname $(STATIC)) faro
 	cd target/dist && sha256sum $(DIST) >$(DIST).sha256
+
+reproducible: ## Build and pack the static binary in two folders, and prove that the bytes are the same
+	tests/static/reproducible.sh
 
 github-release: ## Make the GitHub release RELEASE (v1.2.3) of what is in target/dist, with its part of CHANGELOG.md
 	awk '/^## / { is_part = index($$2, "[$(RELEASE:v%=%)]") } is_part && !/^## /' CHANGELOG.md >target/notes.md
