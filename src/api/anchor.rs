@@ -15,10 +15,20 @@ pub struct Anchor {
     version: ResourceVersion,
     /// All but its lowest bit, which says that metadata came without its object.
     metadata_hash: u64,
-    /// `None` for an object of a list, which does not say how it came to be.
-    kind: Option<WatchKind>,
+    origin: Origin,
     /// The version received before, where the event's own is no number. Rare, so it costs its room only there.
     before: Option<Box<ResourceVersion>>,
+}
+
+/// What an anchor was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// An event of a watch.
+    Event(WatchKind),
+    /// The newest object of a list, which says neither how it came to be nor what was deleted after it.
+    Listed,
+    /// The same where the list is of its version, so that nothing came after it.
+    ListedLast,
 }
 
 impl Anchor {
@@ -26,13 +36,21 @@ impl Anchor {
     pub fn of_event(kind: WatchKind, object: &ObjectRef<'_>, before: Option<&ResourceVersion>) -> Self {
         let version = object.resource_version();
         let before = before.filter(|_| version.number().is_none()).cloned().map(Box::new);
-        Self { version, metadata_hash: hash_of(object), kind: Some(kind), before }
+        Self { version, metadata_hash: hash_of(object), origin: Origin::Event(kind), before }
     }
 
-    /// An object of a list.
+    /// The newest object of a list.
     pub fn of_listed(object: &ObjectRef<'_>) -> Self {
         let (version, metadata_hash) = (object.resource_version(), hash_of(object));
-        Self { version, metadata_hash, kind: None, before: None }
+        Self { version, metadata_hash, origin: Origin::Listed, before: None }
+    }
+
+    /// The same of a list of this version.
+    pub fn of_list(mut self, version: &ResourceVersion) -> Self {
+        if self.origin == Origin::Listed && self.version == *version {
+            self.origin = Origin::ListedLast;
+        }
+        self
     }
 
     /// The same of metadata that came without its object, where `is_metadata`: it may be in another order then.
@@ -58,10 +76,12 @@ impl Anchor {
 
     /// From which version a watch begins with this event. `None` where nobody knows: for an opaque version of a list, and for
     /// the first version of all, as the one before it would ask for any. `None` where that proves nothing, too: a delete comes
-    /// with the metadata of the object's last state in the watch, so that another history may have the same under its number.
+    /// with the metadata of the object's last state in the watch, so that another history may have the same under its number; and
+    /// after the newest object of a list others may have been deleted, which live on in a history that parted before that.
     pub fn replay_from(&self) -> Option<ResourceVersion> {
-        if self.kind == Some(WatchKind::Deleted) {
-            return None;
+        match self.origin {
+            Origin::Event(WatchKind::Added | WatchKind::Modified) | Origin::ListedLast => {}
+            Origin::Event(WatchKind::Deleted) | Origin::Listed => return None,
         }
         match self.version.number() {
             Some(number) => number.checked_sub(1).filter(|before| *before > 0).and_then(|n| ResourceVersion::new(&n.to_string())),
@@ -71,18 +91,21 @@ impl Anchor {
 
     /// Whether this is the same event.
     pub fn is(&self, kind: WatchKind, object: &ObjectRef<'_>) -> bool {
-        self.version == object.resource_version()
-            && self.kind.is_none_or(|known| known == kind)
-            && self.metadata_hash & !METADATA_BIT == hash_of(object)
+        let may_be = match self.origin {
+            Origin::Event(known) => known == kind,
+            Origin::Listed | Origin::ListedLast => kind != WatchKind::Deleted,
+        };
+        may_be && self.version == object.resource_version() && self.metadata_hash & !METADATA_BIT == hash_of(object)
     }
 
     /// Its parts as texts, for storing: version, hash, type, and the version before it.
     pub fn to_texts(&self) -> [String; ANCHOR_TEXTS] {
-        let kind = match self.kind {
-            None => "",
-            Some(WatchKind::Added) => "A",
-            Some(WatchKind::Modified) => "M",
-            Some(WatchKind::Deleted) => "D",
+        let kind = match self.origin {
+            Origin::Listed => "",
+            Origin::ListedLast => "L",
+            Origin::Event(WatchKind::Added) => "A",
+            Origin::Event(WatchKind::Modified) => "M",
+            Origin::Event(WatchKind::Deleted) => "D",
         };
         let before = self.before.as_ref().map(ToString::to_string).unwrap_or_default();
         [self.version.to_string(), format!("{:016x}", self.metadata_hash), kind.to_owned(), before]
@@ -90,15 +113,16 @@ impl Anchor {
 
     /// Reads back what [`to_texts`](Self::to_texts) gave; `None` when these are no such texts.
     pub fn from_texts([version, hash, kind, before]: [&str; ANCHOR_TEXTS]) -> Option<Self> {
-        let kind = match kind {
-            "" => None,
-            "A" => Some(WatchKind::Added),
-            "M" => Some(WatchKind::Modified),
-            "D" => Some(WatchKind::Deleted),
+        let origin = match kind {
+            "" => Origin::Listed,
+            "L" => Origin::ListedLast,
+            "A" => Origin::Event(WatchKind::Added),
+            "M" => Origin::Event(WatchKind::Modified),
+            "D" => Origin::Event(WatchKind::Deleted),
             _ => return None,
         };
         let (version, before) = (ResourceVersion::new(version)?, ResourceVersion::new(before).map(Box::new));
-        Some(Self { version, metadata_hash: u64::from_str_radix(hash, 16).ok()?, kind, before })
+        Some(Self { version, metadata_hash: u64::from_str_radix(hash, 16).ok()?, origin, before })
     }
 }
 
@@ -152,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn an_object_of_a_list_is_found_again_by_an_event_of_any_type() {
+    fn an_object_of_a_list_is_found_again_by_an_event_of_any_type_but_its_delete() {
         let Ok(WatchLine::Object { object, .. }) = WatchLine::parse(BUILT_IN.as_bytes()) else { panic!("{BUILT_IN}") };
         let listed = Anchor::of_listed(&object);
         assert!(is(&listed, BUILT_IN) && is(&listed, &BUILT_IN.replace("MODIFIED", "ADDED")));
-        assert!(!is(&listed, &BUILT_IN.replace("T1", "T2")));
+        assert!(!is(&listed, &BUILT_IN.replace("T1", "T2")) && !is(&listed, &BUILT_IN.replace("MODIFIED", "DELETED")));
     }
 
     #[test]
@@ -192,10 +216,27 @@ mod tests {
     }
 
     #[test]
+    fn after_a_list_a_replay_proves_the_history_only_where_nothing_can_have_come_after_its_newest_object() {
+        let Ok(WatchLine::Object { object, .. }) = WatchLine::parse(BUILT_IN.as_bytes()) else { panic!("{BUILT_IN}") };
+        let version = |text| ResourceVersion::new(text).unwrap();
+        let listed = Anchor::of_listed(&object);
+        assert_eq!(listed.replay_from(), None);
+        assert_eq!(listed.clone().of_list(&version("8")).replay_from(), None);
+        assert_eq!(listed.of_list(&version("7")).replay_from(), Some(version("6")));
+        assert_eq!(anchor(&BUILT_IN.replace("MODIFIED", "DELETED")).of_list(&version("7")).replay_from(), None);
+    }
+
+    #[test]
     fn its_texts_read_back_as_the_same_and_nothing_else_does() {
-        for anchor in
-            [anchor(BUILT_IN), anchor(&BUILT_IN.replace("\"7\"", "\"x7\"")), anchor(&CUSTOM.replace("MODIFIED", "DELETED"))]
-        {
+        let Ok(WatchLine::Object { object, .. }) = WatchLine::parse(BUILT_IN.as_bytes()) else { panic!("{BUILT_IN}") };
+        let listed = Anchor::of_listed(&object);
+        for anchor in [
+            anchor(BUILT_IN),
+            anchor(&BUILT_IN.replace("\"7\"", "\"x7\"")),
+            anchor(&CUSTOM.replace("MODIFIED", "DELETED")),
+            listed.clone().of_list(&object.resource_version()),
+            listed,
+        ] {
             let texts = anchor.to_texts();
             assert_eq!(Anchor::from_texts(texts.each_ref().map(String::as_str)), Some(anchor));
         }

@@ -21,16 +21,16 @@ pub trait ClusterCheck: Send + Sync + fmt::Debug {
     fn is_same(&self, since: Instant) -> Result<bool, Error>;
 }
 
-/// Since when an informer has reason to ask.
+/// What reason an informer has to ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Suspicion {
     /// It has none.
     #[default]
     None,
     /// A connection ended as proxies end them. A server that does not say is trusted.
-    Slight(Instant),
+    Slight,
     /// The server was away, or says something else than before.
-    Grave(Instant),
+    Grave,
 }
 
 /// What came of asking.
@@ -48,28 +48,29 @@ impl Suspicion {
     /// A connection has ended in a way in which it may also end when another cluster takes the place of this one.
     pub(super) fn slight(&mut self) {
         if *self == Self::None {
-            *self = Self::Slight(Instant::now());
+            *self = Self::Slight;
         }
     }
 
     /// The server was away or contradicts itself.
     pub(super) fn grave(&mut self) {
-        *self = Self::Grave(Instant::now());
+        *self = Self::Grave;
     }
 
-    /// Asks, where there is reason to.
+    /// Asks, where there is reason to, once an answer has come and before anything of it is emitted. What the server said of itself
+    /// before that, to whomever, says nothing: this informer may have waited since, for its turn to list or for the server.
     pub(super) fn clear(&mut self, context: &Context, report: &mut Report) -> Identified {
-        let (since, may_pass) = match *self {
+        let may_pass = match *self {
             Self::None => return Identified::Same,
-            Self::Slight(since) => (since, true),
-            Self::Grave(since) => (since, false),
+            Self::Slight => true,
+            Self::Grave => false,
         };
         let Some(check) = &context.cluster else {
             *self = Self::None;
             return Identified::Same;
         };
         context.pulse.waiting();
-        let same = check.is_same(since);
+        let same = check.is_same(Instant::now());
         context.pulse.working();
         match same {
             Ok(false) => Identified::Other,

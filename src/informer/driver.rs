@@ -4,6 +4,7 @@
 
 mod comparing;
 mod listing;
+mod peeked;
 
 use super::backoff::Backoff;
 use super::cluster_check::{Identified, Suspicion};
@@ -17,10 +18,12 @@ use super::report::Report;
 use super::store::Store;
 use super::stream::{Asked, ListSilence, Reading, Stream};
 use super::teller::Teller;
-use super::{Informer, Resume};
+use super::{Informer, Limits, Resume};
 use crate::api::{Anchor, Fault, ResourceVersion};
-use crate::client::{Error, Interrupt, ListWatch, Proof, Served, WatchStart};
+use crate::client::{Error, Interrupt, ListWatch, Proof, Served, WatchLines, WatchStart};
+use crate::lifecycle::Stop;
 use listing::LastList;
+use peeked::Peeked;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -38,8 +41,8 @@ pub(super) struct Driver {
     /// Of its own, so that a kind that goes is found gone as soon as the server's documents agree about it.
     looks: Backoff,
     held: Held,
-    /// When the watch was cut or ended by the server, or a page was read that another page or a watch follows, but for time that
-    /// passed since then without a sign that the server was away.
+    /// When the watch was over, or a page was read that another page or a watch follows, but for time that passed since then without
+    /// a sign that the server was away.
     unheard: Option<Instant>,
     /// Whether the server may be another cluster's by now.
     suspicion: Suspicion,
@@ -153,7 +156,7 @@ impl Driver {
             Action::StreamList
             | Action::Page { token: None, .. }
             | Action::Replay { .. }
-            | Action::Compare(_)
+            | Action::Compare { .. }
             | Action::BeginHistory
             | Action::LookUp(_)
             | Action::TellAllDeleted => self.unheard = None,
@@ -167,7 +170,7 @@ impl Driver {
                 let asked = Asked { replay: Some(newest), ..self.asked() };
                 return self.stream(&WatchStart::After(from), asked);
             }
-            Action::Compare(version) => return self.compare(&version),
+            Action::Compare { version, newest } => return self.compare(&version, newest.as_ref()),
             Action::BeginHistory => {
                 self.suspicion.grave();
                 self.teller.out.begin_history();
@@ -215,26 +218,28 @@ impl Driver {
         let (at, list) = (asked.at, asked.list);
         let is_proven = list.is_none() && asked.replay.is_none();
         let until = self.unheard_until();
-        self.unheard = None;
+        let (limits, stop) = (&self.teller.out.context.limits, &self.teller.out.context.stop);
         self.teller.out.context.pulse.waiting();
         self.teller.is_asked_everywhere = self.source.asks_everywhere();
-        let opened = self.source.watch(start, asked.timeout);
+        let opened = self.source.watch(start, asked.timeout).map(|lines| opened_by(until, lines, &asked, limits, stop));
         self.teller.out.context.pulse.working();
         if let (Ok(_), Some(permit)) = (&opened, &self.teller.out.permit) {
             permit.answered(at.elapsed());
         }
-        let opened = opened.and_then(|lines| match self.suspicion.clear(&self.teller.out.context, &mut self.report) {
-            Identified::Same => Ok(Some(lines)),
+        if matches!(opened, Ok((_, Heard::OpenedLate))) {
+            self.suspicion.slight();
+        }
+        let opened = opened.and_then(|opened| match self.suspicion.clear(&self.teller.out.context, &mut self.report) {
+            Identified::Same => Ok(Some(opened)),
             Identified::Other => Ok(None),
             Identified::Unknown(error) => Err(error),
         });
-        let read = opened.map(|lines| {
-            let lines = lines?;
+        let read = opened.map(|opened| {
+            let (lines, opened) = opened?;
             self.report.answered();
             if is_proven {
                 self.report.watching();
             }
-            let opened = if is_late(until) { Heard::OpenedLate } else { Heard::Opened };
             Some(Stream::new(lines, asked, &mut self.machine, &mut self.teller, &mut self.report).read(opened))
         });
         match read {
@@ -282,21 +287,18 @@ impl Driver {
         if read.is_sound {
             self.backoff.reset();
         }
+        self.unheard = Some(Instant::now());
         match read.close {
             Some(Close::Ended(end)) => {
                 if self.held.ended(&read.course, limits) {
                     server.is_held_back(Instant::now(), limits.held_timeout);
                 }
                 // As a server ends its watches that is stopped in order.
-                self.unheard = (end != End::InTime).then(Instant::now);
                 if end != End::InTime {
                     self.suspicion.slight();
                 }
             }
-            Some(Close::Cut { .. }) => {
-                self.unheard = Some(Instant::now());
-                self.suspicion.slight();
-            }
+            Some(Close::Cut { .. }) => self.suspicion.slight(),
             // What was told may lead nowhere because it is another cluster's.
             Some(Close::Error(fault)) => {
                 if fault == Fault::Expired {
@@ -305,10 +307,7 @@ impl Driver {
                 self.suspicion.grave();
             }
             // The list whose end waits for the receivers was read; they may take so long that another list finds another cluster.
-            Some(Close::Slow) => {
-                self.unheard = Some(Instant::now());
-                self.suspicion.grave();
-            }
+            Some(Close::Slow) => self.suspicion.grave(),
             // What holds answers back gives them with their end.
             Some(Close::Overdue | Close::Silent) => {
                 self.held.failed();
@@ -408,6 +407,24 @@ impl Driver {
         }
         fault
     }
+}
+
+/// The lines of an answer, and whether its head came `until` then. One that is held back until its end may have been on its way
+/// since it was asked for: where it ends when it was asked to, so it was.
+fn opened_by<'a>(
+    until: Option<Instant>,
+    lines: Box<dyn WatchLines + 'a>,
+    asked: &Asked,
+    limits: &Limits,
+    stop: &Stop,
+) -> (Box<dyn WatchLines + 'a>, Heard) {
+    let Some(until) = until.filter(|_| is_late(until)) else { return (lines, Heard::Opened) };
+    if asked.timeout != limits.held_timeout {
+        return (lines, Heard::OpenedLate);
+    }
+    let mut lines = Peeked::new(lines);
+    let is_held_back = lines.ends_by(until + asked.timeout, stop) && asked.is_over(asked.at.elapsed(), limits);
+    (Box::new(lines), if is_held_back { Heard::Opened } else { Heard::OpenedLate })
 }
 
 /// Whether the server may have become another since something was heard of it, until when it was the same.

@@ -57,6 +57,8 @@ enum Read {
 struct Script {
     answers: VecDeque<Answer>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// When it answered last.
+    answered: Arc<Mutex<Instant>>,
     outbox: Outbox,
     stop: Stop,
     /// At the end of the script, wait for a stop from elsewhere.
@@ -80,6 +82,7 @@ struct Stage {
     informer: Informer,
     outbox: Outbox,
     asked: Arc<Mutex<Vec<String>>>,
+    answered: Arc<Mutex<Instant>>,
     stop: Stop,
     status: Arc<WatchStatus>,
 }
@@ -87,6 +90,7 @@ struct Stage {
 impl Script {
     fn next(&mut self, asked: String) -> Result<Answer, Error> {
         self.asked.lock().unwrap().push(asked);
+        *self.answered.lock().unwrap() = Instant::now();
         match self.answers.pop_front() {
             Some(Answer::Status(code, body)) => {
                 let status = Status::from_body(code, body.as_bytes());
@@ -197,12 +201,13 @@ impl Stage {
 
     fn of_versions(gvr: &str, answers: Vec<Answer>, limits: Limits, versions: &[Result<&'static str, u16>]) -> Self {
         let (watch, stop, outbox) = (testing::watch(gvr), Stop::new(), Outbox::default());
-        let asked = Arc::default();
+        let (asked, answered) = (Arc::default(), Arc::new(Mutex::new(Instant::now())));
         let context = Context { limits, ..testing::context(&watch, &stop) };
         let status = Arc::clone(&context.status);
         let script = Script {
             answers: answers.into(),
             asked: Arc::clone(&asked),
+            answered: Arc::clone(&answered),
             outbox: outbox.clone(),
             stop: stop.clone(),
             hold: false,
@@ -210,7 +215,7 @@ impl Stage {
             versions: versions.iter().copied().collect(),
         };
         let informer = Informer::new(watch, Box::new(script), Box::new(outbox.clone()), context);
-        Self { informer, outbox, asked, stop, status }
+        Self { informer, outbox, asked, answered, stop, status }
     }
 
     /// Runs the script to its end, and gives what was asked and what was told.
@@ -222,7 +227,7 @@ impl Stage {
 
     /// Runs until `waits` holds, then asks for a stop, which must end the run.
     fn stop_when(self, waits: impl Fn(&WatchStatus, &[String]) -> bool) -> Vec<String> {
-        let Self { informer, asked, stop, status, outbox } = self;
+        let Self { informer, asked, stop, status, outbox, .. } = self;
         let thread = Joined::spawn("informer", move || informer.run()).unwrap();
         until("the informer waits", || waits(&status, &asked.lock().unwrap()));
         stop.request();
@@ -458,6 +463,28 @@ fn nothing_is_read_of_a_server_that_is_another_clusters_after_a_cut() {
     assert_eq!(told_by(None), ["ADDED(initial) a@7", "UPDATED a@11"], "after a mere cut a server that does not say is trusted");
 }
 
+/// Knows what the server said of its cluster before its last answer, as another watch may have asked.
+#[derive(Debug)]
+struct Before(Arc<Mutex<Instant>>);
+
+impl ClusterCheck for Before {
+    fn is_same(&self, since: Instant) -> Result<bool, Error> {
+        Ok(since < *self.0.lock().unwrap())
+    }
+}
+
+#[test]
+fn whose_a_server_was_before_it_answered_says_nothing() {
+    for then in [streamed(&["b@30"], "40", vec![]), Answer::Status(422, "")] {
+        let expired = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#;
+        let lost = streamed(&["a@7"], "10", vec![Read::Line(expired.to_vec())]);
+        let answers = vec![lost, Answer::Status(410, ""), then, listed(&["b@30"], "40")];
+        let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+        stage.informer.context.cluster = Some(Arc::new(Before(Arc::clone(&stage.answered))));
+        assert_eq!(stage.run().1, ["ADDED(initial) a@7"]);
+    }
+}
+
 #[test]
 fn a_list_after_a_lost_version_is_told_only_of_the_same_cluster() {
     let gone = || Answer::Status(410, "");
@@ -468,7 +495,7 @@ fn a_list_after_a_lost_version_is_told_only_of_the_same_cluster() {
         vec![gone(), gone(), list()],
         vec![Answer::Status(504, r#"{"details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#), list()],
         vec![in_stream(), in_stream(), list()],
-        vec![Answer::Watch(vec![Read::Quiet(1), Read::End]), gone(), Answer::Watch(vec![]), gone(), list()],
+        vec![Answer::Watch(vec![Read::Quiet(1), Read::End]), Answer::Watch(vec![Read::Quiet(1)]), gone(), list()],
     ] {
         let answers = listed_by_pages(&["a@7"], "10").into_iter().chain(answers).collect();
         let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());

@@ -128,7 +128,7 @@ impl Scene {
             | Action::Watch(_)
             | Action::Read
             | Action::Replay { .. }
-            | Action::Compare(_)
+            | Action::Compare { .. }
             | Action::LookUp(_)
             | Action::Pause(_)
             | Action::AwaitCredit
@@ -276,8 +276,19 @@ fn told(text: &&str) -> ToldId {
     ToldId::new(object.uid_json(), object.resource_version().as_str(), text.starts_with('-'))
 }
 
+/// The newest event that an earlier run has stored: `modified=7`, or the newest object of a list, `listed=7`; `listed-last=7` where
+/// the list was of its version.
 fn anchor(text: &str) -> Anchor {
-    Anchor::from_texts([text.trim_start_matches("newest="), "0123456789abcdef", "", ""]).unwrap()
+    let (kind, version) = text.split_once('=').unwrap();
+    let kind = match kind {
+        "added" => "A",
+        "modified" => "M",
+        "deleted" => "D",
+        "listed" => "",
+        "listed-last" => "L",
+        _ => panic!("unknown kind of event {text}"),
+    };
+    Anchor::from_texts([version, "0123456789abcdef", kind, ""]).unwrap()
 }
 
 fn fault(code: &str, retry_after: Option<&str>) -> Fault {
@@ -308,7 +319,7 @@ fn action_words(action: &Action) -> Option<String> {
         Action::EndList { .. } | Action::TellAllDeleted | Action::BeginHistory => unreachable!("done at once"),
         Action::Watch(version) => format!("watch from={version}"),
         Action::Replay { from, newest } => format!("replay {} from={from}", newest.version()),
-        Action::Compare(version) => format!("compare {version}"),
+        Action::Compare { version, .. } => format!("compare {version}"),
         Action::LookUp(Proof::Server) => "look up".to_owned(),
         Action::LookUp(Proof::Documents) => "look again".to_owned(),
         Action::Pause(pause) => pause_words(pause),

@@ -8,6 +8,7 @@ use super::history;
 use super::machine::{Action, Close, End, Input, Line as Heard, Machine, Step};
 use super::report::Report;
 use super::teller::{self, Teller};
+use super::timing::Limits;
 use crate::api::{Anchor, Fault};
 use crate::client::{Error, Line, WatchLines};
 use std::mem;
@@ -23,6 +24,13 @@ pub(super) struct Asked {
     pub(super) list: Option<ListSilence>,
     /// The event that must come first.
     pub(super) replay: Option<Anchor>,
+}
+
+impl Asked {
+    /// Whether an answer that ends after this time has kept to the time that was asked for.
+    pub(super) fn is_over(&self, after: Duration, limits: &Limits) -> bool {
+        after + limits.end_tolerance >= self.timeout
+    }
 }
 
 /// How long a streaming list may take.
@@ -130,7 +138,7 @@ impl<'a> Stream<'a> {
                 | Action::Page { .. }
                 | Action::Watch(_)
                 | Action::Replay { .. }
-                | Action::Compare(_)
+                | Action::Compare { .. }
                 | Action::BeginHistory
                 | Action::LookUp(_)
                 | Action::TellAllDeleted
@@ -272,7 +280,7 @@ impl<'a> Stream<'a> {
     fn end(&self) -> End {
         if !self.has_lasted() {
             End::AtOnce
-        } else if self.course.end.max(self.asked.at.elapsed()) + END_TOLERANCE >= self.asked.timeout {
+        } else if self.asked.is_over(self.course.end.max(self.asked.at.elapsed()), &self.teller.out.context.limits) {
             End::InTime
         } else {
             End::Early
@@ -313,9 +321,6 @@ impl<'a> Stream<'a> {
         Some(Input::Close(Close::NoFirstByte))
     }
 }
-
-/// A server that ends a watch so little before the time that was asked for has kept to it: clocks and ways differ.
-const END_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// What a line, told as far as it could be, means for the machine.
 fn take(heard: Result<teller::Heard, Halt>, teller: &mut Teller, report: &mut Report) -> Input {

@@ -16,6 +16,7 @@ use super::unreadable::Unreadables;
 use crate::api::{Anchor, DecodeError, Identity, ObjectRef, ResourceVersion, Status, StringMap, WatchKind, WatchLine, mended};
 use crate::event::{EventType, Kept, MatchedEvent};
 use ahead::Ahead;
+pub(super) use past::Past;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
@@ -134,6 +135,7 @@ impl Teller {
         // What could not be read may have changed or gone: only a list that reads everything ends that doubt.
         // A page may hold what was written after the version of the list; a watch brings that again.
         let newest = self.newest.take().filter(|newest| newest.version().number() <= version.number());
+        let newest = newest.map(|newest| newest.of_list(version));
         if self.ahead.is_open() {
             (self.ahead.is_whole, self.ahead.anchor) = (whole, newest.clone());
         }

@@ -13,8 +13,10 @@ pub struct Limits {
     pub silence_margin: Duration,
     /// A watch that ends sooner has hardly been one.
     pub brief: Duration,
-    /// A watch that is open again so soon after a cut goes on with the server that was there before.
+    /// A watch that is open again so soon after its end or a cut goes on with the server that was there before.
     pub unchecked: Duration,
+    /// A server that ends a watch so little before the time that was asked for has kept to it: clocks and ways differ.
+    pub end_tolerance: Duration,
     /// `timeoutSeconds` of a watch whose answers are held back until they end: so late are changes at most.
     pub held_timeout: Duration,
     /// What comes after less calm was not held back.
@@ -60,6 +62,7 @@ impl Default for Limits {
             silence_margin: Duration::from_secs(15),
             brief: Duration::from_secs(1),
             unchecked: Duration::from_secs(2),
+            end_tolerance: Duration::from_secs(2),
             held_timeout: Duration::from_secs(25),
             held_calm: Duration::from_secs(10),
             held_together: Duration::from_millis(100),

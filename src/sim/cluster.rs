@@ -270,7 +270,8 @@ impl Cluster {
         Backup(self.state.snapshot())
     }
 
-    /// Goes back to a backup, versions included: the server is away meanwhile, and what came after the backup never was.
+    /// Goes back to a backup, versions included: the server is away meanwhile, and what came after the backup never was. It still
+    /// has the history that the backup knows; [`compact`](Self::compact) makes it forget that, as the cache of a fresh API server has.
     ///
     /// # Errors
     ///

@@ -18,9 +18,8 @@ pub(crate) mod storage;
 
 use self::access::Access;
 use self::catalog::{Catalog, Release, StorageName};
-use self::object::Object;
 use self::storage::Storage;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -62,11 +61,12 @@ pub(crate) struct Settings {
     pub(crate) address: String,
 }
 
-/// Everything stored at one version, as a backup has it.
+/// Everything stored at one version, with the history that led there, as a backup of etcd has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     version: u64,
-    objects: Vec<(StorageName, BTreeMap<String, Arc<Object>>)>,
+    compacted: u64,
+    storages: Arc<Vec<(StorageName, Storage)>>,
 }
 
 /// Events kept for each resource unless set otherwise; a real server keeps what 75 seconds bring.
@@ -149,21 +149,18 @@ impl State {
     /// Takes a backup.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let inner = self.lock();
-        let objects = inner.storages.iter().map(|(name, storage)| (name.clone(), storage.objects.clone())).collect();
-        Snapshot { version: inner.version, objects }
+        let storages = inner.storages.iter().map(|(name, storage)| (name.clone(), storage.unwatched())).collect();
+        Snapshot { version: inner.version, compacted: inner.compacted, storages: Arc::new(storages) }
     }
 
-    /// Restores a backup and restarts: objects and versions go back, and later versions are given out a second time.
+    /// Restores a backup and restarts: objects, versions and their history go back, and later versions are given out a second time.
     pub(crate) fn restore(&self, snapshot: &Snapshot) {
         let mut inner = self.lock();
         inner.epoch += 1;
         inner.stir_all();
         inner.version = snapshot.version;
-        inner.compacted = snapshot.version;
-        inner.storages.clear();
-        for (name, objects) in &snapshot.objects {
-            inner.storages.insert(name.clone(), Storage::of(objects.clone()));
-        }
+        inner.compacted = snapshot.compacted;
+        inner.storages = snapshot.storages.iter().map(|(name, storage)| (name.clone(), storage.unwatched())).collect();
         inner.rebuild_catalog();
     }
 

@@ -91,14 +91,16 @@ fn server_that_was_killed_and_comes_back_loses_nothing() {
     let (code, body) = daemon.http("/ready").unwrap();
     assert_eq!(code, 200, "the first list has ended, and stays so: {body}");
     assert!(body.contains("v1/configmaps"), "{body}");
-    // While it was away `a` changed and `b` went; the version is still known.
-    let replay = [line("ADDED", "b", 8), line("MODIFIED", "a", 11), line("DELETED", "b", 12)];
-    api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&replay).left_open()]);
+    // While it was away `a` changed and `b` went; the version is still known, and so is what was there then.
+    let changes = [line("MODIFIED", "a", 11), line("DELETED", "b", 12)];
+    api.server.on(&format!("watch {CONFIGMAPS}"), [watch(&changes).left_open()]);
+    api.server.on(&format!("past {CONFIGMAPS}"), [page(10, &[("a", 7), ("b", 8)])]);
     api.server.reopen();
     let lines = daemon.wait_for_lines("both changes", |lines| lines.len() >= 4);
     assert_eq!(briefs(&lines[2..]), ["UPDATED demo/a", "DELETED demo/b"]);
     daemon.wait_for_log(&["the server answers again"]);
     eventually(SOON, "all is well again", || daemon.http("/ready?strict=1").unwrap().0 == 200);
-    assert_eq!(api.server.asked(&format!("list {CONFIGMAPS}")), 1, "nothing had to be listed again");
+    let asked = |what: &str| api.server.asked(&format!("{what} {CONFIGMAPS}"));
+    assert_eq!((asked("list"), asked("past")), (1, 1), "nothing had to be listed again but what was there");
     daemon.stop();
 }

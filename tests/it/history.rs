@@ -2,7 +2,7 @@
 
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::lines::Line;
-use crate::support::wait::SOON;
+use crate::support::wait::{SOON, eventually};
 use faro::api::WatchTarget;
 use faro::sim::Cluster;
 use std::collections::BTreeMap;
@@ -32,9 +32,22 @@ fn change(cluster: &Cluster) {
     cluster.label("v1/configmaps", "default/o1", &[("touched", Some("1"))]).unwrap();
 }
 
+/// A restored server that knows what came before its backup, and one that has forgotten it.
+const MEMORIES: [fn(&Cluster); 2] = [|_| {}, Cluster::compact];
+
 /// More writes than those that were lost.
 fn overtake(cluster: &Cluster) {
     (0..10).for_each(|n| create(cluster, &format!("new{n}")));
+}
+
+fn then(cluster: &Cluster, acts: [fn(&Cluster); 2]) {
+    acts.iter().for_each(|act| act(cluster));
+}
+
+/// As many, of another kind.
+fn write_elsewhere(cluster: &Cluster) {
+    let label = |n: u32| cluster.label("v1/namespaces", "default", &[("n", Some(&*n.to_string()))]).unwrap();
+    (0..10).for_each(|n| drop(label(n)));
 }
 
 /// Each object's uid and version.
@@ -86,24 +99,46 @@ fn check_inferred(lines: &[Line]) {
 
 #[test]
 fn a_backup_that_was_written_past_what_was_told_is_found_at_the_next_start() {
-    let cluster = cluster_with(&["o1", "o2", "o3"]);
-    let setup = setup(&cluster);
-    let backup = told_and_stopped(&cluster, &setup);
-    cluster.restore_then(&backup, overtake).unwrap();
-    let daemon = setup.start_ready();
-    check_inferred(&wait_until_agreed(&daemon, &cluster));
-    daemon.stop();
+    for forget in MEMORIES {
+        let cluster = cluster_with(&["o1", "o2", "o3"]);
+        let setup = setup(&cluster);
+        let backup = told_and_stopped(&cluster, &setup);
+        cluster.restore_then(&backup, |cluster| then(cluster, [forget, overtake])).unwrap();
+        let daemon = setup.start_ready();
+        check_inferred(&wait_until_agreed(&daemon, &cluster));
+        daemon.stop();
+    }
 }
 
 #[test]
 fn a_backup_that_is_still_behind_what_was_told_is_found_at_the_next_start() {
-    let cluster = cluster_with(&["o1", "o2", "o3"]);
-    let setup = setup(&cluster);
-    let backup = told_and_stopped(&cluster, &setup);
-    cluster.restore(&backup).unwrap();
-    let daemon = setup.start_ready();
-    check_inferred(&wait_until_agreed(&daemon, &cluster));
-    daemon.stop();
+    for forget in MEMORIES {
+        let cluster = cluster_with(&["o1", "o2", "o3"]);
+        let setup = setup(&cluster);
+        let backup = told_and_stopped(&cluster, &setup);
+        cluster.restore_then(&backup, forget).unwrap();
+        let daemon = setup.start_ready();
+        check_inferred(&wait_until_agreed(&daemon, &cluster));
+        daemon.stop();
+    }
+}
+
+#[test]
+fn an_object_whose_delete_was_only_listed_past_and_that_lives_again_is_found() {
+    for forget in MEMORIES {
+        let cluster = cluster_with(&["o1", "o2"]);
+        let backup = cluster.snapshot();
+        cluster.delete("v1/configmaps", "default/o1").unwrap();
+        let setup = setup(&cluster);
+        let daemon = setup.clone().start_ready();
+        daemon.wait_for_lines("the first list", |lines| lines.len() == 1);
+        daemon.stop();
+        cluster.restore_then(&backup, |cluster| then(cluster, [forget, write_elsewhere])).unwrap();
+        let daemon = setup.start_ready();
+        let lines = wait_until_agreed(&daemon, &cluster);
+        assert!(lines.len() == 2 && lines[1].inferred, "{lines:?}");
+        daemon.stop();
+    }
 }
 
 /// The state of the moment after the first list, with the lines of all that came later: as a kill leaves it whose checkpoint lies
@@ -140,25 +175,29 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn what_a_killed_run_told_beyond_its_checkpoint_is_made_good_where_the_server_has_lost_it_and_was_written_on() {
-    let cluster = cluster_with(&["o1", "o2", "o3"]);
-    let setup = setup(&cluster);
-    let backup = told_and_killed(&cluster, &setup);
-    cluster.restore_then(&backup, overtake).unwrap();
-    let daemon = setup.start_ready();
-    check_inferred(&wait_until_agreed(&daemon, &cluster));
-    assert_eq!(daemon.metric("faro_relists_total", r#"reason="other_history""#), 1.0);
-    daemon.stop();
+    for forget in MEMORIES {
+        let cluster = cluster_with(&["o1", "o2", "o3"]);
+        let setup = setup(&cluster);
+        let backup = told_and_killed(&cluster, &setup);
+        cluster.restore_then(&backup, |cluster| then(cluster, [forget, overtake])).unwrap();
+        let daemon = setup.start_ready();
+        check_inferred(&wait_until_agreed(&daemon, &cluster));
+        assert_eq!(daemon.metric("faro_relists_total", r#"reason="other_history""#), 1.0);
+        daemon.stop();
+    }
 }
 
 #[test]
 fn what_a_killed_run_told_beyond_its_checkpoint_is_made_good_where_the_server_is_still_behind_it() {
-    let cluster = cluster_with(&["o1", "o2", "o3"]);
-    let setup = setup(&cluster);
-    let backup = told_and_killed(&cluster, &setup);
-    cluster.restore(&backup).unwrap();
-    let daemon = setup.start_ready();
-    check_inferred(&wait_until_agreed(&daemon, &cluster));
-    daemon.stop();
+    for forget in MEMORIES {
+        let cluster = cluster_with(&["o1", "o2", "o3"]);
+        let setup = setup(&cluster);
+        let backup = told_and_killed(&cluster, &setup);
+        cluster.restore_then(&backup, forget).unwrap();
+        let daemon = setup.start_ready();
+        check_inferred(&wait_until_agreed(&daemon, &cluster));
+        daemon.stop();
+    }
 }
 
 #[test]
@@ -176,17 +215,25 @@ fn what_a_killed_run_told_beyond_its_checkpoint_comes_again_and_nothing_is_liste
 
 #[test]
 fn a_backup_that_was_written_past_what_was_told_is_found_while_faro_runs() {
-    let cluster = cluster_with(&["o1", "o2", "o3"]);
-    let mut daemon = setup(&cluster).start_ready();
-    daemon.wait_for_lines("the first list", |lines| lines.len() >= 3);
-    let backup = cluster.snapshot();
-    change(&cluster);
-    daemon.wait_for_lines("the changes", |lines| lines.len() >= 6);
-    cluster.restore_then(&backup, overtake).unwrap();
-    check_inferred(&wait_until_agreed(&daemon, &cluster));
-    daemon.wait_until_ready();
-    assert_eq!(daemon.metric("faro_relists_total", r#"reason="other_history""#), 1.0);
-    daemon.stop();
+    for forget in MEMORIES {
+        let cluster = cluster_with(&["o1", "o2", "o3"]);
+        let mut daemon = setup(&cluster).start_ready();
+        daemon.wait_for_lines("the first list", |lines| lines.len() >= 3);
+        let backup = cluster.snapshot();
+        change(&cluster);
+        daemon.wait_for_lines("the changes", |lines| lines.len() >= 6);
+        let overtake_unseen = |cluster: &Cluster| {
+            then(cluster, [forget, overtake]);
+            // Who comes back within two seconds and is not refused finds the server that was there before.
+            let refused = || daemon.metric("faro_watch_restarts_total", r#"reason="connection""#) >= 1.0;
+            eventually(SOON, "the daemon was refused", refused);
+        };
+        cluster.restore_then(&backup, overtake_unseen).unwrap();
+        check_inferred(&wait_until_agreed(&daemon, &cluster));
+        daemon.wait_until_ready();
+        assert_eq!(daemon.metric("faro_relists_total", r#"reason="other_history""#), 1.0);
+        daemon.stop();
+    }
 }
 
 #[test]

@@ -3,20 +3,20 @@
 //! Takes the version to resume from; opens a watch there and leaves it unread, so that nothing after it is lost, while pages of
 //! the past are compared with the store. Reads the watch where they are the same.
 
-use super::listing::{LastList, acquire_permit};
+use super::listing::{LastList, METADATA_LIST_KIND, acquire_permit};
+use super::peeked::Peeked;
 use super::{Driver, Outcome};
-use crate::api::{Fault, ResourceVersion, WatchLine};
-use crate::client::{Error, Line, PageReader, PastPage, WatchLines, WatchStart};
+use crate::api::{Anchor, Fault, ResourceVersion, WatchLine};
+use crate::client::{Error, PastPage, WatchLines, WatchStart};
 use crate::informer::cluster_check::Identified;
 use crate::informer::gate::Turn;
 use crate::informer::handover::Halt;
-use crate::informer::machine::{Comparison, Input, Line as Heard};
+use crate::informer::machine::{Close, Comparison, Input, Line as Heard};
 use crate::informer::page_trail::PageTrail;
 use crate::informer::paging::{Broken, PageStep, Paging};
 use crate::informer::report::Report;
 use crate::informer::stream::{Asked, Reading, Stream};
-use crate::informer::teller::Teller;
-use std::collections::HashSet;
+use crate::informer::teller::{Past, Teller};
 
 /// Objects on a page, unless they turn out too large; as of any list.
 const PAGE_LIMIT: u32 = 500;
@@ -37,13 +37,14 @@ enum Compared {
 }
 
 impl Driver {
-    pub(super) fn compare(&mut self, version: &ResourceVersion) -> Outcome {
+    /// `newest` is the newest event up to `version`, where there was one.
+    pub(super) fn compare(&mut self, version: &ResourceVersion, newest: Option<&Anchor>) -> Outcome {
         if self.teller.is_ahead() {
             return Outcome::Happened(Input::Compared(Comparison::Ahead));
         }
         let asked = self.asked();
         let at = asked.at;
-        let compared = self.open_and_compare(version, asked);
+        let compared = self.open_and_compare(version, newest, asked);
         self.teller.out.permit = None;
         Outcome::Happened(match compared {
             Ok(Compared::Same(reading)) => return Outcome::Next(self.have_read(reading)),
@@ -57,20 +58,20 @@ impl Driver {
                 if fault == Fault::Expired {
                     self.source.renew();
                 }
-                Input::Failed(fault)
+                Input::Close(Close::Error(fault))
             }
             Ok(Compared::Stopped) => Input::Stop,
             Err(error) => self.not_opened(&error, None, at, None),
         })
     }
 
-    fn open_and_compare(&mut self, version: &ResourceVersion, asked: Asked) -> Result<Compared, Error> {
+    fn open_and_compare(&mut self, version: &ResourceVersion, newest: Option<&Anchor>, asked: Asked) -> Result<Compared, Error> {
         let entrant = self.entrant(Turn::Live);
         self.teller.out.context.pulse.waiting();
         let opened = self.source.watch(&WatchStart::After(version.clone()), asked.timeout).and_then(Peeked::of);
         self.teller.out.context.pulse.working();
         let mut lines = opened?;
-        if let Some(fault) = lines.refusal(&mut self.report) {
+        if let Some(fault) = refusal(&lines, &mut self.report) {
             return Ok(Compared::Refused(fault));
         }
         match self.suspicion.clear(&self.teller.out.context, &mut self.report) {
@@ -83,7 +84,7 @@ impl Driver {
         if !acquire_permit(&mut self.teller.out, entrant) {
             return Ok(Compared::Stopped);
         }
-        if let Err(comparison) = compare_pages(&mut lines, version, &mut self.teller, &mut self.report) {
+        if let Err(comparison) = compare_pages(&mut lines, (version, newest), &mut self.teller, &mut self.report) {
             return Ok(Compared::Not(comparison));
         }
         self.teller.out.permit = None;
@@ -93,10 +94,10 @@ impl Driver {
     }
 }
 
-/// Whether everything that was there at `version` is what was told.
+/// Whether everything that was there at `version` is what was told, where `newest` was the newest event.
 fn compare_pages(
     lines: &mut Peeked<'_>,
-    version: &ResourceVersion,
+    (version, newest): (&ResourceVersion, Option<&Anchor>),
     teller: &mut Teller,
     report: &mut Report,
 ) -> Result<(), Comparison> {
@@ -111,7 +112,7 @@ fn compare_pages(
         teller.out.context.pulse.working();
         let compared = answer.map_err(Unlike::Failed).and_then(|reader| {
             let mut page = Paging::new(reader, &teller.out.context);
-            let compared = compare_page(&mut page, version, teller, &beyond);
+            let compared = compare_page(&mut page, version, teller, Past { newest, is_metadata: false, beyond: &beyond });
             teller.out.context.metrics.bytes_received(page.reader.bytes_received());
             compared?;
             trail.follow(&page.reader).map_err(|why| Unlike::Unreadable(why.to_owned()))?;
@@ -178,18 +179,16 @@ impl From<Broken> for Unlike {
     }
 }
 
-fn compare_page(
-    page: &mut Paging<'_>,
-    version: &ResourceVersion,
-    teller: &mut Teller,
-    beyond: &HashSet<Box<str>>,
-) -> Result<(), Unlike> {
+fn compare_page(page: &mut Paging<'_>, version: &ResourceVersion, teller: &mut Teller, mut past: Past<'_>) -> Result<(), Unlike> {
     loop {
         let mut difference = None;
         let step = page.next(|object, _| {
-            difference = teller.difference(object, beyond);
+            difference = teller.difference(object, past);
             Ok(())
         })?;
+        if step == PageStep::Front {
+            past.is_metadata = page.reader.kind() == Some(METADATA_LIST_KIND);
+        }
         if let (PageStep::Front | PageStep::End, Some(other)) = (step, page.reader.version())
             && other != version
         {
@@ -204,75 +203,9 @@ fn compare_page(
     }
 }
 
-/// The lines of a watch of which the first was looked at, and is still to come.
-struct Peeked<'a> {
-    lines: Box<dyn WatchLines + 'a>,
-    first: Option<First>,
-    /// The first line, where it is whole.
-    bytes: Vec<u8>,
-}
-
-/// What the first look at a watch gave.
-enum First {
-    Whole,
-    TooLong(u64),
-    Broken(u64),
-    Partial,
-    Quiet,
-    End,
-}
-
-impl<'a> Peeked<'a> {
-    /// Looks once: a server that does not have the version says so at once, and any other may be silent.
-    fn of(mut lines: Box<dyn WatchLines + 'a>) -> Result<Self, Error> {
-        let mut bytes = Vec::new();
-        let first = match lines.next()? {
-            Line::Whole(line) => {
-                bytes.extend_from_slice(line);
-                First::Whole
-            }
-            Line::TooLong(length) => First::TooLong(length),
-            Line::Broken(length) => First::Broken(length),
-            Line::Partial => First::Partial,
-            Line::Quiet => First::Quiet,
-            Line::End => First::End,
-        };
-        Ok(Self { lines, first: Some(first), bytes })
-    }
-
-    /// Why the server ends the watch before it has begun.
-    fn refusal(&self, report: &mut Report) -> Option<Fault> {
-        let Ok(WatchLine::Error(status)) = WatchLine::parse(&self.bytes) else { return None };
-        report.error_line(&status);
-        Some(status.fault(None))
-    }
-}
-
-impl WatchLines for Peeked<'_> {
-    fn next(&mut self) -> Result<Line<'_>, Error> {
-        Ok(match self.first.take() {
-            Some(First::Whole) => Line::Whole(&self.bytes),
-            Some(First::TooLong(length)) => Line::TooLong(length),
-            Some(First::Broken(length)) => Line::Broken(length),
-            Some(First::Partial) => Line::Partial,
-            Some(First::Quiet) => Line::Quiet,
-            Some(First::End) => Line::End,
-            None => {
-                self.bytes = Vec::new();
-                return self.lines.next();
-            }
-        })
-    }
-
-    fn past(&mut self, page: &PastPage<'_>) -> Result<PageReader<'_>, Error> {
-        self.lines.past(page)
-    }
-
-    fn is_ready(&mut self) -> bool {
-        self.first.is_some() || self.lines.is_ready()
-    }
-
-    fn bytes_received(&self) -> u64 {
-        self.lines.bytes_received()
-    }
+/// Why the server ends the watch before it has begun.
+fn refusal(lines: &Peeked<'_>, report: &mut Report) -> Option<Fault> {
+    let Ok(WatchLine::Error(status)) = WatchLine::parse(lines.first()) else { return None };
+    report.error_line(&status);
+    Some(status.fault(None))
 }

@@ -31,7 +31,7 @@ pub(super) enum LastList {
 }
 
 /// `kind` of a list of which the server was asked for metadata only.
-const METADATA_LIST_KIND: &str = "PartialObjectMetadataList";
+pub(super) const METADATA_LIST_KIND: &str = "PartialObjectMetadataList";
 
 /// A page that came so quickly would come in time if it were twenty times as large, the largest step between two limits.
 const PAGE_QUICK: Duration = Duration::from_secs(2);

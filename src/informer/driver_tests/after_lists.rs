@@ -61,18 +61,18 @@ fn a_bookmark_reaches_what_a_later_page_brought_as_an_event_does() {
 
 #[test]
 fn while_pages_disagree_an_outage_is_followed_by_a_replay_of_what_the_first_page_had_or_by_a_list() {
-    let list = || two_pages(("10", &["a@7"]), ("15", &["b@14"])).into_iter();
-    let replayed = watch(&[("MODIFIED", "a@7"), ("MODIFIED", "b@12"), ("MODIFIED", "b@14")], vec![]);
+    let list = || two_pages(("10", &["a@10"]), ("15", &["b@14"])).into_iter();
+    let replayed = watch(&[("MODIFIED", "a@10"), ("MODIFIED", "b@12"), ("MODIFIED", "b@14")], vec![]);
     let (asked, left) = run(&[], list().chain([Answer::Refusal, replayed]).collect());
-    assert_eq!(asked[3..], ["watch 10", "watch 6"]);
-    assert_eq!(left[1..], ["ADDED(initial) a@7", "ADDED(initial) b@14", "mark first listed 10", "mark listed 14"]);
+    assert_eq!(asked[3..], ["watch 10", "watch 9"]);
+    assert_eq!(left[1..], ["ADDED(initial) a@10", "ADDED(initial) b@14", "mark first listed 10", "mark listed 14"]);
 
-    let forgotten = [Answer::Refusal, Answer::Status(410, ""), listed(&["a@7", "b@14"], "20")];
+    let forgotten = [Answer::Refusal, Answer::Status(410, ""), listed(&["a@10", "b@14"], "20")];
     let (asked, left) = run(&[], list().chain(forgotten).collect());
-    assert_eq!(asked[3..], ["watch 10", "watch 6", "page 500", "watch 20, anew"], "no past is the one that was told");
+    assert_eq!(asked[3..], ["watch 10", "watch 9", "page 500", "watch 20, anew"], "no past is the one that was told");
     assert_eq!(
         left[1..],
-        ["ADDED(initial) a@7", "ADDED(initial) b@14", "mark first listed 10", "mark listed 20"],
+        ["ADDED(initial) a@10", "ADDED(initial) b@14", "mark first listed 10", "mark listed 20"],
         "of no other history"
     );
 }
@@ -107,38 +107,38 @@ fn a_list_that_broke_between_two_pages_is_compared_with_what_the_server_had_then
 fn a_first_watch_that_opens_late_after_its_list_is_followed_by_a_look_at_the_history() {
     let limits = Limits { unchecked: Duration::ZERO, ..testing::hasty() };
     let opened = watch(&[("MODIFIED", "a@11")], vec![]);
-    let answers = listed_by_pages(&["a@7"], "10").into_iter().chain([opened]).collect();
+    let answers = listed_by_pages(&["a@10"], "10").into_iter().chain([opened]).collect();
     let (asked, told) = Stage::new("v1/configmaps", answers, limits.clone()).run();
-    assert_eq!(asked[2..], ["watch 10", "watch 6"]);
-    assert_eq!(told, ["ADDED(initial) a@7"], "nothing of it is read");
+    assert_eq!(asked[2..], ["watch 10", "watch 9"]);
+    assert_eq!(told, ["ADDED(initial) a@10"], "nothing of it is read");
     check(
-        listed_by_pages(&["a@7"], "10").into_iter().chain([watch(&[("MODIFIED", "a@11")], vec![])]).collect(),
+        listed_by_pages(&["a@10"], "10").into_iter().chain([watch(&[("MODIFIED", "a@11")], vec![])]).collect(),
         &["stream", "page 500", "watch 10"],
-        &["ADDED(initial) a@7", "UPDATED a@11"],
+        &["ADDED(initial) a@10", "UPDATED a@11"],
     );
 }
 
 #[test]
 fn a_first_watch_whose_head_is_held_back_for_long_is_followed_by_a_look_at_the_history() {
     let limits = Limits { unchecked: Duration::ZERO, ..testing::hasty() };
-    let replayed = watch(&[("MODIFIED", "a@7"), ("MODIFIED", "a@11")], vec![]);
-    let answers = listed_by_pages(&["a@7"], "10").into_iter().chain([Answer::Nothing, replayed]).collect();
+    let replayed = watch(&[("MODIFIED", "a@10"), ("MODIFIED", "a@11")], vec![]);
+    let answers = listed_by_pages(&["a@10"], "10").into_iter().chain([Answer::Nothing, replayed]).collect();
     let (asked, told) = Stage::new("v1/configmaps", answers, limits).run();
-    assert_eq!(asked[2..], ["watch 10", "watch 6, short"]);
-    assert_eq!(told, ["ADDED(initial) a@7", "UPDATED a@11"]);
+    assert_eq!(asked[2..], ["watch 10", "watch 9, short"]);
+    assert_eq!(told, ["ADDED(initial) a@10", "UPDATED a@11"]);
 }
 
 #[test]
 fn a_watch_after_a_streaming_list_that_waited_for_its_receivers_opens_late() {
     let limits = Limits { unchecked: Duration::ZERO, ..testing::hasty() };
-    let list = [Read::Line(line("ADDED", "a@7")), Read::Refuse(0, 2), Read::Line(bookmark("10", true))];
+    let list = [Read::Line(line("ADDED", "a@10")), Read::Refuse(0, 2), Read::Line(bookmark("10", true))];
     let answers = vec![Answer::Watch(list.into()), watch(&[("MODIFIED", "a@11")], vec![])];
     let mut stage = Stage::new("v1/configmaps", answers, limits);
     stage.informer = stage.informer.resume(earlier::earlier(&["x@6"], "5", "x@5"));
     stage.informer.resume.version = None;
     let (asked, told) = stage.run();
-    assert_eq!(asked, ["stream", "watch 10", "watch 6"]);
-    assert_eq!(told, ["ADDED(inferred) a@7", "DELETED(inferred) x@6"]);
+    assert_eq!(asked, ["stream", "watch 10", "watch 9"]);
+    assert_eq!(told, ["ADDED(inferred) a@10", "DELETED(inferred) x@6"]);
 }
 
 #[test]

@@ -2,11 +2,19 @@
 
 use super::*;
 
-/// What an earlier run has stored: these objects, this version, and this newest event.
+/// What an earlier run has stored: these objects, this version, and this newest event, a change.
 pub(super) fn earlier(known: &[&str], version: &str, newest: &str) -> Resume {
     let known = known.iter().map(|known| Identity::of(&ObjectRef::scan(object(known).as_bytes()).unwrap())).collect();
-    let anchor = Some(Anchor::of_listed(&ObjectRef::scan(object(newest).as_bytes()).unwrap()));
+    let anchor = Some(changed(&object(newest)));
     Resume { known, version: ResourceVersion::new(version), anchor, listed_before: true, ..Resume::default() }
+}
+
+fn changed(object: &str) -> Anchor {
+    Anchor::of_event(WatchKind::Modified, &ObjectRef::scan(object.as_bytes()).unwrap(), None)
+}
+
+fn listed_last(text: &str) -> Anchor {
+    Anchor::of_listed(&ObjectRef::scan(object(text).as_bytes()).unwrap())
 }
 
 #[test]
@@ -35,6 +43,52 @@ fn where_the_newest_event_is_a_delete_what_was_told_is_compared_as_another_histo
     let (asked, told) = run(&["a@7"], vec![streamed(&["a@14"], "15", vec![])]);
     assert_eq!(asked, ["watch 13", "past 13 500", "stream"]);
     assert_eq!(told, ["UPDATED(inferred) a@14", "DELETED(inferred) c@12"]);
+}
+
+#[test]
+fn after_a_list_what_was_told_is_compared_as_its_newest_object_says_nothing_of_the_deletes_behind_it() {
+    let run = |past: &[&str], rest: Vec<Answer>| {
+        // As a server would that is asked for what came after the version before that object.
+        let changes = Answer::Watch(["a@7", "c@16"].map(|object| Read::Line(line("MODIFIED", object))).into());
+        let answers = [changes, listed(past, "15")].into_iter().chain(rest).collect();
+        let mut stage = Stage::new("v1/configmaps", answers, testing::hasty());
+        stage.informer = stage.informer.resume(Resume { anchor: Some(listed_last("a@7")), ..earlier(&["a@7"], "15", "a@7") });
+        stage.run()
+    };
+    let compared = ["watch 15", "past 15 500"];
+    let (asked, told) = run(&["a@7"], vec![]);
+    assert_eq!((asked, told), (compared.map(str::to_owned).to_vec(), vec!["ADDED c@16".to_owned()]));
+    // b was deleted before the list, and lives again in what was restored.
+    let (asked, told) = run(&["a@7", "b@8"], vec![streamed(&["a@7", "b@8"], "20", vec![])]);
+    assert_eq!(asked, ["watch 15", "past 15 500", "stream"]);
+    assert_eq!(told, ["ADDED(inferred) b@8"]);
+}
+
+#[test]
+fn another_object_in_the_place_of_the_newest_of_a_list_is_told_though_its_uid_and_version_are_the_same() {
+    let of_kind = |object: &str, kind: &str| object.replacen('{', &format!(r#"{{"kind":"{kind}","#), 1);
+    let run = |content_is_metadata, past_kind: &str, past: String| {
+        let kind = if content_is_metadata { "PartialObjectMetadata" } else { "ConfigMap" };
+        let list = [rewritten("a@10"), object("z@5")].map(|text| watched("ADDED", &of_kind(&text, kind)));
+        let list = Answer::Watch(list.into_iter().chain([Read::Line(bookmark("20", true))]).collect());
+        let past = Answer::Body(page(past_kind, &[past, object("z@5")], "15", None));
+        let opened = Answer::Watch(vec![Read::Quiet(1)]);
+        let mut stage = Stage::new("v1/configmaps", vec![opened, past, list], testing::hasty());
+        stage.informer.context.content_is_metadata = content_is_metadata;
+        let anchor = Some(listed_last("a@10").of_metadata(content_is_metadata));
+        stage.informer = stage.informer.resume(Resume { anchor, ..earlier(&["a@10", "z@5"], "15", "a@10") });
+        stage.run()
+    };
+    let found = (3, vec!["UPDATED(inferred) a@10".to_owned()]);
+    for (content_is_metadata, kind) in [(true, "PartialObjectMetadataList"), (false, "ConfigMapList")] {
+        let (asked, told) = run(content_is_metadata, kind, rewritten("a@10"));
+        assert_eq!((asked.len(), told), found, "{kind}");
+        let (asked, _) = run(content_is_metadata, kind, object("a@10"));
+        assert_eq!(asked, ["watch 15", "past 15 500"], "{kind}");
+    }
+    // In another form it cannot be told apart.
+    let (asked, _) = run(false, "PartialObjectMetadataList", rewritten("a@10"));
+    assert_eq!(asked, ["watch 15", "past 15 500"]);
 }
 
 #[test]
@@ -139,7 +193,7 @@ fn an_object_whose_metadata_comes_in_another_order_since_an_earlier_run_asked_fo
     let list = Answer::Watch(vec![watched("ADDED", metadata), Read::Line(bookmark("20", true))]);
     let mut stage = Stage::new("v1/configmaps", vec![Answer::Watch(vec![watched("MODIFIED", metadata)]), list], testing::hasty());
     stage.informer.context.content_is_metadata = true;
-    let anchor = Some(Anchor::of_listed(&ObjectRef::scan(whole.as_bytes()).unwrap()));
+    let anchor = Some(changed(whole));
     stage.informer = stage.informer.resume(Resume { anchor, ..earlier(&["a@10"], "10", "a@10") });
     let (asked, told) = stage.run();
     assert_eq!((asked, told), (vec!["watch 9".to_owned(), "stream".to_owned()], Vec::<String>::new()));

@@ -6,7 +6,7 @@ use super::*;
 fn a_silent_watch_is_reopened_from_before_its_newest_event() {
     let limits = Limits::default();
     let surely = ticks(limits.watch_timeout_max + limits.silence_margin);
-    check(vec![streamed(&["a@7"], "10", vec![Read::Quiet(surely)])], &["stream", "watch 6"], &["ADDED(initial) a@7"]);
+    check(vec![streamed(&["a@10"], "10", vec![Read::Quiet(surely)])], &["stream", "watch 9"], &["ADDED(initial) a@10"]);
     let not_yet = ticks(limits.watch_timeout_min + limits.silence_margin) - 1;
     check(vec![streamed(&[], "10", vec![Read::Quiet(not_yet)])], &["stream"], &[]);
 }
@@ -16,7 +16,7 @@ fn bytes_that_say_nothing_are_no_sign_of_life() {
     let limits = Limits::default();
     let surely = ticks(limits.watch_timeout_max + limits.silence_margin);
     let beats = || vec![Read::Heartbeats(surely)];
-    check(vec![streamed(&["a@7"], "10", beats())], &["stream", "watch 6"], &["ADDED(initial) a@7"]);
+    check(vec![streamed(&["a@10"], "10", beats())], &["stream", "watch 9"], &["ADDED(initial) a@10"]);
     let spoken = vec![Read::Quiet(10), Read::Line(bookmark("12", false)), Read::Heartbeats(surely)];
     check(vec![streamed(&[], "10", spoken)], &["stream", "watch 12"], &[]);
     let not_yet = ticks(limits.watch_timeout_min + limits.silence_margin) - 1;
@@ -45,18 +45,18 @@ fn a_cut_goes_on_at_once_and_without_a_look_at_the_history_or_a_word() {
 
 #[test]
 fn a_cut_that_is_made_good_late_or_after_a_refusal_is_followed_by_a_look_at_the_history() {
-    let cut = || streamed(&["a@7"], "10", vec![Read::Quiet(1), Read::Cut]);
-    check(vec![cut(), Answer::Refusal], &["stream", "watch 10", "watch 6"], &["ADDED(initial) a@7"]);
+    let cut = || streamed(&["a@10"], "10", vec![Read::Quiet(1), Read::Cut]);
+    check(vec![cut(), Answer::Refusal], &["stream", "watch 10", "watch 9"], &["ADDED(initial) a@10"]);
     let limits = Limits { unchecked: Duration::ZERO, ..testing::hasty() };
     let answers = vec![cut(), Answer::Watch(vec![Read::Line(line("MODIFIED", "a@11"))])];
     let (asked, told) = Stage::new("v1/configmaps", answers, limits).run();
-    assert_eq!((asked, told.len()), (["stream", "watch 10", "watch 6"].map(str::to_owned).to_vec(), 1), "nothing of it is read");
+    assert_eq!((asked, told.len()), (["stream", "watch 10", "watch 9"].map(str::to_owned).to_vec(), 1), "nothing of it is read");
 }
 
 #[test]
 fn a_connection_that_breaks_at_once_and_brought_nothing_is_a_failure() {
-    let answers = listed_by_pages(&["a@7"], "10").into_iter().chain([Answer::Watch(vec![Read::Cut])]).collect();
-    check(answers, &["stream", "page 500", "watch 10", "watch 6"], &["ADDED(initial) a@7"]);
+    let answers = listed_by_pages(&["a@10"], "10").into_iter().chain([Answer::Watch(vec![Read::Cut])]).collect();
+    check(answers, &["stream", "page 500", "watch 10", "watch 9"], &["ADDED(initial) a@10"]);
 }
 
 #[test]
@@ -105,24 +105,55 @@ fn an_idle_watch_that_ends_when_it_was_asked_to_is_opened_again_without_a_look_a
     let limits = Limits { watch_timeout_min: Limits::default().watch_timeout_max, ..testing::hasty() };
     let check = |quiet, expected: &str| {
         let answers =
-            listed_by_pages(&["a@7"], "10").into_iter().chain([Answer::Watch(vec![Read::Quiet(quiet), Read::End])]).collect();
+            listed_by_pages(&["a@10"], "10").into_iter().chain([Answer::Watch(vec![Read::Quiet(quiet), Read::End])]).collect();
         let (asked, _) = Stage::new("v1/configmaps", answers, limits.clone()).run();
         assert_eq!(asked[3], expected, "after {quiet} quiet reads");
     };
     check(ticks(limits.watch_timeout_max), "watch 10");
-    check(1, "watch 6");
+    check(1, "watch 9");
 }
 
 #[test]
 fn a_watch_that_fell_silent_is_not_relied_on_until_it_is_heard_again() {
     let standing_after = |reads: Vec<Read>| {
         let surely = ticks(Limits::default().watch_timeout_max + Limits::default().silence_margin);
-        let silent = streamed(&["a@7"], "10", vec![Read::Quiet(surely)]);
+        let silent = streamed(&["a@10"], "10", vec![Read::Quiet(surely)]);
         let answers = vec![silent, Answer::Watch(reads)];
         let Stage { informer, status, .. } = Stage::new("v1/configmaps", answers, testing::hasty());
         informer.run();
         status.standing(Instant::now())
     };
     assert_eq!(standing_after(vec![]), Standing::Stale, "the server answers, and that is all");
-    assert_eq!(standing_after(vec![Read::Line(line("MODIFIED", "a@7"))]), Standing::Healthy, "what was told comes again");
+    assert_eq!(standing_after(vec![Read::Line(line("MODIFIED", "a@10"))]), Standing::Healthy, "what was told comes again");
+}
+
+/// What is asked behind a watch that ended when it was asked to, where every answer to it is late.
+fn asked_after_an_end_in_time(limits: &Limits, then: Vec<Answer>) -> Vec<String> {
+    let limits = Limits { end_tolerance: HOUR, unchecked: Duration::ZERO, ..limits.clone() };
+    let changes = vec![Read::Line(line("MODIFIED", "a@11")), Read::Quiet(1), Read::End];
+    let answers = [streamed(&["a@7"], "10", changes)].into_iter().chain(then).collect();
+    Stage::new("v1/configmaps", answers, limits).run().0.split_off(1)
+}
+
+#[test]
+fn a_watch_that_opens_late_after_an_end_in_time_is_followed_by_a_look_at_the_history() {
+    let opened = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@12"))]);
+    assert_eq!(asked_after_an_end_in_time(&testing::hasty(), vec![opened]), ["watch 11", "watch 10"]);
+    assert_eq!(asked_after_an_end_in_time(&testing::hasty(), vec![Answer::Nothing]), ["watch 11", "watch 10, short"]);
+}
+
+#[test]
+fn an_answer_that_is_held_back_until_it_ends_in_time_was_on_its_way_all_the_time() {
+    // As a proxy does that holds answers back: each head comes with the end.
+    let held = || Limits { held_calm: Duration::ZERO, held_together: HOUR, ..testing::hasty() };
+    let short = |change: &str| Answer::Watch(vec![Read::Line(line("MODIFIED", change)), Read::Quiet(1), Read::End]);
+    let asked = asked_after_an_end_in_time(&held(), vec![short("a@12"), short("a@13")]);
+    assert_eq!(asked, ["watch 11, short", "watch 12, short", "watch 13, short"]);
+    // One that goes on was not held back, and one that breaks says nothing.
+    let long = "a".repeat(64 * 1024);
+    for (broken, why) in [(Read::Cut, "broken"), (Read::Line(long.into_bytes()), "too long for a proxy to hold")] {
+        let open = Answer::Watch(vec![Read::Line(line("MODIFIED", "a@12")), broken]);
+        let asked = asked_after_an_end_in_time(&held(), vec![open]);
+        assert_eq!(asked, ["watch 11, short", "watch 10, short"], "{why}");
+    }
 }

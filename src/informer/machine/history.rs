@@ -16,7 +16,8 @@ impl Machine {
                 self.state = State::Probing(resume);
                 Step { action: Action::Replay { from, newest }, note: None }
             }
-            // Nothing was told yet, or nothing of which it is known what came before, or a delete, which proves nothing.
+            // Nothing was told yet, or nothing of which it is known what came before, or what proves nothing: a delete, or an object
+            // of a list after which others may have been deleted.
             None => self.enter(State::Comparing(resume)),
         }
     }
@@ -42,10 +43,11 @@ impl Machine {
         }
     }
 
-    pub(super) fn replay_closed(&mut self, resume: Resume, close: Close) -> Step {
+    pub(super) fn replay_closed(&mut self, mut resume: Resume, close: Close) -> Step {
         match close {
             // A server that knows the version before an event has that event, and sends it at once.
             Close::NotReplayed | Close::Ended(_) | Close::Silent | Close::Overdue => self.other_history(),
+            Close::Error(fault) if resume.has_erred(fault) => self.relist(RelistReason::Stuck),
             Close::Error(fault) => self.replay_failed(resume, fault),
             Close::Cut { .. } => self.replay_failed(resume, Fault::Connection),
             Close::HeldHead { .. } => self.enter(State::Probing(resume)),
@@ -92,13 +94,14 @@ impl Machine {
     }
 
     /// The watch that was opened for the comparison was closed before it.
-    pub(super) fn comparison_closed(&mut self, resume: Resume, close: Close) -> Step {
+    pub(super) fn comparison_closed(&mut self, mut resume: Resume, close: Close) -> Step {
         match close {
             Close::HeldHead { .. } => self.enter(State::Comparing(resume)),
+            Close::Error(fault) if resume.has_erred(fault) => self.relist(RelistReason::Stuck),
+            Close::Error(fault) => self.comparison_unopened(resume, fault),
             Close::Ended(_)
             | Close::Cut { .. }
             | Close::Overdue
-            | Close::Error(_)
             | Close::Silent
             | Close::NoFirstByte
             | Close::NoInitialEventsEnd

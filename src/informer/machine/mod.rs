@@ -188,7 +188,7 @@ impl Machine {
             State::Ending(ending) => Action::EndList { version: ending.version.clone(), whole: ending.whole },
             State::Watching(watching) => Action::Watch(watching.resume.version.clone()),
             State::Probing(_) => unreachable!("it was entered already"),
-            State::Comparing(resume) => Action::Compare(resume.version.clone()),
+            State::Comparing(resume) => Action::Compare { version: resume.version.clone(), newest: resume.anchor.clone() },
             State::BeginningHistory => Action::BeginHistory,
             State::LookingUp { before } => Action::LookUp(proof_after(*before)),
             State::Emptying => Action::TellAllDeleted,

@@ -1,7 +1,7 @@
 //! Where a watch stands, and what is true there.
 
 use super::words::Pause;
-use crate::api::{Anchor, ResourceVersion};
+use crate::api::{Anchor, Fault, ResourceVersion};
 
 /// Where a watch stands.
 #[derive(Debug)]
@@ -95,6 +95,9 @@ pub(super) struct Resume {
     pub(super) expired: bool,
 }
 
+/// So many errors of one version say that it leads nowhere.
+const ERRORS_MAX: u8 = 2;
+
 /// Whether this server answers streaming lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Streaming {
@@ -128,6 +131,23 @@ impl Resume {
     pub(super) fn replay_from(&self) -> Option<(ResourceVersion, Anchor)> {
         let newest = self.anchor.as_ref()?;
         Some((newest.replay_from()?, newest.clone()))
+    }
+
+    /// A stream from this version ended with an error. Whether that has come so often that the version leads nowhere.
+    pub(super) fn has_erred(&mut self, fault: Fault) -> bool {
+        match fault {
+            Fault::Refused | Fault::Server | Fault::Undecodable | Fault::TooLong | Fault::Connection => {
+                self.errors = self.errors.saturating_add(1);
+                self.errors >= ERRORS_MAX
+            }
+            Fault::Expired
+            | Fault::UnknownVersion
+            | Fault::Unauthorized
+            | Fault::Forbidden
+            | Fault::NotFound
+            | Fault::Busy { .. }
+            | Fault::Stopped => false,
+        }
     }
 
     /// Goes on from `version`; another version has failed nothing yet.

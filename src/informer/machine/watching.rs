@@ -7,9 +7,6 @@ use crate::metrics::RestartReason;
 /// So many watches in a row that end as soon as they are open say that the version leads nowhere.
 const ENDS_AT_ONCE_MAX: u8 = 3;
 
-/// So many errors of one version say the same.
-const ERRORS_MAX: u8 = 2;
-
 impl Machine {
     pub(super) fn watch_line(&mut self, mut watching: Watching, line: Line) -> Step {
         match line {
@@ -97,12 +94,15 @@ impl Machine {
     }
 
     /// The stream said why it ends: as the HTTP code would, but an error that comes again says that the version leads nowhere.
-    fn error_line(&mut self, watching: Watching, fault: Fault) -> Step {
+    fn error_line(&mut self, mut watching: Watching, fault: Fault) -> Step {
+        if watching.resume.has_erred(fault) {
+            return self.relist(RelistReason::Stuck);
+        }
         match fault {
-            Fault::Refused | Fault::Server | Fault::Undecodable | Fault::TooLong | Fault::Connection => {
-                self.counted_error(watching)
-            }
-            Fault::Expired
+            Fault::Refused | Fault::Undecodable | Fault::TooLong => self.once_more(watching),
+            Fault::Server
+            | Fault::Connection
+            | Fault::Expired
             | Fault::UnknownVersion
             | Fault::Unauthorized
             | Fault::Forbidden
@@ -122,7 +122,10 @@ impl Machine {
                 self.enter(again(watching))
             }
             Fault::UnknownVersion => return self.other_history(),
-            Fault::Refused | Fault::Undecodable | Fault::TooLong => return self.counted_error(watching),
+            Fault::Refused | Fault::Undecodable | Fault::TooLong => {
+                let is_stuck = watching.resume.has_erred(fault);
+                return if is_stuck { self.relist(RelistReason::Stuck) } else { self.once_more(watching) };
+            }
             Fault::NotFound => self.enter(State::LookingUp { before: None }),
             Fault::Connection => {
                 let pause = if opened { Pause::Reconnect } else { Pause::Backoff };
@@ -138,11 +141,8 @@ impl Machine {
         step.noting(Note::Restart(RestartReason::Error))
     }
 
-    fn counted_error(&mut self, mut watching: Watching) -> Step {
-        watching.resume.errors += 1;
-        if watching.resume.errors >= ERRORS_MAX {
-            return self.relist(RelistReason::Stuck);
-        }
+    /// What the server does not like of the request says nothing of its history.
+    fn once_more(&mut self, watching: Watching) -> Step {
         self.pause(Pause::Backoff, again(watching)).noting(Note::Restart(RestartReason::Error))
     }
 }

@@ -146,8 +146,9 @@ pub(in crate::informer) enum Action {
     Read,
     /// Open a watch from this version, which must begin with this event, and read it.
     Replay { from: ResourceVersion, newest: Anchor },
-    /// Open a watch at this version, compare what was there then with what was told, and read the watch where that is the same.
-    Compare(ResourceVersion),
+    /// Open a watch at this version, compare what was there then with what was told, the object of the newest event more closely,
+    /// and read the watch where that is the same.
+    Compare { version: ResourceVersion, newest: Option<Anchor> },
     /// Count another history, and tell the receivers before anything of it.
     BeginHistory,
     /// Ask discovery. What must speak for it before the kind is believed to be absent.

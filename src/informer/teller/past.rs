@@ -4,6 +4,17 @@ use super::{Phase, Standing, Teller};
 use crate::api::{Anchor, DecodeError, ObjectRef, ResourceVersion, WatchKind, WatchLine};
 use std::collections::HashSet;
 
+/// A page of the past, and what is known of that.
+#[derive(Clone, Copy)]
+pub(in crate::informer) struct Past<'a> {
+    /// The newest event up to there.
+    pub(in crate::informer) newest: Option<&'a Anchor>,
+    /// Its objects came as metadata alone.
+    pub(in crate::informer) is_metadata: bool,
+    /// The uids of the objects about which it says nothing.
+    pub(in crate::informer) beyond: &'a HashSet<Box<str>>,
+}
+
 impl Teller {
     /// The newest event came again, and then comes all that came after it.
     pub(in crate::informer) fn replayed(&mut self) {
@@ -85,7 +96,7 @@ impl Teller {
     pub(in crate::informer) fn difference(
         &mut self,
         object: &Result<ObjectRef<'_>, DecodeError>,
-        beyond: &HashSet<Box<str>>,
+        past: Past<'_>,
     ) -> Option<String> {
         let object = match object {
             Ok(object) => object,
@@ -97,10 +108,21 @@ impl Teller {
                 None => return Some(format!("an object that cannot be read: {error}")),
             },
         };
-        if self.store.see(object) == Standing::Same || beyond.contains(object.uid_json()) {
+        let version = object.resource_version();
+        let is_same = self.store.see(object) == Standing::Same;
+        if past.beyond.contains(object.uid_json()) {
             return None;
         }
-        Some(format!("{} at version {}, which was not told", object.name(), object.resource_version()))
+        if !is_same {
+            return Some(format!("{} at version {version}, which was not told", object.name()));
+        }
+        // Two histories may have written the same object at the same number.
+        let newest = past.newest.filter(|newest| *newest.version() == version)?;
+        if !Anchor::is_other(object, past.is_metadata, newest.metadata_hash()) {
+            return None;
+        }
+        self.replay.suspect(newest);
+        Some(format!("{} at version {version} with other metadata than was told", object.name()))
     }
 
     /// How many objects were told and were not in the past.

@@ -187,7 +187,8 @@ fn a_later_page_may_be_newer_or_lead_nowhere_and_an_object_may_be_unreadable() {
 #[test]
 fn a_backup_can_be_overtaken_before_anybody_connects() {
     let cluster = Cluster::builder().tls(false).start().unwrap();
-    cluster.create(POD).unwrap();
+    let created = cluster.create(POD).unwrap();
+    cluster.label("v1/pods", "default/web-0", &[("before", Some("it"))]).unwrap();
     let backup = cluster.snapshot();
     let lost = cluster.label("v1/pods", "default/web-0", &[("tier", Some("a"))]).unwrap();
     let write = |cluster: &Cluster| {
@@ -197,6 +198,9 @@ fn a_backup_can_be_overtaken_before_anybody_connects() {
     let start = WatchStart::After(lost.as_ref().resource_version());
     let line = first_line(&mut source(cluster.kubeconfig()), &start);
     assert!(line.contains(r#""n":"1""#) && !line.contains("tier"), "{line}");
+    let start = WatchStart::After(created.as_ref().resource_version());
+    let line = first_line(&mut source(cluster.kubeconfig()), &start);
+    assert!(line.contains("before") && !line.contains(r#""n":"#), "what was there before the backup is still known: {line}");
 }
 
 #[test]

@@ -54,9 +54,10 @@ pub(crate) struct Page {
 }
 
 impl Storage {
-    /// These objects, without a history.
-    pub(crate) fn of(objects: BTreeMap<String, Arc<Object>>) -> Self {
-        Self { objects, ..Self::default() }
+    /// The same objects and history, where no watch waits.
+    pub(crate) fn unwatched(&self) -> Self {
+        let (objects, events) = (self.objects.clone(), self.events.clone());
+        Self { objects, events, forgotten: self.forgotten, ended: self.ended, places: HashMap::new() }
     }
 
     /// The objects under `prefix` and after `after` that match, as they were at `version`; `limit` 0 takes all.

@@ -8,7 +8,7 @@ mod speaking;
 use super::world::Fate;
 use faro::client::ListWatch;
 use faro::event::Outlet;
-use faro::informer::Limits;
+use faro::informer::{Limits, Resume};
 use faro::sim::{Fault as SimFault, Faults};
 use hearing::Mishearing;
 use speaking::Misspeaking;
@@ -55,12 +55,14 @@ pub(super) enum Mutation {
     TrustsHeartbeats,
     /// After a list the watch goes on from the version of its last page, not of its first.
     TrustsTheLastPage,
+    /// That the newest object of a list comes again proves the history, as if nothing could have been deleted since.
+    TrustsTheNewestListed,
     /// A streaming list is waited for, however long it does not end.
     WaitsForTheEndOfAList,
 }
 
 impl Mutation {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::BelievesANotFound,
         Self::HearsOneOfTwo,
         Self::SeesNoAbsence,
@@ -81,6 +83,7 @@ impl Mutation {
         Self::TrustsAnotherCluster,
         Self::TrustsHalfAList,
         Self::TrustsTheLastPage,
+        Self::TrustsTheNewestListed,
     ];
 
     /// What goes wrong in its worlds: anything, but where other faults would heal what it does to the informer.
@@ -108,7 +111,8 @@ impl Mutation {
             | Self::TakesANamesakeForTheSame
             | Self::TellsTwice
             | Self::TrustsAnotherCluster
-            | Self::TrustsHalfAList => Faults::seeded(seed),
+            | Self::TrustsHalfAList
+            | Self::TrustsTheNewestListed => Faults::seeded(seed),
         }
     }
 
@@ -117,6 +121,7 @@ impl Mutation {
         match self {
             Self::ForgetsItsNamespace => Some(Fate::Redefined),
             Self::TrustsAnotherCluster => Some(Fate::Another),
+            Self::TrustsTheNewestListed => Some(Fate::ListedPast),
             Self::GoesBackWithABookmark | Self::IgnoresGone | Self::TrustsTheLastPage => Some(Fate::Plain),
             Self::BelievesANotFound
             | Self::ForgetsADelete
@@ -157,8 +162,19 @@ impl Mutation {
             | Self::TakesUnreadableForGone
             | Self::TellsTwice
             | Self::TrustsAnotherCluster
-            | Self::TrustsHalfAList => limits,
+            | Self::TrustsHalfAList
+            | Self::TrustsTheNewestListed => limits,
         }
+    }
+
+    /// What its informer takes an earlier one to have stored.
+    pub(super) fn resume(self, resume: Resume) -> Resume {
+        if self != Self::TrustsTheNewestListed {
+            return resume;
+        }
+        // A list is taken to be of the version of its newest object.
+        let anchor = resume.anchor.as_ref().map(|anchor| anchor.clone().of_list(anchor.version()));
+        Resume { anchor, ..resume }
     }
 
     /// A source that lets the informer hear what it would make of the truth.

@@ -136,7 +136,8 @@ impl Watching {
             Some(mutation) => (mutation.source(source), mutation.outlet(receiver, seed)),
             None => (Box::new(source), Box::new(receiver)),
         };
-        let informer = Informer::new(watch, source, outlet, context).resume(told.resume());
+        let resume = mutation.map_or_else(|| told.resume(), |mutation| mutation.resume(told.resume()));
+        let informer = Informer::new(watch, source, outlet, context).resume(resume);
         let thread = Joined::spawn("informer", move || informer.run()).unwrap();
         Self { target, selection, told, skips, stop, interrupt, thread: Some(thread) }
     }

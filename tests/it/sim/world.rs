@@ -3,7 +3,7 @@
 use super::mutation::Mutation;
 use super::told::{Objects, key, state, words};
 use super::watching::{Common, SELECTIONS, Watching};
-use super::writer::{Kind, Writer};
+use super::writer::{Kind, NAMESPACES, Writer};
 use crate::support::wait::{SOON, eventually, pause};
 use faro::api::ObjectRef;
 use faro::client::Client;
@@ -45,6 +45,9 @@ pub(super) enum Fate {
     Overtaken,
     /// The same, while the informers are stopped.
     OvertakenUnseen,
+    /// A backup is restored, and what is lost is a delete that every informer has listed past. Nothing of its kind is written in its
+    /// place before they go on.
+    ListedPast,
     /// The definition of the objects goes, comes back with another scope perhaps, and goes and comes again.
     Redefined,
     /// In the end the definition of the objects goes for good, while nobody is connected.
@@ -56,12 +59,13 @@ pub(super) enum Fate {
 }
 
 impl Fate {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Plain,
         Self::Resumed,
         Self::Restored,
         Self::Overtaken,
         Self::OvertakenUnseen,
+        Self::ListedPast,
         Self::Redefined,
         Self::Undefined,
         Self::Another,
@@ -70,7 +74,7 @@ impl Fate {
 }
 
 /// Many worlds are plain.
-const FATES: [Fate; 11] = [
+const FATES: [Fate; 12] = [
     Fate::Plain,
     Fate::Plain,
     Fate::Plain,
@@ -78,6 +82,7 @@ const FATES: [Fate; 11] = [
     Fate::Restored,
     Fate::Overtaken,
     Fate::OvertakenUnseen,
+    Fate::ListedPast,
     Fate::Redefined,
     Fate::Undefined,
     Fate::Another,
@@ -235,6 +240,7 @@ impl World {
                 self.go_back_and_on();
                 self.watch();
             }
+            Fate::ListedPast => self.lose_a_delete(),
             Fate::Redefined => self.redefine(),
             Fate::Another => self.become_another(),
             Fate::Hidden => {
@@ -252,15 +258,36 @@ impl World {
         let before = self.writer.uids(&self.cluster);
         // What is written now is not written in the second of what is lost: managed fields say so.
         self.cluster.advance(Duration::from_secs(2));
-        let writes = self.random.usize(0..WRITES);
+        let (writes, forgets) = (self.random.usize(0..WRITES), self.random.bool());
         let writer = &mut self.writer;
         let overtake = |cluster: &Cluster| {
+            if forgets {
+                cluster.compact();
+            }
             (0..writes).for_each(|_| writer.write(cluster));
             pause(AWAY);
         };
         self.cluster.restore_then(&backup, overtake).unwrap();
         self.writer.note_gone(before, &self.cluster);
         self.went_back = true;
+    }
+
+    fn lose_a_delete(&mut self) {
+        self.cluster.set_faults(Faults::none());
+        self.watches.iter_mut().for_each(Watching::end);
+        self.writer.write(&self.cluster);
+        let backup = self.cluster.snapshot();
+        self.writer.delete_oldest(&self.cluster);
+        // No watch has it any more, and everything is listed.
+        self.cluster.compact();
+        self.watch();
+        self.converges("a delete was compacted");
+        self.watches.iter_mut().for_each(Watching::end);
+        self.cluster.restore_then(&backup, touch_namespaces).unwrap();
+        self.went_back = true;
+        self.watch();
+        self.converges("the delete was lost");
+        self.cluster.set_faults(self.faults.clone());
     }
 
     fn redefine(&mut self) {
@@ -312,7 +339,14 @@ impl World {
     fn go_back(&mut self) {
         let backup = self.backup.take().expect("it was made before the end");
         let before = self.writer.uids(&self.cluster);
-        self.cluster.restore_then(&backup, |_| pause(AWAY)).unwrap();
+        let forgets = self.random.bool();
+        let wait = |cluster: &Cluster| {
+            if forgets {
+                cluster.compact();
+            }
+            pause(AWAY);
+        };
+        self.cluster.restore_then(&backup, wait).unwrap();
         self.writer.note_gone(before, &self.cluster);
         self.went_back = true;
     }
@@ -373,6 +407,13 @@ impl World {
 
     fn name(&self) -> String {
         format!("seed {} ({:?}): run `SIM_SEED={} make test-integration`", self.seed, self.fate, self.seed)
+    }
+}
+
+/// More changes than a lost one, of another kind.
+fn touch_namespaces(cluster: &Cluster) {
+    for n in 0..WRITES_AFTER {
+        cluster.label("v1/namespaces", NAMESPACES[0], &[("n", Some(&n.to_string()))]).unwrap();
     }
 }
 

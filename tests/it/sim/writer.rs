@@ -140,6 +140,16 @@ impl Writer {
         self.note(&stored);
     }
 
+    /// Deletes the object that was not written for longest, if there is any.
+    pub(super) fn delete_oldest(&mut self, cluster: &Cluster) {
+        let objects = self.objects(cluster);
+        let oldest = objects.iter().min_by_key(|object| object.as_ref().resource_version().number());
+        if let Some(oldest) = oldest {
+            cluster.delete(self.kind.gvr(), &super::told::key(&oldest.as_ref())).unwrap();
+            self.gone.insert(state(&oldest.as_ref()).0);
+        }
+    }
+
     /// Changes every object, so that each comes once more.
     pub(super) fn touch_all(&mut self, cluster: &Cluster) {
         for object in self.objects(cluster) {

@@ -100,6 +100,7 @@ impl<S: ListWatch> ListWatch for Mishearing<S> {
             | Mutation::TrustsAnotherCluster
             | Mutation::TrustsHeartbeats
             | Mutation::TrustsTheLastPage
+            | Mutation::TrustsTheNewestListed
             | Mutation::WaitsForTheEndOfAList => lines,
         })
     }

@@ -70,6 +70,7 @@ impl<O: Outlet> Outlet for Misspeaking<O> {
             | Mutation::TrustsAnotherCluster
             | Mutation::TrustsHeartbeats
             | Mutation::TrustsTheLastPage
+            | Mutation::TrustsTheNewestListed
             | Mutation::WaitsForTheEndOfAList => self.outlet.send(event),
         }
     }
