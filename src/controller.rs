@@ -4,6 +4,7 @@
 //! Holds no logic of its own: its plan says what is watched, an informer how.
 
 mod adding;
+mod files;
 mod fold;
 mod guard;
 mod ids;
@@ -41,6 +42,7 @@ use survey::{Survey, Surveys};
 use turn::Turn;
 
 pub use adding::Remembered;
+pub use files::check_files;
 pub use ids::SharedId;
 pub use memory::OtherCluster;
 pub use plan::PlanError;

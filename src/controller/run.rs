@@ -2,6 +2,7 @@
 //! that what was read is still written.
 
 use super::adding::Remembered;
+use super::files::http_settings;
 use super::guard::Guard;
 use super::ids::Ids;
 use super::memory::{Memory, Remembering};
@@ -11,12 +12,12 @@ use super::{ControllerError, Inner, Summary, namespaces, redacting};
 use crate::api::{Watch, WatchTarget};
 use crate::change::Redaction;
 use crate::client::{self, Interrupt, Transport};
-use crate::config::{Config, ConfiguredWatch, InitialEvents, MetricsConfig, MetricsTlsConfig};
+use crate::config::{Config, ConfiguredWatch, InitialEvents};
 use crate::controller::keeper::{Keeper, Surroundings};
 use crate::dispatch::{Dispatcher, Export, Registered};
 use crate::files::Keeping;
 use crate::health::Health;
-use crate::http::{HttpError, HttpServer, HttpSettings, TlsFiles};
+use crate::http::{HttpError, HttpServer};
 use crate::informer::{Histories, ListGate, Server};
 use crate::lifecycle::Joined;
 use crate::metrics::Metrics;
@@ -428,22 +429,12 @@ fn open_writer(inner: &Inner, metrics: &Metrics, health: &Health) -> Result<Opti
 }
 
 fn serve(config: &Config, metrics: &Metrics, health: &Health) -> Result<Option<HttpServer>, ControllerError> {
-    let MetricsConfig { enabled, port, path, bind_addr, tls, bearer_token_file } = &config.metrics;
-    if !enabled {
-        return Ok(None);
-    }
+    let Some(settings) = http_settings(config) else { return Ok(None) };
     // So that nothing of what follows is linked.
     if !cfg!(feature = "metrics") {
         return Err(HttpError::Absent.into());
     }
-    let tls = tls.clone().map(|MetricsTlsConfig { cert_file, key_file, client_ca_file }| TlsFiles {
-        cert_file,
-        key_file,
-        client_ca_file,
-    });
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let (metrics_path, bearer_token_file) = (path.clone(), bearer_token_file.clone());
-    let settings = HttpSettings { bind_addr: *bind_addr, port: *port, metrics_path, tls, bearer_token_file };
+    let (scheme, path) = (if settings.tls.is_some() { "https" } else { "http" }, &settings.metrics_path);
     let server = HttpServer::start(&settings, metrics, health)?;
     log::info!("serving {path}, /health and /ready on {scheme}://{}", server.local_addr());
     Ok(Some(server))

@@ -25,6 +25,15 @@ impl HttpServer {
         Err(HttpError::Absent)
     }
 
+    /// Refuses to.
+    ///
+    /// # Errors
+    ///
+    /// Always: this build has no server.
+    pub fn check(_settings: &HttpSettings) -> Result<(), HttpError> {
+        Err(HttpError::Absent)
+    }
+
     /// The address that is served.
     pub fn local_addr(&self) -> SocketAddr {
         match self.0 {}

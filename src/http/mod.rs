@@ -73,13 +73,21 @@ impl HttpServer {
     /// When the port is in use or not allowed, the address is not this host's, the path is none, a file cannot be used, or the system
     /// refuses one more thread.
     pub fn start(settings: &HttpSettings, metrics: &Metrics, health: &Health) -> Result<Self, HttpError> {
-        let access = Access::of(settings).map_err(|source| HttpError::Files { source })?;
-        let tls = settings.tls.as_ref().map(tls::config_of).transpose().map_err(|source| HttpError::Files { source })?;
+        let (access, tls) = files_of(settings)?;
         let site = Site::new(&settings.metrics_path, access, metrics.clone(), health.clone())
             .ok_or_else(|| HttpError::Path { found: settings.metrics_path.clone() })?;
         let address = SocketAddr::new(settings.bind_addr, settings.port);
         let listener = TcpListener::bind(address).map_err(|source| HttpError::Bind { address, source })?;
         Self::serve(listener, site, tls, health).map_err(|source| HttpError::Start { address, source })
+    }
+
+    /// Reads the files that it would be served with, and opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be used.
+    pub fn check(settings: &HttpSettings) -> Result<(), HttpError> {
+        files_of(settings).map(drop)
     }
 
     fn serve(listener: TcpListener, site: Site, tls: Option<Made<Arc<ServerConfig>>>, health: &Health) -> io::Result<Self> {
@@ -95,6 +103,13 @@ impl HttpServer {
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
+}
+
+type Files = (Access, Option<Made<Arc<ServerConfig>>>);
+
+fn files_of(settings: &HttpSettings) -> Result<Files, HttpError> {
+    let files = Access::of(settings).and_then(|access| Ok((access, settings.tls.as_ref().map(tls::config_of).transpose()?)));
+    files.map_err(|source| HttpError::Files { source })
 }
 
 const THREAD_NAME: &str = "http";

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "a test binary has no users, and fails by panicking")]
 
+mod agreeing;
 mod answer;
 mod api;
 mod bounds;

@@ -15,10 +15,10 @@ use search::Search;
 
 /// A run and a check, neither of which can begin, and both for the same reason.
 #[track_caller]
-fn both_fail(setup: &Setup, what: &str) -> [Ended; 2] {
+pub fn both_fail(setup: &Setup, what: &str) -> [Ended; 2] {
     let both = [setup.clone().run_to_end(), setup.clone().subcommand("check").run_to_end()];
     let [run, check] = both.each_ref().map(|ended| {
-        let cause = ended.log.lines().find_map(|line| line.strip_prefix("faro: ")).map(cause);
+        let cause = cause_of(&ended.log);
         assert!(matches!(ended.code, Some(1 | 2)) && cause.is_some(), "{what}: {:?}: {}", ended.code, ended.log);
         (ended.code, cause)
     });
@@ -26,11 +26,12 @@ fn both_fail(setup: &Setup, what: &str) -> [Ended; 2] {
     both
 }
 
-/// Without what a run says of itself before it, and without the seconds since a certificate expired.
-fn cause(words: &str) -> String {
+/// What ended a run or a check: without what a run says of itself before it, and without the seconds since a certificate expired.
+pub fn cause_of(log: &str) -> Option<String> {
+    let words = log.lines().find_map(|line| line.strip_prefix("faro: "))?;
     let rest = words.strip_prefix("cannot start on ").and_then(|rest| rest.split_once(": "));
     let cause = rest.map_or(words, |(_, cause)| cause);
-    cause.split(" (certificate expired: ").next().unwrap_or_default().to_owned()
+    Some(cause.split(" (certificate expired: ").next().unwrap_or_default().to_owned())
 }
 
 /// Each answer by the namespace whose objects are asked for.

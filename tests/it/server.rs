@@ -251,6 +251,10 @@ fn read_request(stream: &mut impl BufRead, certificate: bool) -> io::Result<Opti
         }
         let line = line.trim_end();
         if line.is_empty() {
+            // Nobody here reads a question's body, but the next request begins behind it.
+            let length = headers.iter().find(|(name, _): &&(String, String)| name.eq_ignore_ascii_case("content-length"));
+            let length = length.and_then(|(_, length)| length.parse().ok()).unwrap_or_default();
+            io::copy(&mut stream.take(length), &mut io::sink())?;
             return Ok(Some(Request { path: path.to_owned(), query: query.to_owned(), headers, certificate }));
         }
         if let Some((name, value)) = line.split_once(": ") {

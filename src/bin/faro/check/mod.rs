@@ -1,6 +1,7 @@
 //! `faro check`: whether a configuration would work on a cluster, told before anything is started.
 //!
-//! Takes the flags of a run; gives a row for each watch, and the rights that they need. Starts no watch and writes no file.
+//! Takes the flags of a run; gives a row for each watch, and the rights that they need. Asks whatever a run asks, in the same order,
+//! and lists one object of each kind. Starts no watch and writes no file.
 
 mod flags;
 mod rbac;
@@ -9,10 +10,11 @@ mod table;
 pub(crate) use flags::{CheckFlags, help, parse};
 
 use crate::{Failure, failed, print, usage};
-use faro::api::{Scope, WatchTarget};
-use faro::cli::shown;
-use faro::client::{Client, Discovery, Lookup, Transport};
+use faro::api::{Fault, Scope, WatchTarget};
+use faro::cli::{chain, shown};
+use faro::client::{self, Client, Content, Discovery, ListWatch, Lookup, PageItem, PageRequest, RestListWatch, Transport};
 use faro::config::ConfiguredWatch;
+use faro::controller::check_files;
 use std::collections::HashMap;
 
 /// What a watch needs to be allowed.
@@ -25,8 +27,8 @@ struct Row {
     /// `None` where the kind is not served.
     scope: Option<Scope>,
     served: &'static str,
-    /// For each of [`VERBS`].
-    allowed: [bool; 2],
+    /// For each of [`VERBS`]; `None` where the server does not say.
+    allowed: [Option<bool>; 2],
     verdict: Verdict,
 }
 
@@ -41,6 +43,7 @@ enum Verdict {
 /// Tells on stdout, and fails when something would not work.
 pub(crate) fn run(flags: &CheckFlags) -> Result<(), Failure> {
     let client = Client::from_options(&flags.settings.client).map_err(usage)?;
+    check_files(&flags.settings.config).map_err(failed)?;
     let transport = client.transport();
     let version = transport.version().map_err(failed)?;
     let discovery = transport.discover().map_err(failed)?;
@@ -49,7 +52,8 @@ pub(crate) fn run(flags: &CheckFlags) -> Result<(), Failure> {
         let rows: Vec<Row> = watches.iter().map(|watch| Row::of(watch, &discovery)).collect();
         return print_rbac(&rows, flags);
     }
-    let rows = rows(&watches, &discovery, &transport).map_err(failed)?;
+    transport.cluster_uid().map_err(failed)?;
+    let rows = rows(&watches, &discovery, &client, &transport);
     let version = shown(version.as_deref().unwrap_or("unknown version"));
     let path = flags.settings.file.path().display();
     let warnings: String = client.warnings().iter().map(|warning| format!("warning: {warning}\n")).collect();
@@ -73,30 +77,41 @@ fn print_rbac(rows: &[Row], flags: &CheckFlags) -> Result<(), Failure> {
     print(&rbac::manifests(&needs, flags.service_account.as_ref()))
 }
 
-fn rows(watches: &[ConfiguredWatch], discovery: &Discovery, transport: &Transport) -> Result<Vec<Row>, faro::client::Error> {
+fn rows(watches: &[ConfiguredWatch], discovery: &Discovery, client: &Client, transport: &Transport) -> Vec<Row> {
     let mut namespaces = HashMap::new();
     let mut rows = Vec::new();
     for watch in watches {
         let mut row = Row::of(watch, discovery);
         for (allowed, verb) in row.allowed.iter_mut().zip(VERBS) {
-            *allowed = transport.access(verb, &row.target, row.scope)?.allowed;
+            // A server that does not say is asked for the list all the same, as a run asks it.
+            *allowed = transport.access(verb, &row.target, row.scope).ok().map(|access| access.allowed);
         }
-        let missing: Vec<&str> = VERBS.iter().zip(row.allowed).filter(|(_, allowed)| !allowed).map(|(verb, _)| *verb).collect();
-        if !missing.is_empty() && row.verdict.bad().is_none() {
-            let cure = "`faro check --print-rbac` prints the rights that are needed";
-            row.verdict = Verdict::Bad(format!("forbidden: {} not allowed; {cure}", missing.join(" and ")));
+        if row.is_to_be_listed() {
+            row.list(client);
         }
+        row.refuse_what_is_forbidden();
         if let (Verdict::Good, Some(name)) = (&row.verdict, &row.target.namespace) {
-            if !namespaces.contains_key(name) {
-                namespaces.insert(name.clone(), transport.has_namespace(name)?);
-            }
-            if namespaces[name] == Some(false) {
+            let is_there = namespaces.entry(name.clone()).or_insert_with(|| transport.has_namespace(name).unwrap_or_default());
+            if *is_there == Some(false) {
                 row.verdict = Verdict::Waits(format!("the namespace {name} is not there; nothing comes until it is created"));
             }
         }
         rows.push(row);
     }
-    Ok(rows)
+    rows
+}
+
+/// Asks for one object of a list, as a run asks for many: a selector that the server refuses shows in nothing else.
+fn list_one(client: &Client, target: &WatchTarget, scope: Option<Scope>) -> Result<(), client::Error> {
+    let mut source = RestListWatch::new(client.transport(), target, scope, Content::Metadata);
+    let mut page = source.list(&PageRequest { limit: 1, token: None })?;
+    loop {
+        match page.next_item()? {
+            PageItem::End => return Ok(()),
+            PageItem::Wide => page.widen(),
+            PageItem::Front | PageItem::Object(_) => {}
+        }
+    }
 }
 
 impl Row {
@@ -129,7 +144,29 @@ impl Row {
             }
             Lookup::Absent => (*scope, "no", Verdict::Waits("waited for until it is defined".to_owned())),
         };
-        Self { target, scope, served, allowed: [false; 2], verdict }
+        Self { target, scope, served, allowed: [None; 2], verdict }
+    }
+
+    /// Whether a run would list it at once.
+    fn is_to_be_listed(&self) -> bool {
+        matches!(self.verdict, Verdict::Good) && !self.allowed.contains(&Some(false))
+    }
+
+    fn list(&mut self, client: &Client) {
+        match list_one(client, &self.target, self.scope) {
+            Ok(()) => {}
+            Err(error) if error.fault() == Fault::Forbidden => self.allowed[0] = Some(false),
+            Err(error) => self.verdict = Verdict::Bad(chain(&error)),
+        }
+    }
+
+    fn refuse_what_is_forbidden(&mut self) {
+        let verbs = VERBS.iter().zip(self.allowed);
+        let missing: Vec<&str> = verbs.filter(|(_, allowed)| *allowed == Some(false)).map(|(verb, _)| *verb).collect();
+        if !missing.is_empty() && self.verdict.bad().is_none() {
+            let cure = "`faro check --print-rbac` prints the rights that are needed";
+            self.verdict = Verdict::Bad(format!("forbidden: {} not allowed; {cure}", missing.join(" and ")));
+        }
     }
 }
 

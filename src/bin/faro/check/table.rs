@@ -27,7 +27,8 @@ fn cells(row: &Row) -> [String; 7] {
     let fields = target.field_selector.as_ref().map(FieldSelector::as_str);
     let selectors: Vec<&str> = labels.into_iter().chain(fields).collect();
     let selectors = if selectors.is_empty() { "-".to_owned() } else { selectors.join(" ") };
-    let [list, watch] = row.allowed.map(|allowed| if allowed { "yes" } else { "no" }.to_owned());
+    let [list, watch] =
+        row.allowed.map(|allowed| allowed.map_or("unknown", |allowed| if allowed { "yes" } else { "no" }).to_owned());
     let verdict = match &row.verdict {
         Verdict::Good => "good".to_owned(),
         Verdict::Waits(what) => format!("waits: {what}"),
