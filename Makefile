@@ -30,10 +30,12 @@ SYSTEMD_UNITS := $(wildcard deploy/systemd/*.service)
 OVERLAYS ?=
 # Which Kubernetes `make kind-cluster` creates; kind's own choice when empty.
 KIND_NODE_IMAGE ?=
-DIST := faro-v$(VERSION)-linux-$(if $(filter aarch64,$(shell uname -m)),arm64,amd64).tar.gz
+DIST_NAME := faro-v$(VERSION)-linux-$(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
+DIST := $(DIST_NAME).tar.gz
 KIND_KUBECONFIG := $(CURDIR)/target/kind.kubeconfig
 EMBED_PROFILE ?= release
 EMBED_BUILD = $(CARGO) build --locked --profile $(EMBED_PROFILE) --manifest-path tests/embed/Cargo.toml --target-dir target/embed
+CARGO_CYCLONEDX_VERSION := 0.5.9
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 # Each is linted alone; `e2e` is `daemon` for tests.
@@ -46,7 +48,7 @@ export PATH := $(CURDIR)/target/tools:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: deploy undeploy test-operator test-operator-kind helm-check kind-cluster kind-logs dist publish release-version release-image release-image-tags github-release
-.PHONY: advisories reproducible static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
+.PHONY: advisories reproducible sbom static test-static prove-static print-static image operator-image image-push operator-image-load engine install uninstall
 .PHONY: help demo build build-dev run test test-unit test-integration soak test-embed test-features size test-e2e e2e chaos load check metrics-check rules-check fmt bench long-life fuzz systemd-check promtool clean tools
 
 help: ## Show all available targets
@@ -219,6 +221,14 @@ dist: static ## Pack the static binary of this machine's processor, with a check
 	tar --create --format=ustar --mtime=@$(or $(SOURCE_DATE_EPOCH),0) --owner=0 --group=0 --numeric-owner --mode=0755 \
 		--use-compress-program='gzip --no-name --best' --file target/dist/$(DIST) --directory $$(dirname $(STATIC)) faro
 	cd target/dist && sha256sum $(DIST) >$(DIST).sha256
+
+sbom: ## Write what the static binary is made of, as CycloneDX, beside what `make dist` packs; prove that it is all of it; needs jq
+	@command -v cargo-cyclonedx >/dev/null || $(CARGO) install --locked --quiet cargo-cyclonedx@$(CARGO_CYCLONEDX_VERSION)
+	mkdir -p target/dist
+	SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' $(CARGO) cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
+		--target $(STATIC_TARGET) --no-default-features --features $(STATIC_FEATURES) --override-filename $(DIST_NAME).cdx
+	mv $(DIST_NAME).cdx.json target/dist
+	tests/static/sbom.sh target/dist/$(DIST_NAME).cdx.json $(STATIC_TARGET) $(STATIC_FEATURES)
 
 reproducible: ## Build and pack the static binary in two folders, and prove that the bytes are the same
 	tests/static/reproducible.sh

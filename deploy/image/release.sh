@@ -2,7 +2,8 @@
 # Gives a released image its tags: deploy/image/release.sh push|tag IMAGE VERSION, as in push ghcr.io/t0masd/faro-operator v1.2.3
 #
 # `push` builds the image on this machine and pushes it as VERSION-amd64 or VERSION-arm64. `tag` joins the two under VERSION,
-# and, unless VERSION is one before a release (v1.2.3-rc.1), under v1.2, v1 and latest.
+# and, unless VERSION is one before a release (v1.2.3-rc.1), under v1.2, v1 and latest, and gives a workflow's later steps
+# `image` and `digest` of what they name.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -40,6 +41,8 @@ tag)
     set -- "$@" --tag "$image:$tag"
   done
   docker buildx imagetools create "$@" "$image:$version-amd64" "$image:$version-arm64"
+  digest=$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$image:$version")
+  printf 'image=%s\ndigest=%s\n' "$image" "$digest" | tee -a "${GITHUB_OUTPUT:-/dev/null}"
   ;;
 *) refuse "expected push or tag, found $1" ;;
 esac

@@ -132,13 +132,23 @@ fn a_released_image_has_a_tag_for_each_part_of_its_version() {
         fs::set_permissions(&docker, Permissions::from_mode(0o755)).unwrap();
         let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
         let mut command = Command::new("deploy/image/release.sh");
-        let output = command.args(["tag", "ghcr.io/T0MASD/faro-operator", version]).env("PATH", path).output().unwrap();
-        String::from_utf8(if output.status.success() { output.stdout } else { output.stderr }).unwrap()
+        let outputs = folder.path().join("outputs");
+        command.args(["tag", "ghcr.io/T0MASD/faro-operator", version]).env("PATH", path).env("GITHUB_OUTPUT", &outputs);
+        let output = command.output().unwrap();
+        if !output.status.success() {
+            return String::from_utf8(output.stderr).unwrap();
+        }
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.ends_with(&fs::read_to_string(outputs).unwrap()), "later steps are given what is said: {said}");
+        said
     };
     let image = "ghcr.io/t0masd/faro-operator";
     let expected = |version: &str, tags: &[&str]| {
         let tags: String = tags.iter().map(|tag| format!("--tag {image}:{tag} ")).collect();
-        format!("buildx imagetools create {tags}{image}:{version}-amd64 {image}:{version}-arm64\n")
+        let digest = format!("buildx imagetools inspect --format {{{{.Manifest.Digest}}}} {image}:{version}");
+        format!(
+            "buildx imagetools create {tags}{image}:{version}-amd64 {image}:{version}-arm64\nimage={image}\ndigest={digest}\n"
+        )
     };
     assert_eq!(tags("v1.2.3"), expected("v1.2.3", &["v1.2.3", "v1.2", "v1", "latest"]));
     assert_eq!(tags("v1.2.3-rc.1"), expected("v1.2.3-rc.1", &["v1.2.3-rc.1"]));

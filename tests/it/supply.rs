@@ -1,6 +1,7 @@
 //! What others make and a release is built with is named by its content: actions by commit, base images by digest.
 
 use crate::support::manifests::read;
+use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 
@@ -92,4 +93,23 @@ fn whatever_is_pinned_is_kept_current() {
         assert!(fs::exists(&lock).unwrap(), "{lock}");
     }
     assert_eq!(folders.len(), 3);
+}
+
+/// Who may sign, and what it says, is decided by these permissions: no job has one that it does not use.
+#[test]
+fn what_is_released_is_attested_by_the_job_that_made_it() {
+    let workflow = read(".github/workflows/release.yml");
+    let jobs = workflow["jobs"].as_object().unwrap();
+    let of_attest = |step: &Value| step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/attest-build-provenance@"));
+    let mut attesting = Vec::new();
+    for (name, job) in jobs {
+        let attest = job["steps"].as_array().into_iter().flatten().find(|step| of_attest(step));
+        let is_allowed = |what: &str| job["permissions"][what] == "write";
+        assert_eq!([is_allowed("id-token"), is_allowed("attestations")], [attest.is_some(); 2], "{name}");
+        if let Some(step) = attest {
+            attesting.push((name.as_str(), step["with"]["subject-path"].as_str(), step["with"]["subject-digest"].as_str()));
+        }
+    }
+    let of_image = Some("${{ steps.tags.outputs.digest }}");
+    assert_eq!(attesting, [("binaries", Some("target/dist/*"), None), ("image-tags", None, of_image)]);
 }
