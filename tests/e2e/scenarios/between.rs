@@ -68,6 +68,7 @@ pub(super) fn changes_come_through_an_nginx_that_buffers(stage: &Stage) {
         busy_changes.len(),
         idle_changes.len()
     ));
+    assert_eq!(daemon.metric("faro_relists_total", ""), 0.0, "nothing is listed again for answers that are held back");
     let log = daemon.stop().log;
     let is_cure = |line: &&str| line.contains("proxy_buffering off");
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains("warn ") && !is_cure(line)).collect();

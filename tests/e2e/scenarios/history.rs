@@ -1,6 +1,7 @@
 //! The store behind the API server goes back to a backup and is written on, beyond what the daemon has heard, before the daemon
 //! can see it: versions that it knows are those of other changes now. Again and again, with one daemon and one state.
 
+use super::changes::config;
 use super::chaos::{Field, seed};
 use crate::chaos::story::Story;
 use crate::chaos::truth::{LABEL, Selection};
@@ -25,6 +26,31 @@ pub(crate) fn a_restored_and_overtaken_server_is_found_while_faro_runs(stage: &S
 /// Twice, for every run of all scenarios.
 pub(crate) fn a_restored_and_overtaken_server_is_found_by_the_next_start(stage: &Stage) {
     run(stage, Daemons::Down, 2);
+}
+
+/// What the restore takes back is a delete that Faro has only listed past: no event and no object told of it. Without its watch cache
+/// the server still has what came before, so that all that Faro knows comes again.
+pub(crate) fn an_object_whose_delete_was_only_listed_past_is_found_by_the_next_start(stage: &Stage) {
+    let cluster = stage.own(Options { api_server_flags: &["--watch-cache=false"] });
+    let (namespace, elsewhere) = (cluster.namespace("past"), cluster.namespace("elsewhere"));
+    let (writer, plain) = (cluster.writer.of(CONFIG_MAPS), json!({}));
+    let lost = writer.create_object(&namespace, "past-lost", &plain, "0");
+    writer.create_object(&namespace, "past-newest", &plain, "0");
+    let backup = cluster.own().back_up();
+    writer.delete_object(&namespace, "past-lost");
+    let setup = Setup::new(&cluster, &config(&namespace));
+    let daemon = setup.clone().start_ready();
+    daemon.wait_for_lines("the object that is there", |lines| lines.len() == 1);
+    daemon.stop_unread();
+    cluster.own().restore(&backup);
+    cluster.wait_until_ready();
+    for n in 0..=LOST_MAX {
+        writer.create_object(&elsewhere, &format!("{NAME}{n}"), &plain, "0");
+    }
+    let daemon = setup.start_ready();
+    let lines = daemon.wait_for_lines("the object that lives again", |lines| lines.len() == 2);
+    assert_eq!((&lines[1].uid, &*lines[1].event_type, lines[1].inferred), (&lost.uid, "ADDED", true), "{lines:?}");
+    daemon.stop_unread();
 }
 
 /// Twenty times.

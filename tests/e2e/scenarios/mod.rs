@@ -40,6 +40,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         between::changes_come_through_an_nginx_that_buffers,
         history::a_restored_and_overtaken_server_is_found_while_faro_runs,
         history::a_restored_and_overtaken_server_is_found_by_the_next_start,
+        history::an_object_whose_delete_was_only_listed_past_is_found_by_the_next_start,
         kills::nothing_is_lost_or_doubled_in_15_s_of_kills,
     ));
     all.extend(scenarios!(Cluster:
