@@ -4,15 +4,15 @@ use super::ControllerError;
 use crate::change::{DigestKey, Redaction};
 use crate::checkpoint;
 use crate::config::{Config, RedactConfig};
+use crate::reading::{Apart, FIRST_LIMIT, Which, no_end};
 use ring::rand::{SecureRandom, SystemRandom};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 /// Fewer could be tried one by one.
 const KEY_BYTES_MIN: usize = 16;
 
-/// Of a longer file no more is read.
+/// A longer file is another one.
 const KEY_BYTES_MAX: u64 = 4096;
 
 /// What is written of annotations. Where there is a state, its lock is held.
@@ -30,8 +30,7 @@ pub(super) fn redaction(config: &Config) -> Result<Redaction, ControllerError> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut key = Vec::new();
-    File::open(path)?.take(KEY_BYTES_MAX).read_to_end(&mut key)?;
+    let key = Apart::new(FIRST_LIMIT).read(path, KEY_BYTES_MAX, Which::Any, &no_end())?.unwrap_or_default();
     let key = key.trim_ascii_end();
     if key.len() < KEY_BYTES_MIN {
         return Err(io::Error::other(format!("it holds {} bytes, and a key has {KEY_BYTES_MIN} or more", key.len())));

@@ -10,6 +10,7 @@ use crate::support::wait::{SOON, eventually_some};
 use faro::sim::{self, Cluster, Rule};
 use serde_json::Value;
 use std::path::Path;
+use std::process::Command;
 
 /// What became of a run: whether every watch of it is heard, or waits for its kind; and what it said.
 fn outcome(mut daemon: Daemon) -> (bool, String) {
@@ -173,10 +174,14 @@ fn they_agree_on_files_that_a_configuration_names() {
     let short = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(short.path(), "short").unwrap();
     let short = short.path().display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for (keys, metrics, words) in [
         ("redact_key_file: /not/there", "", "cannot read redact_key_file /not/there"),
         (&format!("redact_key_file: {short}"), "", "it holds 5 bytes, and a key has 16 or more"),
         ("redact_key_file: /", "", "cannot read redact_key_file /"),
+        (&format!("redact_key_file: {}", pipe.display()), "", "/pipe: it gave nothing within 10 s"),
         ("", "bearer_token_file: /not/there", "/not/there"),
         ("", &format!("bearer_token_file: {short}"), "expected a token of 16 or more"),
         ("", "tls: {cert_file: /not/there.crt, key_file: /not/there.key}", "/not/there.crt"),
