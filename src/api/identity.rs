@@ -61,6 +61,18 @@ impl Identity {
         }
     }
 
+    /// How many bytes its labels and annotations have.
+    pub(crate) fn maps_bytes(&self) -> usize {
+        self.after_key(2).len() + self.after_key(3).len()
+    }
+
+    /// The same object without its labels and annotations.
+    pub(crate) fn without_maps(&self) -> Self {
+        let version_end = self.text.len() - self.maps_bytes() - 2 * END.len_utf8();
+        let text = [&self.text[..version_end], "\0\0"].concat();
+        Self { text: text.into_boxed_str(), key_len: self.key_len }
+    }
+
     /// Reads back what [`as_text`](Self::as_text) gave; `None` when the text has another number of fields, or no version.
     pub fn from_text(text: &str) -> Option<Self> {
         let mut ends = text.match_indices(END).map(|(at, _)| at);

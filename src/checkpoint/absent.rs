@@ -6,7 +6,7 @@ mod error;
 pub use commit::{ClusterIdentity, Commit, Handed, OwedEvent, Progress, Record, Skipped, StoredWatch, WatchCommit};
 pub use error::StateError;
 
-use crate::api::{FilePosition, WatchId};
+use crate::api::{FilePosition, Identity, Keyer, TextKey, WatchId};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::Path;
@@ -73,6 +73,29 @@ impl StateStore {
     ///
     /// None.
     pub fn load_all(&self) -> Result<HashMap<WatchId, Progress>, StateError> {
+        match self.0 {}
+    }
+
+    /// By what its objects are known.
+    pub fn keyer(&self) -> &Keyer {
+        match self.0 {}
+    }
+
+    /// What is known of these objects of a watch.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn identities(&self, _watch: WatchId, _keys: &[TextKey]) -> Result<Vec<Identity>, StateError> {
+        match self.0 {}
+    }
+
+    /// Opens the file again.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn open_again(&mut self) -> Result<(), StateError> {
         match self.0 {}
     }
 

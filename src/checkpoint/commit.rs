@@ -1,6 +1,6 @@
 //! What goes into the state and what comes out of it.
 
-use crate::api::{Anchor, Change, FilePosition, HISTORY_FIRST, Identity, ResourceVersion, ToldId, Watch, WatchId};
+use crate::api::{Anchor, Change, FilePosition, HISTORY_FIRST, Known, ResourceVersion, ToldId, Watch, WatchId};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -99,8 +99,8 @@ pub struct Progress {
     pub history: u32,
     /// The number of the first event of the watch that is not in the state.
     pub sequence: u64,
-    /// The objects that were told and not yet told as deleted, in no order.
-    pub known: Vec<Identity>,
+    /// The objects that were told and not yet told as deleted.
+    pub known: Known,
     /// The events that are in the files though they are newer than `version`, in no order.
     pub told: Vec<ToldId>,
 }
@@ -162,7 +162,7 @@ pub enum Record {
 pub struct OwedEvent<'a> {
     /// Of which watch.
     pub watch: WatchId,
-    /// The [`Identity::key`] of its object.
+    /// The [`Identity::key`](crate::api::Identity::key) of its object.
     pub key: &'a str,
     /// The object's uid.
     pub uid: &'a str,
@@ -181,7 +181,7 @@ pub struct OwedEvent<'a> {
 pub struct Skipped {
     /// Of which watch.
     pub watch: WatchId,
-    /// The object's [`Identity::key`].
+    /// The object's [`Identity::key`](crate::api::Identity::key).
     pub key: Arc<str>,
     /// How many events between its oldest and its newest one.
     pub events: u64,

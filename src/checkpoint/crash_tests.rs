@@ -137,7 +137,7 @@ fn small() -> (Vec<u8>, [Model; 2]) {
 }
 
 fn check_refused_or_whole(bytes: Vec<u8>, models: &[Model; 2], what: &str) -> bool {
-    match Database::open(SimDisk::holding(bytes.clone()), SLACK_BYTES) {
+    match Database::open(SimDisk::holding(bytes.clone()), SLACK_BYTES, crate::api::Keyer::default()) {
         Ok(_) => {
             check_holds(bytes, models, what);
             true

@@ -6,7 +6,7 @@ use super::StateError;
 use super::commit::{Commit, Progress, StoredWatch};
 use super::log::{LOG, Log};
 use super::rows::{self, Format, STATE};
-use crate::api::WatchId;
+use crate::api::{Identity, Keyer, Known, TextKey, WatchId};
 use redb::{Builder, ReadableDatabase, StorageBackend};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,14 +50,14 @@ impl Database {
     }
 
     /// Opens what [`create`](Self::create) made, and checks all of it. Of the log so many bytes may be out of date as are in
-    /// date, or `slack_bytes`.
-    pub(super) fn open(storage: impl StorageBackend, slack_bytes: u64) -> Result<Self, OpenError> {
+    /// date, or `slack_bytes`. Objects are known by keys of `keyer`.
+    pub(super) fn open(storage: impl StorageBackend, slack_bytes: u64, keyer: Keyer) -> Result<Self, OpenError> {
         // redb asserts a few things of a file's head that a damaged one does not keep.
-        catch_unwind(AssertUnwindSafe(|| Self::open_unguarded(storage, slack_bytes)))
+        catch_unwind(AssertUnwindSafe(|| Self::open_unguarded(storage, slack_bytes, keyer)))
             .unwrap_or_else(|_| Err(OpenError::Damaged("reading it ended in a panic".to_owned())))
     }
 
-    fn open_unguarded(storage: impl StorageBackend, slack_bytes: u64) -> Result<Self, OpenError> {
+    fn open_unguarded(storage: impl StorageBackend, slack_bytes: u64, keyer: Keyer) -> Result<Self, OpenError> {
         // Checked whole: all of it is read at a start anyway, and unchecked bytes can end in a panic at any later time.
         let redb = Builder::new()
             .set_cache_size(CACHE_BYTES)
@@ -72,7 +72,7 @@ impl Database {
             Format::Foreign => return Err(OpenError::Damaged("it is not faro's".to_owned())),
         }
         let is_new = rows::is_new(&state)?;
-        let log = Log::read(&transaction.open_table(LOG).map_err(redb::Error::from)?, slack_bytes)?;
+        let log = Log::read(&transaction.open_table(LOG).map_err(redb::Error::from)?, slack_bytes, keyer)?;
         drop((state, transaction));
         Ok(Self { redb, log, is_new })
     }
@@ -96,11 +96,17 @@ impl Database {
         let watches = watches.into_iter().filter(|watch| only.is_none_or(|only| only == watch.id));
         Ok(watches
             .map(|watch| {
-                let (known, told) = inventories.remove(&watch.id).unwrap_or_default();
+                let nothing = || (Known::new(self.log.keyer().clone()), Vec::new());
+                let (known, told) = inventories.remove(&watch.id).unwrap_or_else(nothing);
                 let StoredWatch { id, version, listing, anchor, history, sequence, .. } = watch;
                 (id, Progress { version, listing, anchor, history, sequence, known, told })
             })
             .collect())
+    }
+
+    /// What is known of these objects of `watch`.
+    pub(super) fn identities(&self, watch: WatchId, keys: &[TextKey]) -> Result<Vec<Identity>, redb::Error> {
+        Ok(self.log.identities(&self.redb.begin_read()?.open_table(LOG)?, watch, keys)?)
     }
 
     /// Writes `commit`. After an error the database must be opened again, to find the transaction done or not.

@@ -6,6 +6,7 @@ use super::database::Database;
 use super::journal::JOURNAL_FILE;
 use super::lock::Lock;
 use super::spill;
+use crate::api::Keyer;
 use crate::folders;
 use crate::named::{Named, named};
 use crate::ours;
@@ -45,10 +46,10 @@ pub(super) struct Home {
 
 impl Home {
     /// Makes `folder` where it is not there, locks it, and opens the database in it, or begins one.
-    pub(super) fn open(folder: &Path) -> Result<(Self, Database), StateError> {
+    pub(super) fn open(folder: &Path, keyer: Keyer) -> Result<(Self, Database), StateError> {
         make(folder)?;
         let lock = Lock::take(folder)?;
-        let (database, file) = open(folder)?;
+        let (database, file) = open(folder, keyer)?;
         Ok((Self { folder: folder.to_owned(), lock, file }, database))
     }
 
@@ -87,13 +88,13 @@ impl Home {
     /// # Errors
     ///
     /// When the folder, or the file in it, is somebody else's by now, and when it cannot be made.
-    pub(super) fn open_again(&mut self) -> Result<Database, StateError> {
+    pub(super) fn open_again(&mut self, keyer: Keyer) -> Result<Database, StateError> {
         self.reclaim()?;
         if !self.is_file_there()? {
             let path = self.path();
             self.make_file_again(&path).map_err(|source| StateError::Create { path, source: source.into() })?;
         }
-        let (database, file) = open(&self.folder)?;
+        let (database, file) = open(&self.folder, keyer)?;
         self.file = file;
         Ok(database)
     }
@@ -124,7 +125,7 @@ impl Home {
 }
 
 /// Opens the database of `folder`, whose lock the caller holds, and its file once more. Where there is none, it is made.
-fn open(folder: &Path) -> Result<(Database, File), StateError> {
+fn open(folder: &Path, keyer: Keyer) -> Result<(Database, File), StateError> {
     let path = folder.join(STATE_FILE);
     if !path.try_exists().map_err(|error| cannot_open(&path, error))? {
         create(folder, &path).map_err(|source| StateError::Create { path: path.clone(), source: source.into() })?;
@@ -140,7 +141,7 @@ fn open(folder: &Path) -> Result<(Database, File), StateError> {
         return Err(StateError::Removed { folder: folder.to_owned() });
     }
     let storage = FileBackend::new(file).map_err(|error| cannot_open(&path, error))?;
-    let database = Database::open(storage, SLACK_BYTES).map_err(|error| error.of(&path))?;
+    let database = Database::open(storage, SLACK_BYTES, keyer).map_err(|error| error.of(&path))?;
     Ok((database, again))
 }
 

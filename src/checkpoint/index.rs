@@ -1,13 +1,12 @@
 //! Which entries of the log still count, and how much of it that is.
 //!
 //! Takes every entry in the order of the log; knows for each subject the row that holds its last one. Subjects are kept as
-//! 128 bits of hash, keyed anew in each process, so that an object costs 40 to 75 bytes, as
-//! full as the table is, and no chosen names can collide.
+//! hashes, keyed anew in each process, so that an object costs 27 to 35 bytes, as full as the table is, and no chosen names can
+//! collide.
 
 use super::entry::{Entry, Kind};
-use crate::api::WatchId;
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use crate::api::{Keyer, Record, Table, TextKey, WatchId};
+use std::collections::HashMap;
 
 /// The entries of the log that count.
 #[derive(Debug, Default)]
@@ -17,54 +16,65 @@ pub(super) struct Index {
     live_bytes: u64,
 }
 
-/// A subject's hash.
-pub(super) type Key = [u64; 2];
-/// Subjects are hashed already.
-pub(super) type KeySet = HashSet<Key, BuildHasherDefault<Hashed>>;
-type KeyMap = HashMap<Key, Place, BuildHasherDefault<Hashed>>;
-
 #[derive(Debug, Default)]
 struct Subjects {
-    objects: KeyMap,
-    told: KeyMap,
+    objects: Table<Place>,
+    told: Table<Place>,
 }
 
-/// Where a subject's last entry is.
+/// Where a subject's last entry is: 24 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    row: u64,
+    key_high: u64,
+    key_low: u32,
     bytes: u32,
+    row: u64,
 }
 
-#[derive(Debug, Default)]
-struct Keyer {
-    first: RandomState,
-    second: RandomState,
+impl Record for Place {
+    const EMPTY: Self = Self { key_high: 0, key_low: 0, bytes: 0, row: 0 };
+
+    fn key(&self) -> TextKey {
+        TextKey { high: self.key_high, low: self.key_low }
+    }
 }
 
-/// Passes on the first half of a [`Key`].
-#[derive(Debug, Default)]
-pub(super) struct Hashed(u64);
+/// Sets told events apart from objects, though their texts be the same.
+const TOLD: u32 = 1 << 31;
 
 impl Index {
+    /// The index of nothing.
+    pub(super) fn new(keyer: Keyer) -> Self {
+        Self { keyer, ..Self::default() }
+    }
+
+    /// By what objects are known.
+    pub(super) fn keyer(&self) -> &Keyer {
+        &self.keyer
+    }
+
     /// The hash of what `entry` is about.
-    pub(super) fn key(&self, entry: &Entry<'_>) -> Key {
-        let subject = entry.subject();
-        // An object and a told event are subjects apart, though their texts be the same.
-        let space = u64::from(matches!(entry.kind, Kind::Told | Kind::Replayed));
-        [self.keyer.first.hash_one(subject) ^ space, self.keyer.second.hash_one(subject)]
+    pub(super) fn key(&self, entry: &Entry<'_>) -> TextKey {
+        let key = self.keyer.key(entry.subject());
+        if matches!(entry.kind, Kind::Told | Kind::Replayed) { key.in_space(TOLD) } else { key }
+    }
+
+    /// The row of the last entry that says that there is the object of this key.
+    pub(super) fn row_of_object(&self, watch: WatchId, key: TextKey) -> Option<u64> {
+        self.watches.get(&watch)?.objects.get(key).map(|place| place.row)
     }
 
     /// Takes the next entry, which stands in row `row`.
-    pub(super) fn put(&mut self, entry: &Entry<'_>, key: Key, row: u64) {
-        let place = Place { row, bytes: u32::try_from(entry.bytes()).unwrap_or(u32::MAX) };
+    pub(super) fn put(&mut self, entry: &Entry<'_>, key: TextKey, row: u64) {
+        let bytes = u32::try_from(entry.bytes()).unwrap_or(u32::MAX);
+        let place = Place { key_high: key.high, key_low: key.low, bytes, row };
         let replaced = match entry.kind {
             Kind::Known | Kind::Told => {
                 self.live_bytes += u64::from(place.bytes);
-                self.watches.entry(entry.watch).or_default().of(entry.kind).insert(key, place)
+                self.watches.entry(entry.watch).or_default().of(entry.kind).insert(place)
             }
             Kind::Gone | Kind::Replayed => {
-                self.watches.get_mut(&entry.watch).and_then(|subjects| subjects.of(entry.kind).remove(&key))
+                self.watches.get_mut(&entry.watch).and_then(|subjects| subjects.of(entry.kind).remove(key))
             }
             Kind::ClearTold => {
                 if let Some(subjects) = self.watches.get_mut(&entry.watch) {
@@ -83,12 +93,12 @@ impl Index {
     }
 
     /// The row of the last entry of what `entry` is about, if that says that there is something.
-    pub(super) fn row(&self, entry: &Entry<'_>, key: &Key) -> Option<u64> {
+    pub(super) fn row(&self, entry: &Entry<'_>, key: TextKey) -> Option<u64> {
         self.place(entry, key).map(|place| place.row)
     }
 
     /// Whether `entry`, which stands in row `row`, is the last one of its subject, and says that there is something.
-    pub(super) fn counts(&self, entry: &Entry<'_>, key: &Key, row: u64) -> bool {
+    pub(super) fn counts(&self, entry: &Entry<'_>, key: TextKey, row: u64) -> bool {
         match entry.kind {
             Kind::Known | Kind::Told => self.place(entry, key).is_some_and(|place| place.row == row),
             Kind::Gone | Kind::Replayed | Kind::ClearTold | Kind::Forget => false,
@@ -100,7 +110,7 @@ impl Index {
         self.live_bytes
     }
 
-    fn place(&self, entry: &Entry<'_>, key: &Key) -> Option<&Place> {
+    fn place(&self, entry: &Entry<'_>, key: TextKey) -> Option<&Place> {
         let subjects = self.watches.get(&entry.watch)?;
         match entry.kind {
             Kind::Known | Kind::Gone => subjects.objects.get(key),
@@ -111,7 +121,7 @@ impl Index {
 }
 
 impl Subjects {
-    fn of(&mut self, kind: Kind) -> &mut KeyMap {
+    fn of(&mut self, kind: Kind) -> &mut Table<Place> {
         match kind {
             Kind::Known | Kind::Gone | Kind::Forget => &mut self.objects,
             Kind::Told | Kind::Replayed | Kind::ClearTold => &mut self.told,
@@ -119,21 +129,6 @@ impl Subjects {
     }
 }
 
-fn bytes_of(subjects: &KeyMap) -> u64 {
-    subjects.values().map(|place| u64::from(place.bytes)).sum()
-}
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // An array of integers hashes as its length and then the bytes of all of them.
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_ne_bytes(*first);
-        }
-    }
-
-    fn write_usize(&mut self, _length: usize) {}
+fn bytes_of(subjects: &Table<Place>) -> u64 {
+    subjects.iter().map(|place| u64::from(place.bytes)).sum()
 }

@@ -5,10 +5,10 @@
 
 use super::commit::WatchCommit;
 use super::entry::{Entry, Kind, entries};
-use super::index::{Index, Key, KeySet};
-use crate::api::{Identity, ToldId, WatchId};
+use super::index::Index;
+use crate::api::{Identity, Keyer, Known, TextKey, ToldId, WatchId};
 use redb::{ReadableTable, StorageError, Table, TableDefinition};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Rows of entries, numbered in the order they were written.
 pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
@@ -23,11 +23,11 @@ pub(super) struct Log {
     /// How much may be out of date before the begin is cleaned, though it be more than what counts.
     slack_bytes: u64,
     /// What one commit ended of one watch; kept for its room.
-    ended: KeySet,
+    ended: HashSet<TextKey>,
 }
 
 /// The objects and the told events of one watch.
-pub(super) type Inventory = (Vec<Identity>, Vec<ToldId>);
+pub(super) type Inventory = (Known, Vec<ToldId>);
 
 /// A row's size. redb gives a long value pages of its own, a power of two of 4 KiB together, whose own head takes some bytes.
 const ROW_BYTES: usize = 16 * 1024 - 64;
@@ -47,8 +47,12 @@ struct Appender<'a, 'txn> {
 
 impl Log {
     /// Reads the log that there is.
-    pub(super) fn read(table: &impl ReadableTable<u64, &'static [u8]>, slack_bytes: u64) -> Result<Self, StorageError> {
-        let mut log = Self { slack_bytes, ..Self::default() };
+    pub(super) fn read(
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        slack_bytes: u64,
+        keyer: Keyer,
+    ) -> Result<Self, StorageError> {
+        let mut log = Self { slack_bytes, index: Index::new(keyer), ..Self::default() };
         for row in table.iter()? {
             let (number, bytes) = row?;
             log.bytes += bytes.value().len() as u64;
@@ -60,6 +64,11 @@ impl Log {
             }
         }
         Ok(log)
+    }
+
+    /// By what objects are known.
+    pub(super) fn keyer(&self) -> &Keyer {
+        self.index.keyer()
     }
 
     /// What is known of `only`, or of every watch that anything is known of.
@@ -74,19 +83,46 @@ impl Log {
             for entry in entries(bytes.value()) {
                 let entry = entry.ok_or_else(no_entries)?;
                 if only.is_some_and(|watch| watch != entry.watch)
-                    || !self.index.counts(&entry, &self.index.key(&entry), number.value())
+                    || !self.index.counts(&entry, self.index.key(&entry), number.value())
                 {
                     continue;
                 }
-                let (known, told) = watches.entry(entry.watch).or_default();
+                let nothing = || (Known::new(self.index.keyer().clone()), Vec::new());
+                let (known, told) = watches.entry(entry.watch).or_insert_with(nothing);
                 match entry.kind {
-                    Kind::Known => known.push(Identity::from_text(entry.text).ok_or_else(no_entries)?),
+                    Kind::Known => known.insert(&Identity::from_text(entry.text).ok_or_else(no_entries)?),
                     Kind::Told => told.push(ToldId::from_text(entry.text).ok_or_else(no_entries)?),
                     Kind::Gone | Kind::Replayed | Kind::ClearTold | Kind::Forget => {}
                 }
             }
         }
         Ok(watches)
+    }
+
+    /// What is known of these objects of `watch`, in no order; of those of which nothing is, there is nothing.
+    pub(super) fn identities(
+        &self,
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        watch: WatchId,
+        keys: &[TextKey],
+    ) -> Result<Vec<Identity>, StorageError> {
+        let rows: BTreeSet<u64> = keys.iter().filter_map(|key| self.index.row_of_object(watch, *key)).collect();
+        let wanted: HashSet<TextKey> = keys.iter().copied().collect();
+        let mut found = Vec::new();
+        for number in rows {
+            let row = table.get(number)?.ok_or_else(no_entries)?;
+            for entry in entries(row.value()) {
+                let entry = entry.ok_or_else(no_entries)?;
+                if entry.watch != watch || entry.kind != Kind::Known {
+                    continue;
+                }
+                let key = self.index.key(&entry);
+                if wanted.contains(&key) && self.index.counts(&entry, key, number) {
+                    found.push(Identity::from_text(entry.text).ok_or_else(no_entries)?);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Appends the changes of `watches`, then cleans the begin of the log in proportion.
@@ -115,7 +151,7 @@ impl Log {
     pub(super) fn forget(&mut self, table: &mut Table<'_, u64, &'static [u8]>, watch: WatchId) -> Result<(), StorageError> {
         let first = self.next;
         let mut appender = Appender::new(table, self);
-        appender.put(&Entry { watch, kind: Kind::Forget, text: "" }, Key::default())?;
+        appender.put(&Entry { watch, kind: Kind::Forget, text: "" }, TextKey::NONE)?;
         appender.end_row()?;
         let appended = appender.appended;
         self.clean(table, first, appended)
@@ -132,7 +168,7 @@ impl Log {
             for entry in entries(&row) {
                 let entry = entry.ok_or_else(no_entries)?;
                 let key = appender.log.index.key(&entry);
-                if appender.log.index.counts(&entry, &key, number) {
+                if appender.log.index.counts(&entry, key, number) {
                     appender.put(&entry, key)?;
                 }
             }
@@ -154,14 +190,14 @@ impl<'a, 'txn> Appender<'a, 'txn> {
     /// Appends the last change of each subject.
     fn changes(&mut self, watch: &WatchCommit, first: u64) -> Result<(), StorageError> {
         if watch.clear_told {
-            self.put(&Entry { watch: watch.id, kind: Kind::ClearTold, text: "" }, Key::default())?;
+            self.put(&Entry { watch: watch.id, kind: Kind::ClearTold, text: "" }, TextKey::NONE)?;
         }
         let mut ended = std::mem::take(&mut self.log.ended);
         ended.clear();
         for change in watch.changes.iter().rev() {
             let entry = Entry::of(watch.id, change);
             let key = self.log.index.key(&entry);
-            let row = self.log.index.row(&entry, &key);
+            let row = self.log.index.row(&entry, key);
             if row.is_some_and(|row| row >= first) || ended.contains(&key) {
                 continue;
             }
@@ -179,7 +215,7 @@ impl<'a, 'txn> Appender<'a, 'txn> {
         Ok(())
     }
 
-    fn put(&mut self, entry: &Entry<'_>, key: Key) -> Result<(), StorageError> {
+    fn put(&mut self, entry: &Entry<'_>, key: TextKey) -> Result<(), StorageError> {
         if !self.row.is_empty() && self.row.len() + entry.bytes() > ROW_BYTES {
             self.end_row()?;
         }

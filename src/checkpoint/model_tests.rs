@@ -34,7 +34,7 @@ fn a_state_holds_what_was_committed_however_often_it_is_opened() {
                 }
                 32..64 => {
                     let id = WatchId::from_bits(rng.u64(0..4));
-                    let loaded = store.load(id).unwrap().map(|progress| ModelWatch::of(&progress));
+                    let loaded = store.load(id).unwrap().map(|progress| ModelWatch::of(&store, id, &progress));
                     assert_eq!(loaded.as_ref(), model.watches.get(&id), "seed {seed}, commit {n}");
                 }
                 64.. => continue,

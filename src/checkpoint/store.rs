@@ -4,7 +4,7 @@ use super::commit::{ClusterIdentity, Commit, Progress, StoredWatch};
 use super::database::{Database, StateRows};
 use super::folder::Home;
 use super::{StateError, rows};
-use crate::api::{FilePosition, WatchId};
+use crate::api::{FilePosition, Identity, Keyer, TextKey, WatchId};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use std::time::SystemTime;
 pub struct StateStore {
     /// `None` from a commit that failed to the next one.
     database: Option<Database>,
+    /// By what objects are known, for as long as this lives.
+    keyer: Keyer,
     /// For errors.
     path: PathBuf,
     // Dropped after the database: nobody else may open that before it is closed.
@@ -38,15 +40,18 @@ impl StateStore {
     ///
     /// Reads and checks the whole file.
     pub fn open(folder: &Path) -> Result<Self, StateError> {
-        let (home, database) = Home::open(folder)?;
-        Ok(Self { database: Some(database), path: home.path(), place: Place::Folder(home) })
+        let keyer = Keyer::default();
+        let (home, database) = Home::open(folder, keyer.clone())?;
+        Ok(Self { database: Some(database), keyer, path: home.path(), place: Place::Folder(home) })
     }
 
     /// The state that is on `disk`.
     #[cfg(test)]
     pub(super) fn on(disk: &super::sim_disk::SimDisk, slack_bytes: u64) -> Result<Self, StateError> {
         let mut place = Place::Disk(disk.clone(), slack_bytes);
-        Ok(Self { database: Some(place.open_again()?), path: PathBuf::from(super::folder::STATE_FILE), place })
+        let keyer = Keyer::default();
+        let database = Some(place.open_again(&keyer)?);
+        Ok(Self { database, keyer, path: PathBuf::from(super::folder::STATE_FILE), place })
     }
 
     /// Whether nothing was ever committed.
@@ -107,6 +112,40 @@ impl StateStore {
         self.database()?.load(None).map_err(|error| self.cannot_read(error))
     }
 
+    /// By what its objects are known.
+    pub fn keyer(&self) -> &Keyer {
+        &self.keyer
+    }
+
+    /// What is known of these objects of a watch, in no order; of those of which nothing is, there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is closed since a commit failed.
+    ///
+    /// # Blocking
+    ///
+    /// Reads as many rows of the file as there are objects, at most.
+    pub fn identities(&self, watch: WatchId, keys: &[TextKey]) -> Result<Vec<Identity>, StateError> {
+        self.database()?.identities(watch, keys).map_err(|error| self.cannot_read(error))
+    }
+
+    /// Opens the file again where a commit that failed has closed it, to be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit), when it cannot be opened.
+    ///
+    /// # Blocking
+    ///
+    /// Reads the whole file, where it was closed.
+    pub fn open_again(&mut self) -> Result<(), StateError> {
+        if self.database.is_none() {
+            self.database = Some(self.place.open_again(&self.keyer)?);
+        }
+        Ok(())
+    }
+
     /// Whether the state is still where it was opened: folder, lock and file.
     ///
     /// # Errors
@@ -160,7 +199,7 @@ impl StateStore {
     fn write(&mut self, write: impl FnOnce(&mut Database) -> Result<(), redb::Error>) -> Result<(), StateError> {
         let mut database = match self.database.take() {
             Some(database) => self.place.check().map(|()| database)?,
-            None => self.place.open_again()?,
+            None => self.place.open_again(&self.keyer)?,
         };
         write(&mut database).map_err(|error| StateError::Write { path: self.path.clone(), source: error.into() })?;
         self.database = Some(database);
@@ -189,13 +228,12 @@ impl Place {
         }
     }
 
-    fn open_again(&mut self) -> Result<Database, StateError> {
+    fn open_again(&mut self, keyer: &Keyer) -> Result<Database, StateError> {
         match self {
-            Self::Folder(home) => home.open_again(),
+            Self::Folder(home) => home.open_again(keyer.clone()),
             #[cfg(test)]
-            Self::Disk(disk, slack_bytes) => {
-                Database::open(disk.clone(), *slack_bytes).map_err(|error| error.of(super::folder::STATE_FILE.as_ref()))
-            }
+            Self::Disk(disk, slack_bytes) => Database::open(disk.clone(), *slack_bytes, keyer.clone())
+                .map_err(|error| error.of(super::folder::STATE_FILE.as_ref())),
         }
     }
 }

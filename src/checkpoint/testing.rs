@@ -65,8 +65,12 @@ impl ModelWatch {
         }
     }
 
-    pub(super) fn of(progress: &Progress) -> Self {
-        let known = progress.known.iter().map(|known| (known.key().to_owned(), known.as_text().to_owned()));
+    pub(super) fn of(store: &StateStore, id: WatchId, progress: &Progress) -> Self {
+        let known = store.identities(id, &progress.known.keys()).unwrap();
+        for identity in &known {
+            assert!(progress.known.holds(identity), "what is recalled is what is known: {identity:?}");
+        }
+        let known = known.into_iter().map(|known| (known.key().to_owned(), known.as_text().to_owned()));
         let watch = Self {
             version: progress.version.as_ref().map(ToString::to_string),
             listing: progress.listing,
@@ -88,7 +92,7 @@ pub(super) fn held(store: &StateStore) -> Model {
     Model {
         cluster: store.cluster().unwrap().map(|cluster| cluster.id),
         position: store.position().unwrap(),
-        watches: all.iter().map(|(id, progress)| (*id, ModelWatch::of(progress))).collect(),
+        watches: all.iter().map(|(id, progress)| (*id, ModelWatch::of(store, *id, progress))).collect(),
     }
 }
 

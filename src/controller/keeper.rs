@@ -10,12 +10,13 @@ mod tests;
 
 use super::ControllerError;
 use super::recovery::Recovery;
-use crate::api::{FilePosition, Watch, WatchId};
+use crate::api::{Change, FilePosition, Identity, Keyer, TextKey, Watch, WatchId};
 use crate::chain::chain;
 use crate::checkpoint::{Commit, Progress, StateError, StateStore, WatchCommit};
 use crate::dispatch::{Accepted, Backlog, Dispatcher, LaneOutlet, Ledger, Recorder, Resumed};
 use crate::event::Emission;
 use crate::health::{Health, Pulse};
+use crate::informer::Recall;
 use crate::lifecycle::{Joined, Stop};
 use crate::metrics::{Metrics, WatchMetrics};
 use crate::sink::{Position, Writer};
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 /// The checkpoint thread, and the watches whose progress it stores.
 pub(super) struct Keeper {
     shared: Arc<Shared>,
+    keyer: Keyer,
     orders: Sender<Order>,
     thread: Mutex<Option<Joined>>,
 }
@@ -73,11 +75,62 @@ struct Kept {
 enum Order {
     /// Give what is stored of these watches.
     Load(Vec<WatchId>, Reply),
+    /// Give what is remembered of these objects of a watch.
+    Recall(WatchId, Vec<TextKey>, Sender<Vec<Identity>>),
     /// A watch has ended.
     Look,
     /// Commit once more, trying until then, and end.
     Stop(Instant),
 }
+
+/// Asks the thread for what is remembered of one watch.
+struct Recalling {
+    watch: WatchId,
+    orders: Sender<Order>,
+}
+
+impl Recall for Recalling {
+    fn recall(&self, keys: &[TextKey]) -> Option<Vec<Identity>> {
+        let (reply, answer) = bounded(1);
+        let order = Order::Recall(self.watch, keys.to_vec(), reply);
+        self.orders.send_timeout(order, RECALL_LIMIT).ok()?;
+        answer.recv_timeout(RECALL_LIMIT).ok()
+    }
+}
+
+/// What was found of the objects that somebody asks for.
+struct Recalled {
+    keyer: Keyer,
+    wanted: HashSet<TextKey>,
+    found: Vec<Identity>,
+}
+
+impl Recalled {
+    fn new(keyer: Keyer, keys: &[TextKey]) -> Self {
+        Self { keyer, wanted: keys.iter().copied().collect(), found: Vec::new() }
+    }
+
+    /// Takes the next older change: of each object the newest one counts.
+    fn look(&mut self, change: &Change) {
+        match change {
+            Change::Known(identity) => {
+                if self.wanted.remove(&self.keyer.key(identity.key())) {
+                    self.found.push(identity.clone());
+                }
+            }
+            Change::Gone(key) => drop(self.wanted.remove(&self.keyer.key(key))),
+            Change::Told(_) | Change::Replayed(_) => {}
+        }
+    }
+
+    /// Those of which nothing was found; `None` where it was of all.
+    fn left(&self) -> Option<Vec<TextKey>> {
+        (!self.wanted.is_empty()).then(|| self.wanted.iter().copied().collect())
+    }
+}
+
+/// How long one attempt to recall takes at most: whoever asks looks for a stop between two.
+const RECALL_LIMIT: Duration = Duration::from_millis(500);
 
 type Reply = Sender<Result<HashMap<WatchId, Progress>, StateError>>;
 
@@ -115,14 +168,20 @@ impl Keeper {
         let shared = Arc::new(Shared { emissions, ..Shared::default() });
         let (orders, received) = bounded(ORDERS_MAX);
         surroundings.metrics.checkpointed(false);
+        let keyer = store.keyer().clone();
         let keeping = Keeping::new(store, surroundings, Arc::clone(&shared), received);
         let thread = Joined::spawn(THREAD_NAME, move || keeping.run())?;
-        Ok(Self { shared, orders, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, keyer, orders, thread: Mutex::new(Some(thread)) })
     }
 
     /// Takes what was handed out of a watch beyond its checkpoint: whoever makes its [outlet](Self::outlet) goes on with that.
     pub(super) fn take_emissions(&self, watch: WatchId) -> Vec<Emission> {
         self.shared.emissions().remove(&watch).unwrap_or_default()
+    }
+
+    /// Who remembers the objects of a watch whose events leave by its [outlet](Self::outlet), and by which keys.
+    pub(super) fn recalling(&self, watch: WatchId) -> (Keyer, Arc<dyn Recall>) {
+        (self.keyer.clone(), Arc::new(Recalling { watch, orders: self.orders.clone() }))
     }
 
     /// The outlet of a watch that goes on from `resumed`; its progress is stored from now on.
@@ -211,6 +270,8 @@ struct Keeping {
     pulse: Pulse,
     /// What was taken and is not committed.
     due: BTreeMap<WatchId, WatchCommit>,
+    /// What is being committed.
+    committing: Option<Arc<Commit>>,
     /// The first number of each watch that no checkpoint holds.
     sequences: HashMap<WatchId, u64>,
     /// Every line before this position is of an event whose change was taken.
@@ -226,10 +287,10 @@ impl Keeping {
     fn new(store: StateStore, surroundings: Surroundings, shared: Arc<Shared>, orders: Receiver<Order>) -> Self {
         let pulse = surroundings.health.add_thread(THREAD_NAME);
         let committed = Instant::now();
-        let (due, safe, placed, deadline) = Default::default();
+        let (due, committing, safe, placed, deadline) = Default::default();
         let stored = store.watches().unwrap_or_default();
         let sequences = stored.iter().map(|watch| (watch.id, watch.sequence)).collect();
-        Self { store, surroundings, shared, orders, pulse, due, sequences, safe, placed, committed, deadline }
+        Self { store, surroundings, shared, orders, pulse, due, committing, sequences, safe, placed, committed, deadline }
     }
 
     fn run(mut self) {
@@ -260,17 +321,51 @@ impl Keeping {
 
     /// Waits for a second, for many changes, or for the end.
     fn wait_until_due(&mut self) {
-        select! {
-            recv(self.shared.backlog.due()) -> _ => {}
-            recv(self.orders) -> order => match order {
-                Ok(Order::Stop(deadline)) => self.deadline = Some(deadline),
-                Ok(Order::Load(ids, reply)) => self.load(&ids, &reply),
-                Ok(Order::Look) => {}
-                // Nobody is left to say until when.
-                Err(_) => self.deadline = Some(Instant::now()),
-            },
-            default(COMMIT_INTERVAL) => {}
+        let until = Instant::now() + COMMIT_INTERVAL;
+        loop {
+            select! {
+                recv(self.shared.backlog.due()) -> _ => {}
+                recv(self.orders) -> order => match order {
+                    Ok(Order::Stop(deadline)) => self.deadline = Some(deadline),
+                    Ok(Order::Load(ids, reply)) => self.load(&ids, &reply),
+                    Ok(Order::Recall(watch, keys, reply)) => {
+                        self.recall(watch, &keys, &reply);
+                        // A list may recall thousands, and each is no reason for a commit.
+                        if Instant::now() < until {
+                            continue;
+                        }
+                    }
+                    Ok(Order::Look) => {}
+                    // Nobody is left to say until when.
+                    Err(_) => self.deadline = Some(Instant::now()),
+                },
+                default(until.saturating_duration_since(Instant::now())) => {}
+            }
+            return;
         }
+    }
+
+    /// Gives what is remembered of objects: by their events that are not taken yet, then by what was taken and is not committed, then
+    /// by the state. Without an answer whoever asks asks again.
+    fn recall(&mut self, watch: WatchId, keys: &[TextKey], reply: &Sender<Vec<Identity>>) {
+        let mut recalled = Recalled::new(self.store.keyer().clone(), keys);
+        let ledgers: Vec<Arc<Ledger>> = {
+            let watches = self.shared.watches();
+            let of_watch = watches.iter().rev().filter(|kept| kept.watch.id == watch);
+            of_watch.map(|kept| Arc::clone(&kept.ledger)).collect()
+        };
+        ledgers.iter().for_each(|ledger| ledger.look_at_changes(|change| recalled.look(change)));
+        let committing = self.committing.iter().flat_map(|commit| &commit.watches);
+        for commit in self.due.get(&watch).into_iter().chain(committing.filter(|commit| commit.id == watch)) {
+            commit.changes.iter().rev().for_each(|change| recalled.look(change));
+        }
+        if let Some(left) = recalled.left() {
+            match self.store.open_again().and_then(|()| self.store.identities(watch, &left)) {
+                Ok(stored) => recalled.found.extend(stored),
+                Err(error) => return log::warn!("{}; what is gone is told when it can be read", chain(&error)),
+            }
+        }
+        _ = reply.send(recalled.found);
     }
 
     /// Gives what is stored, once everything is. Without an answer whoever asked is told that it cannot be now.
@@ -380,8 +475,12 @@ impl Keeping {
         }
         // After the sync: what a disk fails to take is moved to another file.
         let position = self.place();
-        let commit = Commit { cluster: None, position, watches: mem::take(&mut self.due).into_values().collect() };
-        if !self.commit(&commit) {
+        let watches = mem::take(&mut self.due).into_values().collect();
+        let commit = Arc::new(Commit { cluster: None, position, watches });
+        self.committing = Some(Arc::clone(&commit));
+        let is_committed = self.commit(&commit);
+        self.committing = None;
+        if !is_committed {
             return false;
         }
         self.committed = Instant::now();
@@ -389,7 +488,7 @@ impl Keeping {
         if let (Some(writer), Some(position)) = (&writer, &commit.position) {
             writer.committed(position);
         }
-        self.placed = commit.position;
+        self.placed.clone_from(&commit.position);
         self.sequences.extend(commit.watches.iter().map(|watch| (watch.id, watch.sequence)));
         if let Err(error) = self.surroundings.recorder.compact(self.is_beyond_checkpoint()) {
             log::warn!("{}; the journal grows meanwhile", chain(&error));
@@ -465,6 +564,10 @@ impl Keeping {
             // A stop that comes while waiting allows one more attempt, however near its deadline.
             Ok(Order::Stop(deadline)) => {
                 self.deadline = Some(deadline);
+                true
+            }
+            Ok(Order::Recall(watch, keys, reply)) => {
+                self.recall(watch, &keys, &reply);
                 true
             }
             // Whoever asks is answered by the end of its question.

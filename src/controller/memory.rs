@@ -6,12 +6,12 @@
 use super::ControllerError;
 use super::adding::Remembered;
 use super::recovery::Recovery;
-use crate::api::{HISTORY_FIRST, Identity, Watch, WatchId, WatchTarget};
+use crate::api::{HISTORY_FIRST, Keyer, Known, Watch, WatchId, WatchTarget};
 use crate::checkpoint::{ClusterIdentity, Commit, Journal, Progress, Spill, StateError, StateStore, StoredWatch, WatchCommit};
 use crate::config::Config;
 use crate::dispatch::{Accepted, Recorder, Resumed};
 use crate::event::{Emission, EventType};
-use crate::informer::Resume;
+use crate::informer::{Knowledge, Recall, Resume};
 use crate::sink;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -178,18 +178,31 @@ fn is_in(target: &str, place: &str) -> bool {
 }
 
 /// What was stored of a watch, and what was handed out beyond that, as its informer and its ledger go on from it. One of which
-/// nothing is stored begins in the `newest` history.
-pub(super) fn resume_of(progress: Option<Progress>, emissions: Vec<Emission>, newest: u32) -> (Resume, Resumed) {
-    let (version, anchor, known, told) = Default::default();
+/// nothing is stored begins in the `newest` history. `recalling`: who remembers its objects, and by which keys; `None` where there is
+/// no state.
+pub(super) fn resume_of(
+    progress: Option<Progress>,
+    emissions: Vec<Emission>,
+    newest: u32,
+    recalling: Option<(Keyer, Arc<dyn Recall>)>,
+) -> (Resume, Resumed) {
+    let (version, anchor, told) = Default::default();
+    let known = recalling.as_ref().map(|(keyer, _)| Known::new(keyer.clone())).unwrap_or_default();
     let none = Progress { version, listing: false, anchor, history: newest, sequence: 0, known, told };
-    let Progress { version, listing, anchor, history, sequence, known, mut told } = progress.unwrap_or(none);
+    let Progress { version, listing, anchor, history, sequence, mut known, mut told } = progress.unwrap_or(none);
     // Below the first of them there is nothing to wait for, also where the state is an older one than the journal, or a new one.
     let sequence = emissions.first().map_or(sequence, |first| sequence.max(first.sequence));
     // Of what was found by a list nothing comes again, and neither is all of this remembered one by one.
     let listing = listing || emissions.len() > EMISSIONS_MAX || emissions.iter().any(|emission| emission.is_listed);
     let accepted = Accepted { version: version.clone(), listing, anchor: anchor.clone(), history };
     let listed_before = version.is_some();
-    let known = known_after(known, &emissions);
+    for emission in &emissions {
+        match emission.event_type {
+            EventType::Added | EventType::Updated => known.insert(&emission.identity),
+            EventType::Deleted => known.remove(emission.identity.key()),
+        }
+    }
+    let known = recalling.map_or_else(Knowledge::default, |(_, recall)| Knowledge::There { known, recall });
     let is_accepted = |emission: &&Emission| emission.lacking == 0;
     let hashes = emissions.iter().filter_map(|emission| Some((emission.told(), emission.metadata_hash?))).collect();
     let lacking = emissions.iter().filter(|emission| !is_accepted(emission)).cloned().collect();
@@ -202,25 +215,11 @@ pub(super) fn resume_of(progress: Option<Progress>, emissions: Vec<Emission>, ne
 /// So many emissions of one watch are replayed; where there are more, everything is listed and compared instead.
 const EMISSIONS_MAX: usize = 100_000;
 
-/// What is known when all of `emissions` have happened.
-fn known_after(known: Vec<Identity>, emissions: &[Emission]) -> Vec<Identity> {
-    if emissions.is_empty() {
-        return known;
-    }
-    let mut known: HashSet<Identity> = known.into_iter().collect();
-    for emission in emissions {
-        match emission.event_type {
-            EventType::Added | EventType::Updated => drop(known.replace(emission.identity.clone())),
-            EventType::Deleted => drop(known.remove(emission.identity.key())),
-        }
-    }
-    known.into_iter().collect()
-}
-
 #[cfg(test)]
 #[cfg(feature = "state")]
 mod tests {
     use super::*;
+    use crate::api::Identity;
     use crate::checkpoint::OwedEvent;
     use crate::dispatch::tests::watch;
 
@@ -231,14 +230,14 @@ mod tests {
 
     #[test]
     fn events_of_a_journal_whose_state_is_gone_take_no_room_for_all_that_came_before_them() {
-        let (_, resumed) = resume_of(None, vec![emission(1 << 60), emission((1 << 60) + 3)], HISTORY_FIRST);
+        let (_, resumed) = resume_of(None, vec![emission(1 << 60), emission((1 << 60) + 3)], HISTORY_FIRST, None);
         assert_eq!((resumed.sequence, resumed.emissions.len()), (1 << 60, 2));
     }
 
     #[test]
     fn what_was_handed_out_beyond_a_checkpoint_is_known_by_its_hash_too() {
         let unknown = Emission { metadata_hash: None, ..emission(4) };
-        let (resume, _) = resume_of(None, vec![emission(3), unknown], HISTORY_FIRST);
+        let (resume, _) = resume_of(None, vec![emission(3), unknown], HISTORY_FIRST, None);
         assert_eq!(resume.hashes, [(emission(3).told(), 3)]);
     }
 

@@ -282,7 +282,8 @@ impl Maker<'_> {
         let refused = |source| ControllerError::Thread { name: name.clone(), source };
         let metrics = self.metrics.watch(&watch);
         let emissions = self.keeper.map(|keeper| keeper.take_emissions(watch.id)).unwrap_or_default();
-        let (resume, resumed) = memory::resume_of(stored, emissions, self.histories.newest());
+        let recalling = self.keeper.map(|keeper| keeper.recalling(watch.id));
+        let (resume, resumed) = memory::resume_of(stored, emissions, self.histories.newest(), recalling);
         let outlet = match self.keeper {
             Some(keeper) => keeper.outlet(self.dispatcher, &watch, metrics.clone(), resumed),
             None => self.dispatcher.outlet(Arc::clone(&watch), metrics.clone()),

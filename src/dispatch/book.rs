@@ -268,6 +268,12 @@ impl Book {
         usize::try_from(sequence - self.first).expect("a ticket is in memory")
     }
 
+    /// What changes, and was not taken yet: the newest first.
+    pub(super) fn newest_changes(&self) -> impl Iterator<Item = &Change> {
+        let beyond = self.tickets.iter().rev().filter_map(|ticket| ticket.change.as_ref());
+        beyond.chain(self.changes.iter().rev())
+    }
+
     /// Takes what the prefix has come to since the last time.
     pub(super) fn progress(&mut self) -> Progress {
         Progress {

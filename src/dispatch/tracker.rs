@@ -126,6 +126,11 @@ impl Ledger {
         self.book().lacking_of_lists()
     }
 
+    /// Gives what changes and was not taken yet to `look`, the newest first: what is on its way, and what was accepted.
+    pub fn look_at_changes(&self, look: impl FnMut(&Change)) {
+        self.book().newest_changes().for_each(look);
+    }
+
     /// Takes what was accepted since the last time, for a checkpoint.
     pub fn progress(&self) -> Progress {
         let mut book = self.book();

@@ -84,7 +84,7 @@ impl Driver {
     pub(super) fn new(informer: Informer) -> Self {
         let Informer { watch, source, outlet, context, resume, random } = informer;
         let Resume { known, version, anchor, history, told, lacking, hashes, listed_before } = resume;
-        let store = Store::of(known);
+        let store = Store::of(known, context.server.texts());
         let (status, metrics, seat) = (Arc::clone(&context.status), context.metrics.clone(), context.server.join());
         let report = Report::new(Arc::clone(&watch), status, metrics, seat, source.blotter());
         let (mut random, limits) = (random, &context.limits);

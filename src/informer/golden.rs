@@ -3,6 +3,7 @@
 //! Each line of `tests/golden/informer/*.txt` is an input, and after the arrow what came of it: notes, events, marks, and
 //! what is asked next (nothing where it reads on). `UPDATE_GOLDEN=1` rewrites the right-hand sides for review.
 
+use super::TextBudget;
 use super::handover::{Halt, Handover, Patience};
 use super::machine::{Action, Close, Comparison, End, Input, Line, Machine, Note, Page, Pause, Step};
 use super::replay::Replay;
@@ -62,16 +63,16 @@ fn play(text: &str) -> String {
 
 impl Scene {
     fn new(known: Option<&[&str]>) -> Self {
+        let is_known = known.is_some();
         let watch = testing::watch("v1/configmaps");
         let outbox = Outbox::default();
         let context = testing::context(&watch, &Stop::new());
-        let mut store = Store::default();
-        for object in known.into_iter().flatten() {
-            store.keep(Identity::of(&ObjectRef::scan(testing::object(object).as_bytes()).unwrap()));
-        }
+        let known = known.into_iter().flatten();
+        let known = known.map(|known| Identity::of(&ObjectRef::scan(testing::object(known).as_bytes()).unwrap())).collect();
+        let store = Store::of(known, context.server.texts());
         let teller =
             Teller::new(Handover::new(watch, Box::new(outbox.clone()), context, HISTORY_FIRST), store, Replay::default(), None);
-        Self { machine: Machine::new(known.is_some(), known.is_some()), teller, outbox, out: Vec::new() }
+        Self { machine: Machine::new(is_known, is_known), teller, outbox, out: Vec::new() }
     }
 
     /// Plays one input, and gives what came of it.
@@ -348,14 +349,15 @@ fn pause_words(pause: &Pause) -> String {
 #[test]
 fn an_inventory_is_given_back_as_it_was_told() {
     let told = Object::as_ref(&ObjectRef::scan(testing::object("a/uid@7").as_bytes()).unwrap().to_object()).to_object();
-    let mut store = Store::default();
-    store.keep(Identity::of(&told.as_ref()));
+    let mut store = Store::of([Identity::of(&told.as_ref())].into_iter().collect(), &TextBudget::default());
     store.begin_list();
-    let gone = store.drain_missing().next().unwrap();
+    let (key, gone) = store.recall(&store.missing()).unwrap().remove(0);
+    let gone = gone.to_object();
     let (found, expected) = (gone.as_ref(), told.as_ref());
     assert_eq!(
         (found.namespace(), found.name(), found.uid(), found.resource_version(), found.labels().as_json()),
         (expected.namespace(), expected.name(), expected.uid(), expected.resource_version(), expected.labels().as_json())
     );
+    assert!(store.forget(key));
     assert_eq!(store.len(), 0);
 }

@@ -34,6 +34,7 @@ mod streaming;
 mod teller;
 #[cfg(test)]
 mod testing;
+mod texts;
 mod timing;
 mod unreadable;
 
@@ -41,9 +42,10 @@ pub use cluster_check::ClusterCheck;
 pub use gate::{Entrant, ListGate, MAX_CONCURRENT_LISTS, Permit, Turn, Wide};
 pub use history::Histories;
 pub use server::Server;
+pub use texts::{Recall, TEXT_BYTES_MAX, TextBudget};
 pub use timing::Limits;
 
-use crate::api::{Anchor, HISTORY_FIRST, Identity, ResourceVersion, ToldId, Watch};
+use crate::api::{Anchor, HISTORY_FIRST, Identity, Known, ResourceVersion, ToldId, Watch};
 use crate::change::Redaction;
 use crate::client::ListWatch;
 use crate::event::{Emission, Outlet};
@@ -51,6 +53,7 @@ use crate::health::{Pulse, WatchStatus};
 use crate::lifecycle::Stop;
 use crate::metrics::WatchMetrics;
 use driver::Driver;
+use std::fmt;
 use std::sync::Arc;
 
 /// What an informer shares with the rest of Faro.
@@ -82,11 +85,45 @@ pub struct Context {
     pub skip_initial: bool,
 }
 
+/// What is known of the objects of a watch, and where the rest of it is remembered.
+pub enum Knowledge {
+    /// In memory, all of it.
+    Here(Vec<Identity>),
+    /// In memory who they are and their versions; names, labels and annotations with another.
+    There {
+        /// By the keys that the other knows, too.
+        known: Known,
+        /// The other.
+        recall: Arc<dyn Recall>,
+    },
+}
+
+impl FromIterator<Identity> for Knowledge {
+    fn from_iter<I: IntoIterator<Item = Identity>>(identities: I) -> Self {
+        Self::Here(identities.into_iter().collect())
+    }
+}
+
+impl Default for Knowledge {
+    fn default() -> Self {
+        Self::Here(Vec::new())
+    }
+}
+
+impl fmt::Debug for Knowledge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here(identities) => f.debug_tuple("Here").field(&identities.len()).finish(),
+            Self::There { known, .. } => f.debug_tuple("There").field(&known.len()).finish(),
+        }
+    }
+}
+
 /// Where an earlier run of a watch has come to. The default is that of a watch that never ran.
 #[derive(Debug)]
 pub struct Resume {
     /// Every object that was told and not told as deleted since.
-    pub known: Vec<Identity>,
+    pub known: Knowledge,
     /// Everything up to this version was told; `None` where a list was under way, so that all is listed and compared with
     /// `known`.
     pub version: Option<ResourceVersion>,

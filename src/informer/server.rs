@@ -3,6 +3,7 @@
 //!
 //! Takes what each watch meets, gives what follows for the others. Shared by all informers of a server, as the gate is.
 
+use super::TextBudget;
 use super::outage::{Failing, Kind, Matter, News, Say, Watches};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ pub struct Server(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     name: String,
+    texts: TextBudget,
     seen: Mutex<Seen>,
 }
 
@@ -40,7 +42,12 @@ pub(super) struct Seat {
 impl Server {
     /// The server of this name, or URL, without any credentials.
     pub fn new(name: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { name: name.into(), seen: Mutex::default() }))
+        Self(Arc::new(Inner { name: name.into(), texts: TextBudget::default(), seen: Mutex::default() }))
+    }
+
+    /// How much its watches remember in memory.
+    pub(super) fn texts(&self) -> &TextBudget {
+        &self.0.texts
     }
 
     /// Counts one more watch.

@@ -1,17 +1,17 @@
-//! The last known identity of each object of one watch: what a comparison and an inferred `DELETED` need, never whole objects.
+//! The last known state of each object of one watch: what a comparison needs, never whole objects. Their names, labels and
+//! annotations, which an inferred `DELETED` needs, are with whoever remembers them.
 
-use crate::api::{Identity, Object, ObjectRef, ResourceVersion};
-use std::collections::HashMap;
+use super::texts::Texts;
+use super::{Knowledge, TextBudget};
+use crate::api::{Identity, Keyer, Known, ObjectRef, Record, TextKey};
 
 /// Every object that was told and not yet told as deleted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Store {
-    /// Each object, and the list that saw it last.
-    objects: HashMap<Identity, u32>,
+    known: Known,
+    texts: Texts,
     /// The list under way, or the last one.
     list: u32,
-    /// Reused for looking up: namespace and name as [`Identity`] holds them.
-    key: String,
 }
 
 /// How an object of the server stands to what was told of it.
@@ -28,15 +28,29 @@ pub(super) enum Standing {
 }
 
 impl Store {
-    /// A store of what an earlier run has told.
-    pub(super) fn of(known: impl IntoIterator<Item = Identity>) -> Self {
-        let objects = known.into_iter().map(|identity| (identity, 0)).collect();
-        Self { objects, ..Self::default() }
+    /// A store of what an earlier run has told. What is remembered in memory takes its room from `budget`.
+    pub(super) fn of(knowledge: Knowledge, budget: &TextBudget) -> Self {
+        match knowledge {
+            Knowledge::There { known, recall } => Self { known, texts: Texts::There(recall), list: 0 },
+            Knowledge::Here(identities) => {
+                let mut store = Self { known: Known::default(), texts: Texts::here(budget), list: 0 };
+                for identity in identities {
+                    store.known.insert(&identity);
+                    store.texts.put(store.known.keyer().key(identity.key()), || identity);
+                }
+                store
+            }
+        }
+    }
+
+    /// What keys are made by.
+    pub(super) fn keyer(&self) -> &Keyer {
+        self.known.keyer()
     }
 
     /// How many objects are known.
     pub(super) fn len(&self) -> usize {
-        self.objects.len()
+        self.known.len()
     }
 
     /// Begins a list: what [`see`](Self::see) and [`keep`](Self::keep) do not touch from here on is missing from it.
@@ -44,82 +58,80 @@ impl Store {
         self.list = self.list.wrapping_add(1);
     }
 
+    /// What `object` is looked up by.
+    pub(super) fn key_of(&mut self, object: &ObjectRef<'_>) -> TextKey {
+        self.known.key_of(object)
+    }
+
     /// How `object` stands to what was told. One that is the same is thereby seen by the list under way.
-    pub(super) fn see(&mut self, object: &ObjectRef<'_>) -> Standing {
-        Identity::write_key(&mut self.key, object);
-        let list = self.list;
-        let Some((record, seen)) = self.objects.get_key_value(self.key.as_str()) else { return Standing::Unknown };
-        if record.uid_json() != object.uid_json() {
+    pub(super) fn see(&mut self, key: TextKey, object: &ObjectRef<'_>) -> Standing {
+        let Some(known) = self.known.get(key) else { return Standing::Unknown };
+        let record = self.known.record_of(key, object, self.list);
+        if !known.has_uid_of(&record) {
             return Standing::OtherUid;
         }
-        if record.version().as_bytes() != object.resource_version().as_bytes() {
+        if !known.has_version_of(&record) {
             return Standing::Changed;
         }
-        if *seen != list {
-            *self.objects.get_mut(self.key.as_str()).expect("the key was just found") = list;
+        if known.seen() != self.list {
+            self.known.see(key, self.list);
         }
         Standing::Same
     }
 
     /// Whether the list under way, or the last one, has named a newer state of `object`, or of another that took its name.
-    pub(super) fn is_beyond(&mut self, object: &ObjectRef<'_>) -> bool {
-        Identity::write_key(&mut self.key, object);
-        self.objects.get_key_value(self.key.as_str()).is_some_and(|(record, seen)| {
-            let known = ResourceVersion::new(record.version()).and_then(|known| known.number());
-            *seen == self.list && known.zip(object.resource_version().number()).is_some_and(|(known, number)| known > number)
-        })
+    pub(super) fn is_beyond(&self, key: TextKey, object: &ObjectRef<'_>) -> bool {
+        let record = self.known.record_of(key, object, self.list);
+        self.known.get(key).is_some_and(|known| known.seen() == self.list && known.is_newer_than(&record))
     }
 
     /// The list under way names the object of this key, of which it says nothing else that can be read.
     pub(super) fn spare(&mut self, key: &str) {
-        let list = self.list;
-        if let Some(seen) = self.objects.get_mut(key) {
-            *seen = list;
-        }
+        let key = self.known.keyer().key(key);
+        self.known.see(key, self.list);
     }
 
-    /// Remembers `identity` as told. Returns whether its key is new.
-    pub(super) fn keep(&mut self, identity: Identity) -> bool {
-        let is_new = self.objects.remove(identity.key()).is_none();
-        self.objects.insert(identity, self.list);
-        is_new
+    /// Remembers `object` as told; `identity` is asked for where that is kept here. Returns whether its key is new.
+    pub(super) fn keep(&mut self, key: TextKey, object: &ObjectRef<'_>, identity: impl FnOnce() -> Identity) -> bool {
+        self.texts.put(key, identity);
+        let record = self.known.record_of(key, object, self.list);
+        self.known.put(record).is_none()
     }
 
-    /// Forgets what was told under the namespace and name of `object`, and gives it back.
-    pub(super) fn remove(&mut self, object: &ObjectRef<'_>) -> Option<Object> {
-        Identity::write_key(&mut self.key, object);
-        self.objects.remove_entry(self.key.as_str()).map(|(record, _)| record.to_object())
+    /// Forgets what was told under this key. Returns whether there was something.
+    pub(super) fn forget(&mut self, key: TextKey) -> bool {
+        self.texts.remove(key);
+        self.known.take(key).is_some()
     }
 
-    /// Whether exactly this is known: the same uid and version under the same namespace and name.
-    pub(super) fn holds(&self, identity: &Identity) -> bool {
-        let found = self.objects.get_key_value(identity.key());
-        found.is_some_and(|(record, _)| record.uid_json() == identity.uid_json() && record.version() == identity.version())
+    /// The key of `identity`, where exactly this is known: the same uid and version under the same namespace and name.
+    pub(super) fn key_of_known(&self, identity: &Identity) -> Option<TextKey> {
+        self.known.holds(identity).then(|| self.keyer().key(identity.key()))
     }
 
-    /// Forgets exactly this. Returns whether it was known.
-    pub(super) fn forget(&mut self, identity: &Identity) -> bool {
-        let holds = self.holds(identity);
-        if holds {
-            self.objects.remove(identity.key());
-        }
-        holds
+    /// What is remembered of the objects of these keys, in no order; `None` while that cannot be had. Of one of which nothing is
+    /// remembered there is nothing.
+    ///
+    /// # Blocking
+    ///
+    /// While it is read from a disk.
+    pub(super) fn recall(&self, keys: &[TextKey]) -> Option<Vec<(TextKey, Identity)>> {
+        self.texts.recall(keys, self.known.keyer())
     }
 
-    /// The uids of the known objects that the list under way has not seen.
-    pub(super) fn missing_uids(&self) -> impl Iterator<Item = &str> + '_ {
-        self.objects.iter().filter(|(_, seen)| **seen != self.list).map(|(record, _)| record.uid_json())
+    /// What the uid of `object` is known by.
+    pub(super) fn uid_of(&self, uid_json: &str) -> u64 {
+        self.known.uid_of(uid_json)
     }
 
-    /// How many known objects the list under way has not seen.
-    pub(super) fn missing(&self) -> usize {
-        self.objects.values().filter(|seen| **seen != self.list).count()
+    /// What the uids of the known objects are known by that the list under way has not seen.
+    pub(super) fn missing_uids(&self) -> impl Iterator<Item = u64> + '_ {
+        self.known.iter().filter(|known| known.seen() != self.list).map(|known| known.uid())
     }
 
-    /// Forgets each missing object as the iterator gives it; those it was not asked for stay known.
-    pub(super) fn drain_missing(&mut self) -> impl Iterator<Item = Object> + '_ {
-        let list = self.list;
-        self.objects.extract_if(move |_, seen| *seen != list).map(|(record, _)| record.to_object())
+    /// The keys of the known objects that the list under way has not seen.
+    pub(super) fn missing(&self) -> Vec<TextKey> {
+        self.known.iter().filter(|known| known.seen() != self.list).map(Record::key).collect()
     }
 }
 
@@ -129,9 +141,14 @@ mod tests {
 
     fn see(store: &mut Store, json: &str) -> Standing {
         let object = ObjectRef::scan(json.as_bytes()).unwrap();
-        let standing = store.see(&object);
-        store.keep(Identity::of(&object));
+        let key = store.key_of(&object);
+        let standing = store.see(key, &object);
+        store.keep(key, &object, || Identity::of(&object));
         standing
+    }
+
+    fn store() -> Store {
+        Store::of(Knowledge::default(), &TextBudget::default())
     }
 
     fn json(namespace: &str, name: &str, uid: &str, version: &str) -> String {
@@ -140,7 +157,7 @@ mod tests {
 
     #[test]
     fn objects_are_told_apart_by_namespace_and_name_and_compared_by_uid_and_version() {
-        let mut store = Store::default();
+        let mut store = store();
         for (object, expected) in [
             (json("a", "bc", "u", "1"), Standing::Unknown),
             (json("ab", "c", "u", "1"), Standing::Unknown),
@@ -156,24 +173,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_stays_known_until_it_is_taken() {
-        let mut store = Store::default();
+    fn what_is_missing_stays_known_until_it_is_forgotten() {
+        let mut store = store();
         for name in ["a", "b", "c"] {
             see(&mut store, &json("n", name, "u", "1"));
         }
         store.begin_list();
         see(&mut store, &json("n", "b", "u", "1"));
-        assert_eq!(store.missing(), 2);
-        let first = store.drain_missing().next().map(|object| object.as_ref().name().into_owned());
-        assert_eq!((store.missing(), store.len()), (1, 2));
-        let mut taken: Vec<_> =
-            first.into_iter().chain(store.drain_missing().map(|object| object.as_ref().name().into_owned())).collect();
-        taken.sort();
-        assert_eq!(taken, ["a", "c"]);
-    }
-
-    #[test]
-    fn an_object_costs_one_allocation_and_32_bytes_of_the_map() {
-        assert_eq!(size_of::<(Identity, u32)>(), 32);
+        let missing = store.missing();
+        let mut found = store.recall(&missing).unwrap();
+        found.sort_by(|one, other| one.1.key().cmp(other.1.key()));
+        assert_eq!(found.iter().map(|(_, identity)| identity.key()).collect::<Vec<_>>(), ["n\0a", "n\0c"]);
+        assert!(store.forget(found[0].0) && !store.forget(found[0].0));
+        assert_eq!((store.missing(), store.len()), (vec![found[1].0], 2));
+        assert_eq!(store.key_of_known(&found[1].1), Some(found[1].0));
+        assert_eq!(store.key_of_known(&found[0].1), None);
     }
 }

@@ -13,14 +13,16 @@ use super::machine::Line;
 use super::replay::Replay;
 use super::store::{Standing, Store};
 use super::unreadable::Unreadables;
-use crate::api::{Anchor, DecodeError, Identity, ObjectRef, ResourceVersion, Status, StringMap, WatchKind, WatchLine, mended};
+use crate::api::{
+    Anchor, DecodeError, Identity, ObjectRef, ResourceVersion, Status, StringMap, TextKey, WatchKind, WatchLine, mended,
+};
 use crate::event::{EventType, Kept, MatchedEvent};
 use ahead::Ahead;
 pub(super) use past::Past;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One watch's store, its outlet, and how far it is.
 pub(super) struct Teller {
@@ -65,6 +67,12 @@ pub(super) enum Phase {
     /// Changes.
     Live,
 }
+
+/// So many objects are recalled at once: each may have labels and annotations of 16 KiB.
+const RECALLED_MAX: usize = 128;
+
+/// Between two attempts to recall what a failing disk does not give.
+const RECALL_PAUSE: Duration = Duration::from_millis(100);
 
 /// `kind` of an object of which the server was asked for metadata only.
 const METADATA_KIND: &str = "PartialObjectMetadata";
@@ -311,25 +319,26 @@ impl Teller {
         if self.unreadables.read(object) {
             self.publish_unreadables();
         }
-        if anchor.is_some() && self.ahead.is_open() && self.store.is_beyond(object) {
+        let key = self.store.key_of(object);
+        if anchor.is_some() && self.ahead.is_open() && self.store.is_beyond(key, object) {
             return Ok(());
         }
-        let standing = self.standing(kind, object);
+        let standing = self.standing(kind, key, object);
         if standing == Standing::OtherUid {
-            self.replaced(object, patience)?;
+            self.replaced(key, patience)?;
         }
         match (kind, standing) {
             (WatchKind::Deleted, Standing::Unknown | Standing::OtherUid) => Ok(()),
-            (WatchKind::Deleted, Standing::Same | Standing::Changed) => self.left(object, anchor, patience),
+            (WatchKind::Deleted, Standing::Same | Standing::Changed) => self.left(key, object, anchor, patience),
             (WatchKind::Added | WatchKind::Modified, Standing::Same) => self.unchanged(object, patience),
             (WatchKind::Added | WatchKind::Modified, Standing::Unknown)
                 if self.phase == Phase::FirstList && self.out.context.skip_initial =>
             {
-                self.keep(object);
+                self.keep(key, object);
                 Ok(())
             }
             (WatchKind::Added | WatchKind::Modified, Standing::Unknown | Standing::OtherUid | Standing::Changed) => {
-                self.present(standing, kind, object, anchor, patience)
+                self.present(key, standing, kind, object, anchor, patience)
             }
         }
     }
@@ -362,9 +371,9 @@ impl Teller {
     }
 
     /// Remembers an object as if it had been told, once the list that names it has ended.
-    fn keep(&mut self, object: &ObjectRef<'_>) {
+    fn keep(&mut self, key: TextKey, object: &ObjectRef<'_>) {
         let identity = self.event(EventType::Added, object).identity();
-        if self.store.keep(identity.clone()) {
+        if self.store.keep(key, object, || identity.clone()) {
             self.out.context.metrics.tracked_changed(1);
         }
         self.unconfirmed.push_back(identity);
@@ -376,7 +385,7 @@ impl Teller {
             self.out.wait_for_credit(patience)?;
             let identity = self.unconfirmed.pop_front().expect("it is not empty");
             // What was told of it since is known by that.
-            if self.store.holds(&identity) {
+            if self.store.key_of_known(&identity).is_some() {
                 self.out.keep(Kept::Known(identity));
             }
         }
@@ -386,25 +395,61 @@ impl Teller {
     /// The list did not end: what it named and nobody was told of counts for nothing.
     fn drop_unconfirmed(&mut self) {
         for identity in mem::take(&mut self.unconfirmed) {
-            if self.store.forget(&identity) {
+            if self.store.key_of_known(&identity).is_some_and(|key| self.store.forget(key)) {
                 self.out.context.metrics.tracked_changed(-1);
             }
         }
     }
 
     /// Another object has taken the name, so the one that was known is gone.
-    fn replaced(&mut self, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
-        self.out.wait_for_credit(patience)?;
-        let old = self.store.remove(object).expect("another object is known under this name");
-        self.out.send_gone(old);
+    fn replaced(&mut self, key: TextKey, patience: Patience) -> Result<(), Halt> {
+        self.tell_gone(&[key], patience)
+    }
+
+    /// Tells known objects as deleted, as they are remembered.
+    fn tell_gone(&mut self, keys: &[TextKey], patience: Patience) -> Result<(), Halt> {
+        for (key, identity) in self.recall(keys)? {
+            self.out.wait_for_credit(patience)?;
+            self.store.forget(key);
+            self.out.send_gone(identity.to_object());
+        }
+        // Nothing is left, unless somebody has changed the state from outside.
+        for _ in keys.iter().filter(|key| self.store.forget(**key)) {
+            log::error!(
+                "{}: an object is gone of which the state holds nothing, so its DELETED is not told",
+                self.out.watch.target
+            );
+            self.out.context.metrics.tracked_changed(-1);
+        }
         Ok(())
     }
 
-    fn left(&mut self, object: &ObjectRef<'_>, anchor: Option<&Anchor>, patience: Patience) -> Result<(), Halt> {
+    /// What is remembered of known objects, once that can be had.
+    fn recall(&self, keys: &[TextKey]) -> Result<Vec<(TextKey, Identity)>, Halt> {
+        let context = &self.out.context;
+        context.pulse.waiting();
+        let mut found = loop {
+            if let Some(found) = self.store.recall(keys) {
+                break found;
+            }
+            if context.stop.wait(RECALL_PAUSE) {
+                return Err(Halt::Stop);
+            }
+        };
+        context.pulse.working();
+        if found.len() < keys.len() && !self.unconfirmed.is_empty() {
+            let keyer = self.store.keyer();
+            let unconfirmed = self.unconfirmed.iter().map(|identity| (keyer.key(identity.key()), identity));
+            found.extend(unconfirmed.filter(|(key, _)| keys.contains(key)).map(|(key, identity)| (key, identity.clone())));
+        }
+        Ok(found)
+    }
+
+    fn left(&mut self, key: TextKey, object: &ObjectRef<'_>, anchor: Option<&Anchor>, patience: Patience) -> Result<(), Halt> {
         let mut event = self.event(EventType::Deleted, object);
         event.anchor = anchor.cloned();
         self.out.wait_for_credit(patience)?;
-        self.store.remove(object);
+        self.store.forget(key);
         self.out.context.metrics.tracked_changed(-1);
         self.out.send(event);
         Ok(())
@@ -412,6 +457,7 @@ impl Teller {
 
     fn present(
         &mut self,
+        key: TextKey,
         standing: Standing,
         kind: WatchKind,
         object: &ObjectRef<'_>,
@@ -432,7 +478,7 @@ impl Teller {
             Phase::Live => false,
         };
         self.out.wait_for_credit(patience)?;
-        if self.store.keep(event.identity()) {
+        if self.store.keep(key, object, || event.identity()) {
             self.out.context.metrics.tracked_changed(1);
         }
         if self.phase != Phase::Live {
@@ -443,14 +489,8 @@ impl Teller {
     }
 
     fn tell_missing(&mut self, patience: Patience) -> Result<(), Halt> {
-        let mut missing = self.store.missing();
-        let mut gone = self.store.drain_missing();
-        while missing > 0 {
-            self.out.wait_for_credit(patience)?;
-            self.out.send_gone(gone.next().expect("as many are missing as were counted"));
-            missing -= 1;
-        }
-        Ok(())
+        let missing = self.store.missing();
+        missing.chunks(RECALLED_MAX).try_for_each(|keys| self.tell_gone(keys, patience))
     }
 
     /// What is emitted of an object, and what is written of that.

@@ -216,7 +216,7 @@ fn a_list_that_was_cut_short_goes_on_with_what_was_told_of_it() {
     let list = streamed(&["a@7", "b@9"], "10", vec![Read::Line(line("DELETED", "b@11"))]);
     let mut stage = Stage::new("v1/configmaps", vec![list], testing::hasty());
     let known = ["a@7", "b@8", "c@8"].map(|known| Identity::of(&ObjectRef::scan(object(known).as_bytes()).unwrap()));
-    stage.informer = stage.informer.resume(Resume { known: known.into(), ..Resume::default() });
+    stage.informer = stage.informer.resume(Resume { known: known.into_iter().collect(), ..Resume::default() });
     assert_eq!(stage.run().1, ["UPDATED(inferred) b@9", "DELETED(inferred) c@8", "DELETED b@11"]);
 }
 
@@ -239,7 +239,7 @@ fn where_initial_objects_are_skipped_one_that_took_the_name_of_a_known_one_is_to
         let mut stage = Stage::new("v1/configmaps", vec![list], testing::hasty());
         stage.informer.context.skip_initial = skips;
         let known = vec![Identity::of(&ObjectRef::scan(object("a@7").as_bytes()).unwrap())];
-        stage.informer = stage.informer.resume(Resume { known, ..Resume::default() });
+        stage.informer = stage.informer.resume(Resume { known: known.into_iter().collect(), ..Resume::default() });
         stage.run().1
     };
     assert_eq!(run(true), ["DELETED(inferred) a@7", "ADDED(inferred) a/new@9"]);

@@ -213,6 +213,7 @@ fn an_object_over_the_limit_counts_as_unreadable_and_is_not_told_as_deleted() {
     let body = page("ConfigMapList", &[testing::object("a@7"), too_large], "10", None);
     let mut stage = Stage::new("v1/configmaps", vec![Answer::Status(422, ""), Answer::Body(body)], testing::hasty());
     let known = ["b@8", "c@8"].map(|text| Identity::of(&ObjectRef::scan(testing::object(text).as_bytes()).unwrap()));
-    stage.informer = stage.informer.resume(Resume { known: known.into(), listed_before: true, ..Resume::default() });
+    stage.informer =
+        stage.informer.resume(Resume { known: known.into_iter().collect(), listed_before: true, ..Resume::default() });
     assert_eq!(stage.run().1, ["ADDED(inferred) a@7", "DELETED(inferred) c@8"]);
 }

@@ -1,7 +1,7 @@
 //! What comes again, and what was there before: against what was told.
 
 use super::{Phase, Standing, Teller};
-use crate::api::{Anchor, DecodeError, ObjectRef, ResourceVersion, WatchKind, WatchLine};
+use crate::api::{Anchor, DecodeError, ObjectRef, ResourceVersion, TextKey, WatchKind, WatchLine};
 use std::collections::HashSet;
 
 /// A page of the past, and what is known of that.
@@ -11,8 +11,8 @@ pub(in crate::informer) struct Past<'a> {
     pub(in crate::informer) newest: Option<&'a Anchor>,
     /// Its objects came as metadata alone.
     pub(in crate::informer) is_metadata: bool,
-    /// The uids of the objects about which it says nothing.
-    pub(in crate::informer) beyond: &'a HashSet<Box<str>>,
+    /// What the uids of the objects are known by about which it says nothing.
+    pub(in crate::informer) beyond: &'a HashSet<u64>,
 }
 
 impl Teller {
@@ -30,8 +30,8 @@ impl Teller {
     }
 
     /// How an object stands to what was told of it. One of the same version may be of another history.
-    pub(super) fn standing(&mut self, kind: WatchKind, object: &ObjectRef<'_>) -> Standing {
-        let standing = self.store.see(object);
+    pub(super) fn standing(&mut self, kind: WatchKind, key: TextKey, object: &ObjectRef<'_>) -> Standing {
+        let standing = self.store.see(key, object);
         // Not where whole objects come as well: their metadata is in another order.
         let may_differ = standing == Standing::Same && kind != WatchKind::Deleted && !self.is_whole_said;
         if may_differ && self.replay.differs(kind, object, self.is_metadata()) {
@@ -69,10 +69,11 @@ impl Teller {
         if self.replay.is_due_before(&object.resource_version()) {
             return true;
         }
+        let key = self.store.key_of(object);
         // Of one that nobody wanted nothing was remembered; and what a list has brought already is no change.
         self.out.takes_all()
             && self.out.watch.covers(&object.namespace())
-            && match (kind, self.store.see(object)) {
+            && match (kind, self.store.see(key, object)) {
                 (WatchKind::Added | WatchKind::Modified, Standing::Same) | (WatchKind::Deleted, Standing::Unknown) => false,
                 (WatchKind::Added | WatchKind::Modified, Standing::Unknown | Standing::OtherUid | Standing::Changed)
                 | (WatchKind::Deleted, Standing::OtherUid | Standing::Same | Standing::Changed) => true,
@@ -85,11 +86,11 @@ impl Teller {
         version.number().zip(reached).is_some_and(|(version, reached)| version < reached)
     }
 
-    /// Begins a comparison of the past with what was told. Gives the uids of the objects about which that past says nothing, as
+    /// Begins a comparison of the past with what was told. Gives what the uids are known by of the objects about which that past says nothing, as
     /// something was told of them beyond it.
-    pub(in crate::informer) fn begin_comparison(&mut self) -> HashSet<Box<str>> {
+    pub(in crate::informer) fn begin_comparison(&mut self) -> HashSet<u64> {
         self.store.begin_list();
-        self.replay.uids()
+        self.replay.uids().iter().map(|uid| self.store.uid_of(uid)).collect()
     }
 
     /// How an object of the past differs from what was told. One of which only the name can be read says nothing.
@@ -109,8 +110,9 @@ impl Teller {
             },
         };
         let version = object.resource_version();
-        let is_same = self.store.see(object) == Standing::Same;
-        if past.beyond.contains(object.uid_json()) {
+        let key = self.store.key_of(object);
+        let is_same = self.store.see(key, object) == Standing::Same;
+        if past.beyond.contains(&self.store.uid_of(object.uid_json())) {
             return None;
         }
         if !is_same {
@@ -126,7 +128,7 @@ impl Teller {
     }
 
     /// How many objects were told and were not in the past.
-    pub(in crate::informer) fn missing_from_comparison(&self, beyond: &HashSet<Box<str>>) -> usize {
-        self.store.missing_uids().filter(|uid| !beyond.contains(*uid)).count()
+    pub(in crate::informer) fn missing_from_comparison(&self, beyond: &HashSet<u64>) -> usize {
+        self.store.missing_uids().filter(|uid| !beyond.contains(uid)).count()
     }
 }
