@@ -61,6 +61,8 @@ pub struct MatchedEvent {
     pub(crate) anchor: Option<Anchor>,
     /// The annotations as they are written, where that is not as the server sent them.
     written_annotations: Option<Arc<str>>,
+    /// Labels and annotations as they are remembered, where that is not as they are written.
+    stored_maps: Option<Arc<[String; 2]>>,
     object: Object,
 }
 
@@ -112,13 +114,30 @@ impl MatchedEvent {
     pub fn new(event_type: EventType, watch: Arc<Watch>, object: Object) -> Self {
         let received = SystemTime::now();
         let (initial, inferred, metadata_only, history) = (false, false, false, HISTORY_FIRST);
-        let (anchor, written_annotations) = (None, None);
-        Self { event_type, watch, received, initial, inferred, metadata_only, history, anchor, written_annotations, object }
+        let (anchor, written_annotations, stored_maps) = (None, None, None);
+        Self {
+            event_type,
+            watch,
+            received,
+            initial,
+            inferred,
+            metadata_only,
+            history,
+            anchor,
+            written_annotations,
+            stored_maps,
+            object,
+        }
     }
 
     /// The same; of its annotations these are written, which are JSON, where they are given.
     pub(crate) fn writing(self, annotations: Option<String>) -> Self {
         Self { written_annotations: annotations.map(Arc::from), ..self }
+    }
+
+    /// The same; of its labels and annotations these are remembered, which are JSON, where they are given.
+    pub(crate) fn storing(self, maps: Option<[String; 2]>) -> Self {
+        Self { stored_maps: maps.map(Arc::new), ..self }
     }
 
     /// The stable id of this event: `watch/uid/resourceVersion/eventType`, and in a [history](Self::history) after the first its
@@ -209,7 +228,11 @@ impl MatchedEvent {
 
     /// What is remembered of the object.
     pub(crate) fn identity(&self) -> Identity {
-        Identity::with_annotations(&self.metadata(), self.written_annotations_bytes())
+        let object = self.metadata();
+        match self.stored_maps.as_deref() {
+            Some([labels, annotations]) => Identity::with_maps(&object, labels.as_bytes(), annotations.as_bytes()),
+            None => Identity::with_maps(&object, object.labels_bytes(), self.written_annotations_bytes()),
+        }
     }
 
     /// All that was read of the object's metadata. For `DELETED` the last state known.

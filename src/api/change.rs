@@ -16,6 +16,16 @@ pub enum Change {
     Replayed(ToldId),
 }
 
+impl Change {
+    /// How many changes it counts as where many wait: one, and one more for each KiB of labels and annotations.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Known(identity) => 1 + identity.maps_bytes() / 1024,
+            Self::Gone(_) | Self::Told(_) | Self::Replayed(_) => 1,
+        }
+    }
+}
+
 /// Names one event of a watch that a server may send again: the object's uid, its version, and whether it was deleted.
 ///
 /// As a key of a hash table it is looked up by the text that [`ToldId::write`] makes, without an allocation.

@@ -34,16 +34,16 @@ struct Fields<'a> {
 }
 
 impl Identity {
-    /// Copies what is remembered of `object`, its annotations as they are.
+    /// Copies what is remembered of `object`, its labels and annotations as they are.
     pub fn of(object: &ObjectRef<'_>) -> Self {
-        Self::with_annotations(object, object.annotations_bytes())
+        Self::with_maps(object, object.labels_bytes(), object.annotations_bytes())
     }
 
-    /// Copies what is remembered of `object`, with `annotations`, which are JSON, in the place of its own.
+    /// Copies what is remembered of `object`, with `labels` and `annotations`, which are JSON, in the place of its own.
     #[expect(clippy::missing_panics_doc, reason = "no line is 4 GiB long")]
-    pub fn with_annotations(object: &ObjectRef<'_>, annotations: &[u8]) -> Self {
+    pub fn with_maps(object: &ObjectRef<'_>, labels: &[u8], annotations: &[u8]) -> Self {
         let (version, [namespace, name, uid, _]) = (object.resource_version(), object.identity_bytes());
-        let fields: [&[u8]; FIELDS] = [namespace, name, uid, version.as_bytes(), object.labels_bytes(), annotations];
+        let fields: [&[u8]; FIELDS] = [namespace, name, uid, version.as_bytes(), labels, annotations];
         // The exact size, so that the box needs no second allocation.
         let mut text =
             Vec::with_capacity(fields.iter().map(|field| field.len() + END.len_utf8()).sum::<usize>() - END.len_utf8());

@@ -7,8 +7,10 @@ mod copies;
 mod digest;
 mod pointer;
 mod redaction;
+mod stored;
 
 pub use copies::COPIES;
 pub use digest::DigestKey;
 pub use pointer::{Pattern, PatternError, redact};
 pub use redaction::{ANNOTATION_VALUE_BYTES_MAX, Redaction};
+pub use stored::STORED_BYTES_MAX;

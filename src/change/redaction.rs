@@ -37,6 +37,10 @@ impl Redaction {
         Self { value_bytes_max, ..self }
     }
 
+    pub(super) fn key(&self) -> &DigestKey {
+        &self.key
+    }
+
     /// The annotations of an object from a server as they are written, as JSON; `None` where that is as they are.
     pub fn of_object(&self, object: &ObjectRef<'_>) -> Option<String> {
         // Nearly all were told apart while they were read.

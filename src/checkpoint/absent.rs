@@ -76,6 +76,11 @@ impl StateStore {
         match self.0 {}
     }
 
+    /// How many bytes its files take.
+    pub fn bytes(&self) -> u64 {
+        match self.0 {}
+    }
+
     /// By what its objects are known.
     pub fn keyer(&self) -> &Keyer {
         match self.0 {}

@@ -53,6 +53,11 @@ impl Home {
         Ok((Self { folder: folder.to_owned(), lock, file }, database))
     }
 
+    /// How many bytes the files take that are in the folder.
+    pub(super) fn bytes(&self) -> io::Result<u64> {
+        fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+    }
+
     /// Where the state file is.
     pub(super) fn path(&self) -> PathBuf {
         self.folder.join(STATE_FILE)

@@ -112,6 +112,15 @@ impl StateStore {
         self.database()?.load(None).map_err(|error| self.cannot_read(error))
     }
 
+    /// How many bytes its folder's files take on the disk; nothing where that cannot be read.
+    pub fn bytes(&self) -> u64 {
+        match &self.place {
+            Place::Folder(home) => home.bytes().unwrap_or_default(),
+            #[cfg(test)]
+            Place::Disk(..) => 0,
+        }
+    }
+
     /// By what its objects are known.
     pub fn keyer(&self) -> &Keyer {
         &self.keyer

@@ -6,6 +6,7 @@
 
 use super::recovery::Recovery;
 use crate::api::{Change, FilePosition, HISTORY_FIRST, ToldId, WatchId};
+use crate::change::Redaction;
 use crate::checkpoint::{Commit, StateStore, StoredWatch, WatchCommit};
 use crate::controller::ControllerError;
 use crate::event::EventType;
@@ -15,7 +16,12 @@ use std::path::Path;
 
 /// Takes in what the events files in `folder` hold beyond the state. A new state takes in nothing: what is there was told
 /// before it began.
-pub(super) fn take_in(store: &mut StateStore, folder: &Path, recovery: &mut Recovery) -> Result<(), ControllerError> {
+pub(super) fn take_in(
+    store: &mut StateStore,
+    folder: &Path,
+    redaction: &Redaction,
+    recovery: &mut Recovery,
+) -> Result<(), ControllerError> {
     let since = match store.position()? {
         Some(position) => Some(position),
         None if store.is_new() => None,
@@ -23,7 +29,9 @@ pub(super) fn take_in(store: &mut StateStore, folder: &Path, recovery: &mut Reco
         None => Some(FilePosition::default()),
     };
     let mut fold = Fold::new(store.watches()?);
-    let end = sink::recover(folder, since.as_ref(), &mut |line| {
+    let end = sink::recover(folder, since.as_ref(), &mut |mut line| {
+        // A line has all that was written.
+        line.identity = redaction.fitted(line.identity);
         // Of what the journal knows nothing is in the state before all have it.
         if !recovery.line(&line) {
             fold.line(&line);

@@ -485,6 +485,7 @@ impl Keeping {
         }
         self.committed = Instant::now();
         self.surroundings.metrics.checkpointed(true);
+        self.surroundings.metrics.state_bytes(self.store.bytes());
         if let (Some(writer), Some(position)) = (&writer, &commit.position) {
             writer.committed(position);
         }

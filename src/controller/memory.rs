@@ -71,7 +71,8 @@ impl Memory {
         recovery.leave_beyond(&store.watches()?);
         // Files that were there before the state are never its own, whenever lines begin to be written.
         if config.json_export || store.is_new() {
-            super::fold::take_in(&mut store, &config.output_dir, &mut recovery)?;
+            let redaction = super::redacting::redaction(config)?;
+            super::fold::take_in(&mut store, &config.output_dir, &redaction, &mut recovery)?;
         }
         let stored = store.watches()?;
         let recorder = Recorder::new(journal, Spill::open(&config.state.dir)?);

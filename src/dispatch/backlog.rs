@@ -4,10 +4,10 @@
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// So many changes are worth a checkpoint of their own before its time.
+/// So many changes are worth a checkpoint of their own before its time. One with many labels and annotations counts as several.
 pub const CHANGES_DUE: usize = 10_000;
 
-/// So many changes wait at most, while checkpoints cannot be written or do not keep up. At 300 bytes each they are 12 MB.
+/// So many changes wait at most, while checkpoints cannot be written or do not keep up. At 300 bytes each they are 12 MB, and at 16 KiB, which count as 17, 40 MB.
 pub const CHANGES_WAITING_MAX: usize = 4 * CHANGES_DUE;
 
 /// The changes that wait for a checkpoint, shared by all watches.

@@ -21,6 +21,8 @@ pub(super) struct Book {
     listing: bool,
     /// What the prefix has changed since [`progress`](Self::progress) was last asked for, in order.
     changes: Vec<Change>,
+    /// How much they weigh.
+    weight: usize,
     /// A list was under way somewhere in the prefix since then.
     listed: bool,
     /// The prefix has come over the end of a list since this was last asked.
@@ -276,6 +278,7 @@ impl Book {
 
     /// Takes what the prefix has come to since the last time.
     pub(super) fn progress(&mut self) -> Progress {
+        self.weight = 0;
         Progress {
             accepted: self.accepted.clone(),
             sequence: self.first,
@@ -358,15 +361,15 @@ impl Book {
 
     /// How many changes wait for [`progress`](Self::progress).
     pub(super) fn changes(&self) -> usize {
-        self.changes.len()
+        self.weight
     }
 
     /// Moves the prefix over what is complete. Returns how many credits come back: of what waited for the prefix, and because
     /// the window moved.
     pub(super) fn advance(&mut self, room: usize) -> usize {
-        let (mut credits, full) = (0, self.changes.len().saturating_add(room));
+        let (mut credits, full) = (0, self.weight.saturating_add(room));
         while let Some(front) = self.tickets.front() {
-            if !front.is_complete() || (front.change.is_some() && self.changes.len() >= full) {
+            if !front.is_complete() || (front.change.is_some() && self.weight >= full) {
                 return credits;
             }
             let ticket = self.tickets.pop_front().expect("it was looked at");
@@ -380,8 +383,10 @@ impl Book {
             self.accepted.anchor = ticket.anchor.or(before);
             self.accepted.history = ticket.history.unwrap_or(self.accepted.history);
             if !self.ended {
-                self.changes.extend(ticket.change);
-                self.changes.extend(ticket.told.map(Change::Told));
+                for change in ticket.change.into_iter().chain(ticket.told.map(Change::Told)) {
+                    self.weight += change.weight();
+                    self.changes.push(change);
+                }
             }
             if let Some(entering) = self.tickets.get_mut(WINDOW - 1).filter(|ticket| ticket.waits_for_prefix()) {
                 entering.has_credit = false;

@@ -134,9 +134,10 @@ impl Ledger {
     /// Takes what was accepted since the last time, for a checkpoint.
     pub fn progress(&self) -> Progress {
         let mut book = self.book();
+        let counted = book.changes();
         let progress = book.progress();
         if let Some(backlog) = &self.backlog {
-            backlog.taken(progress.changes.len());
+            backlog.taken(counted);
         }
         let credits = self.moved(book, Book::advance);
         self.give_back(credits, 0);

@@ -3,7 +3,7 @@
 
 use super::texts::Texts;
 use super::{Knowledge, TextBudget};
-use crate::api::{Identity, Keyer, Known, ObjectRef, Record, TextKey};
+use crate::api::{Identity, Keyer, Known, KnownObject, ObjectRef, Record, TextKey};
 
 /// Every object that was told and not yet told as deleted.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Store {
 
     /// What the uids of the known objects are known by that the list under way has not seen.
     pub(super) fn missing_uids(&self) -> impl Iterator<Item = u64> + '_ {
-        self.known.iter().filter(|known| known.seen() != self.list).map(|known| known.uid())
+        self.known.iter().filter(|known| known.seen() != self.list).map(KnownObject::uid)
     }
 
     /// The keys of the known objects that the list under way has not seen.

@@ -508,7 +508,10 @@ impl Teller {
         // What nobody writes needs no second text, and neither does what is redacted already.
         let is_written = cfg!(any(feature = "export", feature = "state")) && !is_secret;
         let written = is_written.then(|| redaction.of_object(&copy.as_ref())).flatten();
-        MatchedEvent::new(event_type, Arc::clone(&self.out.watch), copy).writing(written)
+        let labels = copy.as_ref().labels();
+        let annotations = written.as_deref().map_or_else(|| copy.as_ref().annotations(), StringMap::from_json);
+        let stored = redaction.of_state(labels, annotations);
+        MatchedEvent::new(event_type, Arc::clone(&self.out.watch), copy).writing(written).storing(stored)
     }
 
     fn is_secret(&self) -> bool {

@@ -35,6 +35,9 @@ impl Metrics {
     /// The state now holds all that was accepted; `committed`: by a commit.
     pub fn checkpointed(&self, _committed: bool) {}
 
+    /// The state takes so many bytes on its disk.
+    pub fn state_bytes(&self, _bytes: u64) {}
+
     /// The configuration was read again; `is_ok`: and taken.
     pub fn reloaded(&self, _is_ok: bool) {}
 }
@@ -51,6 +54,9 @@ impl WatchMetrics {
 
     /// Bytes were received.
     pub fn bytes_received(&self, _bytes: u64) {}
+
+    /// A line of so many bytes is written.
+    pub fn bytes_written(&self, _bytes: u64) {}
 
     /// A line or an object could not be read.
     pub fn decode_error(&self) {}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Adds to `registry`, which serves one scrape, what holds now.
-pub(super) fn register(registry: &Registry, health: &Health, bookmarks: &[(String, u64)], checkpointed: u64) {
+pub(super) fn register(registry: &Registry, health: &Health, bookmarks: &[(String, u64)], state: State) {
     let now = Instant::now();
     let watches: Vec<_> = health.watches().into_iter().map(|status| (status.standing(now), status)).collect();
     add(registry, build_info());
@@ -20,9 +20,21 @@ pub(super) fn register(registry: &Registry, health: &Health, bookmarks: &[(Strin
     add(registry, informers_by_gvr(&watches));
     add(registry, unreadable_objects(&watches));
     add(registry, bookmark_age(bookmarks));
-    if checkpointed > 0 {
-        add(registry, checkpoint_age(checkpointed));
+    if state.checkpointed_millis > 0 {
+        add(registry, checkpoint_age(state.checkpointed_millis));
     }
+    if state.bytes > 0 {
+        add(registry, state_bytes(state.bytes));
+    }
+}
+
+/// What is known of the state; zeros where none is kept.
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    /// When nothing was left to commit, in milliseconds of Unix time.
+    pub(super) checkpointed_millis: u64,
+    /// What it takes on its disk.
+    pub(super) bytes: u64,
 }
 
 type Standings = [(Standing, Arc<WatchStatus>)];
@@ -133,6 +145,13 @@ fn checkpoint_age(checkpointed: u64) -> GaugeVec {
     let age = gauges("faro_checkpoint_age_seconds", help, &[]);
     age.with_label_values::<&str>(&[]).set(unix_millis().saturating_sub(checkpointed) as f64 / 1000.0);
     age
+}
+
+fn state_bytes(bytes: u64) -> GaugeVec {
+    let help = "Bytes that the files in state.dir take; absent where no state is kept.";
+    let size = gauges("faro_state_bytes", help, &[]);
+    size.with_label_values::<&str>(&[]).set(bytes as f64);
+    size
 }
 
 pub(super) fn gauges(name: &str, help: &str, labels: &[&str]) -> GaugeVec {

@@ -10,6 +10,7 @@ use prometheus::{
 pub(super) struct Families {
     pub(super) bytes_received: IntCounterVec,
     pub(super) bytes_written: IntCounter,
+    pub(super) bytes_written_of_gvr: IntCounterVec,
     pub(super) checkpoints: IntCounter,
     pub(super) config_last_reload_success: IntGauge,
     pub(super) config_last_reload_timestamp: Gauge,
@@ -42,6 +43,7 @@ impl Families {
         Self {
             bytes_received: new.counters("faro_received_bytes_total", "Bytes received of lists and watches.", &["gvr"]),
             bytes_written: new.counter("faro_written_bytes_total", "Bytes of JSON lines written."),
+            bytes_written_of_gvr: new.counters("faro_bytes_written_total", "Bytes of JSON lines written, by gvr.", &["gvr"]),
             checkpoints: new.counter("faro_checkpoints_total", "Checkpoints committed to the state."),
             config_last_reload_success: new.add(IntGauge::new(
                 "faro_config_last_reload_success",

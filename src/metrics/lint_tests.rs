@@ -34,6 +34,7 @@ fn everything(cluster_name: Option<&str>) -> String {
     let counted = metrics.watch(&pods);
     counted.bookmark();
     metrics.checkpointed(true);
+    metrics.state_bytes(4096);
     metrics.text(&health)
 }
 
@@ -126,7 +127,7 @@ fn documented(name: &str, told: &Told) -> String {
     let labels = told.labels.iter().filter(|(label, _)| *label != "le").map(|(label, values)| closed(label, values));
     let base = name.trim_end_matches("_total");
     // A pure number is 1, as in UCUM.
-    let unit = [("_seconds", "seconds"), ("_timestamp", "seconds"), ("_bytes", "bytes")];
+    let unit = [("_seconds", "seconds"), ("_timestamp", "seconds"), ("_bytes", "bytes"), ("_bytes_written", "bytes")];
     let unit = unit.into_iter().find(|(end, _)| base.ends_with(end)).map_or("1", |(_, unit)| unit);
     let labels: Vec<String> = labels.collect();
     let labels = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };

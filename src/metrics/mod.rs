@@ -39,6 +39,8 @@ struct Inner {
     bookmarks: Mutex<Vec<Bookmark>>,
     /// When nothing was left to commit, in milliseconds of Unix time; zero where no state is kept.
     checkpointed: AtomicU64,
+    /// How many bytes the state takes; zero where none is kept.
+    state_bytes: AtomicU64,
 }
 
 /// When the last bookmark of one watch came, in milliseconds of Unix time; zero before the first. Gone with its watch.
@@ -61,8 +63,8 @@ impl Metrics {
         let registry = registry(cluster_name.as_deref());
         let families = Families::register(&registry);
         RELOAD_RESULTS.iter().for_each(|result| drop(families.config_reloads.with_label_values(&[result])));
-        let (bookmarks, checkpointed) = (Mutex::default(), AtomicU64::new(0));
-        let metrics = Self(Arc::new(Inner { families, registry, cluster_name, bookmarks, checkpointed }));
+        let (bookmarks, checkpointed, state_bytes) = Default::default();
+        let metrics = Self(Arc::new(Inner { families, registry, cluster_name, bookmarks, checkpointed, state_bytes }));
         metrics.config_read(true);
         metrics
     }
@@ -82,6 +84,11 @@ impl Metrics {
     pub fn checkpointed(&self, committed: bool) {
         self.0.checkpointed.store(watch::unix_millis(), Ordering::Relaxed);
         self.0.families.checkpoints.inc_by(u64::from(committed));
+    }
+
+    /// The state takes so many bytes on its disk.
+    pub fn state_bytes(&self, bytes: u64) {
+        self.0.state_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// The configuration was read again, and is in force or was refused.
@@ -109,11 +116,16 @@ impl Metrics {
     fn gather(&self, health: &Health) -> Vec<MetricFamily> {
         let mut families = self.0.registry.gather();
         let derived = registry(self.0.cluster_name.as_deref());
-        derived::register(&derived, health, &self.bookmarks(), self.0.checkpointed.load(Ordering::Relaxed));
+        derived::register(&derived, health, &self.bookmarks(), self.state());
         process::register(&derived);
         families.extend(derived.gather());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         families
+    }
+
+    fn state(&self) -> derived::State {
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        derived::State { checkpointed_millis: load(&self.0.checkpointed), bytes: load(&self.0.state_bytes) }
     }
 
     fn watch_of(&self, gvr: &str) -> WatchMetrics {

@@ -18,6 +18,7 @@ pub struct WatchMetrics(Arc<Children>);
 struct Children {
     bookmark_millis: Arc<AtomicU64>,
     bytes_received: IntCounter,
+    bytes_written: IntCounter,
     credit_wait_seconds: Histogram,
     decode_errors: IntCounter,
     events: [IntCounter; EventType::ALL.len()],
@@ -51,6 +52,7 @@ impl WatchMetrics {
         Self(Arc::new(Children {
             bookmark_millis,
             bytes_received: families.bytes_received.with_label_values(of_gvr),
+            bytes_written: families.bytes_written_of_gvr.with_label_values(of_gvr),
             credit_wait_seconds: families.credit_wait_seconds.with_label_values(of_gvr),
             decode_errors: families.decode_errors.with_label_values(of_gvr),
             events: EventType::ALL.map(|kind| families.events.with_label_values(&[gvr, kind.as_str()])),
@@ -95,6 +97,11 @@ impl WatchMetrics {
     /// Bytes were received.
     pub fn bytes_received(&self, bytes: u64) {
         self.0.bytes_received.inc_by(bytes);
+    }
+
+    /// A line of so many bytes is written.
+    pub fn bytes_written(&self, bytes: u64) {
+        self.0.bytes_written.inc_by(bytes);
     }
 
     /// A line or an object could not be read.

@@ -95,7 +95,9 @@ impl Buffer {
         }
         let State { batch, record, dropped, .. } = &mut *state;
         let after_drop = !dropped.is_empty() && dropped.remove(&event.watch.id);
+        let before = batch.bytes.len();
         record.append(event, changed, after_drop, &mut batch.bytes);
+        completion.metrics().bytes_written((batch.bytes.len() - before) as u64);
         batch.completions.push(completion);
         if state.batch.bytes.len() >= GATHERED_BYTES {
             let is_gathering = std::mem::take(&mut state.gathering);

@@ -1,7 +1,9 @@
 //! What the server sends, byte for byte, and in which pieces, when, and how it ends.
 
 use faro::lifecycle::Stop;
-use std::io::{self, Write};
+use flate2::Compression;
+use flate2::read::GzEncoder;
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 /// What is sent, and what happens to the connection then.
@@ -57,6 +59,17 @@ impl Answer {
         wire.push_str("\r\n");
         wire.push_str(body);
         Self::new(wire.into_bytes(), Then::NextRequest)
+    }
+
+    /// A JSON document as a server compresses it.
+    pub fn gzipped(body: impl Read) -> Self {
+        let mut packed = Vec::new();
+        GzEncoder::new(body, Compression::fast()).read_to_end(&mut packed).unwrap();
+        let length = packed.len();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip";
+        let mut wire = format!("{head}\r\nContent-Length: {length}\r\n\r\n").into_bytes();
+        wire.append(&mut packed);
+        Self::new(wire, Then::NextRequest)
     }
 
     /// A watch that tells these lines, each its own chunk, and ends cleanly.

@@ -16,7 +16,7 @@ fn long_line(name: &str, version: u64, bytes: usize) -> String {
 }
 
 /// The most memory that it ever had, in MiB.
-fn peak_mib(daemon: &Daemon) -> usize {
+pub fn peak_mib(daemon: &Daemon) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024

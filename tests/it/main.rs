@@ -25,6 +25,7 @@ mod lists;
 mod liveness;
 mod login;
 mod many;
+mod memory;
 mod messages;
 mod middleware;
 mod outage;

@@ -182,3 +182,53 @@ fn the_journal_of_a_watch_that_was_forgotten_is_dropped_and_that_of_one_at_work_
     let found = [(pods, 9), (nodes, 9), (services, 4), (services, 5)].map(|(watch, sequence)| counts(watch, sequence));
     assert_eq!(found, [false, true, false, true]);
 }
+
+/// The versions of what is remembered of pods of these names.
+fn recalled(keeping: &mut Keeping, watch: &Watch, names: &[&str]) -> Vec<String> {
+    let keys: Vec<TextKey> = names.iter().map(|name| keeping.store.keyer().key(&format!("default\0{name}"))).collect();
+    let (reply, answer) = bounded(1);
+    keeping.recall(watch.id, &keys, &reply);
+    let mut found: Vec<String> =
+        answer.try_recv().unwrap().iter().map(|identity| identity.to_object().as_ref().resource_version().to_string()).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn what_is_remembered_of_an_object_is_found_on_its_way_taken_committed_and_after_a_commit_that_failed() {
+    let folder = TempDir::new().unwrap();
+    let mut keeping = keeping_in(folder.path());
+    let dispatcher = Dispatcher::new(&Settings::default(), Vec::new(), None, Health::default()).unwrap();
+    let (pods, nodes) = (watch("v1/pods"), watch("v1/nodes"));
+    let backlog = Arc::clone(&keeping.shared.backlog);
+    let metrics = Metrics::default().watch(&pods);
+    let mut outlet = dispatcher.resumed_outlet(Arc::clone(&pods), metrics, Resumed::default(), backlog).unwrap();
+    let ledger = Arc::clone(outlet.ledger());
+    keeping.shared.watches().push(Kept { watch: Arc::clone(&pods), ledger, taken: Accepted::default(), ended: false });
+    let mut send = |name: &str, version| {
+        assert_eq!(outlet.wait_for_credit(DEADLINE), Credit::Granted);
+        outlet.send(event(&pods, name, version));
+    };
+    let both = ["web-0", "web-1"];
+    assert!(recalled(&mut keeping, &pods, &both).is_empty());
+    send("web-0", 1);
+    send("web-1", 2);
+    assert_eq!(recalled(&mut keeping, &pods, &both), ["1", "2"], "on its way");
+    assert!(recalled(&mut keeping, &nodes, &both).is_empty());
+    keeping.take();
+    assert_eq!(recalled(&mut keeping, &pods, &both), ["1", "2"], "taken");
+    send("web-0", 3);
+    assert_eq!(recalled(&mut keeping, &pods, &both), ["2", "3"], "taken, and newer on its way");
+    assert!(keeping.checkpoint() && keeping.committing.is_none());
+    assert_eq!(recalled(&mut keeping, &pods, &both), ["2", "3"], "committed, and newer on its way");
+    keeping.take();
+    keeping.committing =
+        Some(Arc::new(Commit { watches: mem::take(&mut keeping.due).into_values().collect(), ..Commit::default() }));
+    assert_eq!(recalled(&mut keeping, &pods, &both), ["2", "3"], "while it is committed");
+    fs::remove_file(folder.path().join("state.redb")).unwrap();
+    assert!(keeping.store.commit(&Commit::default()).is_err());
+    assert!(keeping.store.cluster().is_err(), "a commit that fails closes the file");
+    assert_eq!(recalled(&mut keeping, &pods, &both), ["2", "3"], "after a commit that failed");
+    keeping.store.commit(&keeping.committing.take().unwrap()).unwrap();
+    assert_eq!(recalled(&mut keeping, &pods, &both), ["2", "3"], "committed");
+}
