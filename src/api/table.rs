@@ -45,11 +45,6 @@ impl TextKey {
     /// The key of no text.
     pub const NONE: Self = Self { high: 0, low: 0 };
 
-    /// The key of the same text in a space of its own.
-    pub(crate) fn in_space(self, space: u32) -> Self {
-        Self { high: self.high, low: self.low ^ space }.of_some()
-    }
-
     fn of_some(self) -> Self {
         if self == Self::NONE { Self { high: 0, low: 1 } } else { self }
     }

@@ -56,7 +56,7 @@ impl Index {
     /// The hash of what `entry` is about.
     pub(super) fn key(&self, entry: &Entry<'_>) -> TextKey {
         let key = self.keyer.key(entry.subject());
-        if matches!(entry.kind, Kind::Told | Kind::Replayed) { key.in_space(TOLD) } else { key }
+        if matches!(entry.kind, Kind::Told | Kind::Replayed) { TextKey { low: key.low ^ TOLD, ..key } } else { key }
     }
 
     /// The row of the last entry that says that there is the object of this key.
