@@ -3,7 +3,7 @@
 use crate::support::daemon::{Daemon, Setup};
 use crate::support::lines::{self, Line};
 use crate::support::process::Guarded;
-use crate::support::wait::{SOON, eventually};
+use crate::support::wait::{SOON, eventually, remove_folder};
 use faro::config::{Config, ResourceConfig};
 use faro::controller::{Controller, ControllerError};
 use faro::event::MatchedEvent;
@@ -71,7 +71,7 @@ fn a_log_file_that_was_moved_away_is_followed_by_another_at_sighup_and_a_deleted
     daemon.signal(Signal::HUP);
     eventually(SOON, "the reload is told in another file", || text().contains("the configuration is in force"));
     assert!(!fs::read_to_string(moved).unwrap().contains("SIGHUP"));
-    fs::remove_dir_all(&logs).unwrap();
+    remove_folder(&logs);
     cluster.create("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: default}}").unwrap();
     daemon.signal(Signal::HUP);
     eventually(SOON, "the next lines are in another file", || logs.exists() && text().contains("the configuration is in force"));

@@ -2,7 +2,7 @@
 
 use crate::support::daemon::{Daemon, Ended, Setup};
 use crate::support::lines::{self, Line};
-use crate::support::wait::{SOON, eventually};
+use crate::support::wait::{SOON, eventually, remove_folder};
 use faro::sim::Cluster;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -279,7 +279,7 @@ fn a_state_folder_that_is_removed_while_faro_runs_is_said_and_made_again_with_ev
     let stage = Stage::new(WATCH);
     let daemon = stage.start();
     daemon.wait_for_lines("three lines", |lines| lines.len() == 3);
-    fs::remove_dir_all(stage.state()).unwrap();
+    remove_folder(&stage.state());
     // Nothing changes in the cluster meanwhile.
     daemon.wait_for_log(&["error the state folder", "was removed, or files of it"]);
     daemon.wait_for_log(&["the state is written again"]);
@@ -299,7 +299,7 @@ fn a_faro_whose_state_folder_another_took_meanwhile_ends_and_names_it() {
     first.wait_for_lines("three lines", |lines| lines.len() == 3);
     // It notices nothing until the other has the folder.
     first.signal(Signal::STOP);
-    fs::remove_dir_all(stage.state()).unwrap();
+    remove_folder(&stage.state());
     let config = format!("state: {{dir: {}}}\n{WATCH}", stage.state().display());
     let second = Setup::with_config(&config).kubeconfig(stage.cluster.kubeconfig()).start_ready();
     first.signal(Signal::CONT);
@@ -318,7 +318,7 @@ fn everything_that_is_removed_at_once_while_faro_runs_is_made_again() {
     let stage = Stage::new(WATCH);
     let daemon = stage.start();
     daemon.wait_for_lines("three lines", |lines| lines.len() == 3);
-    fs::remove_dir_all(stage.setup.output()).unwrap();
+    remove_folder(&stage.setup.output());
     daemon.wait_for_log(&["the state is written again"]);
     stage.touch("a", "1");
     daemon.wait_for("UPDATED default/a");
@@ -354,10 +354,10 @@ fn a_state_folder_that_cannot_be_made_again_holds_readiness_until_it_can() {
     let stage = Stage::new(WATCH);
     let daemon = stage.start();
     daemon.wait_for_lines("three lines", |lines| lines.len() == 3);
-    fs::remove_dir_all(stage.state()).unwrap();
+    remove_folder(&stage.state());
     while fs::write(stage.state(), "a file").is_err() {
         // It was quicker, and made the folder again.
-        fs::remove_dir_all(stage.state()).unwrap();
+        remove_folder(&stage.state());
     }
     let ready = || daemon.http("/ready").unwrap();
     eventually(SOON, "it is not ready", || ready().0 == 503);

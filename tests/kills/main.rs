@@ -16,6 +16,7 @@ mod stuck;
 #[expect(dead_code, reason = "shared with other test programs")]
 #[path = "../support/process.rs"]
 mod process;
+#[expect(dead_code, reason = "shared with other test programs")]
 #[path = "../support/wait.rs"]
 mod wait;
 

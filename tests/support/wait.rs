@@ -1,6 +1,9 @@
 //! Waiting for a condition: the only way in which these tests let time pass.
 
 use faro::lifecycle::Stop;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Looks again and again until `condition` holds.
@@ -30,10 +33,26 @@ pub(crate) fn eventually_some<T>(deadline: Duration, what: &str, mut look: impl 
     }
 }
 
+/// Removes a folder into which another process may write meanwhile.
+///
+/// # Panics
+///
+/// When it cannot be removed.
+pub(crate) fn remove_folder(folder: &Path) {
+    eventually(SOON, "a folder is removed", || match fs::remove_dir_all(folder) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => false,
+        Err(error) => panic!("{}: {error}", folder.display()),
+    });
+}
+
 /// Lets `duration` pass, where the scenario is about just that: a server that is away for ten seconds.
 pub(crate) fn pause(duration: Duration) {
     Stop::new().wait(duration);
 }
+
+/// How many seconds a run may take that ends by itself: the next of these where a loaded machine did not come far enough.
+pub(crate) const RUN_SECONDS: [u32; 3] = [2, 10, 40];
 
 /// Often enough not to be felt, seldom enough to leave the two cores to those who are waited for.
 const POLL: Duration = Duration::from_millis(50);

@@ -24,7 +24,7 @@ fn look_at_both(search: &mut Search, api: &Api, cluster: &str, user: &str) {
 }
 
 fn look_at_file(search: &mut Search, kubeconfig: &Path, what: &str) {
-    let setup = Setup::with_config("resources: [{gvr: v1/configmaps}]\nauto_shutdown_sec: 1").kubeconfig(kubeconfig);
+    let setup = Setup::with_config("resources: [{gvr: v1/configmaps}]\nauto_shutdown_sec: 50").kubeconfig(kubeconfig);
     for ended in both_fail(&setup, what) {
         search.look_at(&ended, &setup);
     }
