@@ -5,18 +5,22 @@
 //! the order in which they were set. Nothing is allocated.
 
 use super::json_record::JsonRecord;
+use crate::api::WatchId;
 use crate::event::MatchedEvent;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Formats lines. Keeps the second of the last one, which the next one mostly shares.
+/// Formats lines. Keeps the second and the watch of the last one, which the next one mostly shares.
 #[derive(Debug)]
 pub(super) struct Record {
     second: u64,
     /// `{"timestamp":"2025-11-10T14:33:02.`
     begin: Vec<u8>,
+    watch: Option<WatchId>,
+    /// `,"watch":"5d2f8f5e0c3f4b7e"`
+    watch_text: Vec<u8>,
 }
 
 /// How a line ends.
@@ -28,7 +32,7 @@ pub(super) const END_AFTER_DROP: &[u8] = b" }";
 
 impl Default for Record {
     fn default() -> Self {
-        let mut record = Self { second: 0, begin: Vec::new() };
+        let mut record = Self { second: 0, begin: Vec::new(), watch: None, watch_text: Vec::new() };
         record.set_second(0);
         record
     }
@@ -62,7 +66,12 @@ impl Record {
         if let Some(cluster) = &watch.cluster_name {
             text(line, b",\"cluster\":", cluster);
         }
-        write!(line, ",\"watch\":\"{}\"", watch.id).expect("a vector takes every write");
+        if self.watch != Some(watch.id) {
+            self.watch = Some(watch.id);
+            self.watch_text.clear();
+            write!(self.watch_text, ",\"watch\":\"{}\"", watch.id).expect("a vector takes every write");
+        }
+        line.extend_from_slice(&self.watch_text);
         line.extend_from_slice(changed.map_or(b"", JsonRecord::fields_bytes));
         line.extend_from_slice(if after_drop { END_AFTER_DROP } else { END });
         line.push(b'\n');
