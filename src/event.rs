@@ -3,8 +3,8 @@
 //! An informer makes [`MatchedEvent`]s and hands them to an [`Outlet`], without knowing who is behind it.
 
 use crate::api::{
-    Anchor, Change, GroupVersionResource, HISTORY_FIRST, Identity, Object, ObjectRef, ResourceVersion, StringMap, ToldId, Watch,
-    WatchTarget,
+    Anchor, Change, GroupVersionResource, HISTORY_FIRST, Identity, Object, ObjectRef, ResourceVersion, StringMap, ToldId,
+    Unhashed, Watch, WatchTarget,
 };
 use serde::de::DeserializeOwned;
 use std::any::type_name;
@@ -57,8 +57,7 @@ pub struct MatchedEvent {
     /// Which history of the cluster the event is of: 1, and one more for each that a server turned out to have instead of the one
     /// that was told, as after a restore from a backup.
     pub history: u32,
-    /// The event as the server sent it; `None` where it was found by a list.
-    pub(crate) anchor: Option<Anchor>,
+    pub(crate) origin: Origin,
     /// The annotations as they are written, where that is not as the server sent them.
     written_annotations: Option<Arc<str>>,
     /// Labels and annotations as they are remembered, where that is not as they are written.
@@ -114,7 +113,7 @@ impl MatchedEvent {
     pub fn new(event_type: EventType, watch: Arc<Watch>, object: Object) -> Self {
         let received = SystemTime::now();
         let (initial, inferred, metadata_only, history) = (false, false, false, HISTORY_FIRST);
-        let (anchor, written_annotations, stored_maps) = (None, None, None);
+        let (origin, written_annotations, stored_maps) = (Origin::List, None, None);
         Self {
             event_type,
             watch,
@@ -123,7 +122,7 @@ impl MatchedEvent {
             inferred,
             metadata_only,
             history,
-            anchor,
+            origin,
             written_annotations,
             stored_maps,
             object,
@@ -164,10 +163,30 @@ impl MatchedEvent {
         &self.watch.target
     }
 
-    /// The event as the server sent it, known well enough to be found again; `None` where a list found it.
+    /// The event as the server sent it, known well enough to be found again; `None` where a list found it, and before it was
+    /// [hashed](Self::to_anchor).
     #[doc(hidden)]
     pub fn anchor(&self) -> Option<&Anchor> {
-        self.anchor.as_ref()
+        match &self.origin {
+            Origin::Watch(anchor) => Some(anchor),
+            Origin::List | Origin::Unhashed(_) => None,
+        }
+    }
+
+    /// The same, and hashed where that was left for later.
+    #[doc(hidden)]
+    pub fn to_anchor(&self) -> Option<Anchor> {
+        match &self.origin {
+            Origin::List => None,
+            Origin::Watch(anchor) => Some(anchor.clone()),
+            Origin::Unhashed(unhashed) => Some(unhashed.clone().hashed(&self.metadata())),
+        }
+    }
+
+    /// Whether its hash was left for later.
+    #[doc(hidden)]
+    pub fn is_unhashed(&self) -> bool {
+        matches!(self.origin, Origin::Unhashed(_))
     }
 
     /// `namespace/name`, or `name` for cluster-scoped objects.
@@ -272,6 +291,17 @@ impl MatchedEvent {
     }
 }
 
+/// How an event came.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// A list found it.
+    List,
+    /// A watch brought it: as the server sent it, known well enough to be found again.
+    Watch(Anchor),
+    /// The same, but for the hash.
+    Unhashed(Unhashed),
+}
+
 /// An event that an earlier run has handed out, and that its watch's checkpoint does not hold.
 #[derive(Clone, Debug)]
 pub struct Emission {
@@ -328,6 +358,18 @@ pub trait Outlet: Send {
     /// Whether every event has a receiver, so that each that came was remembered. Defaults to yes.
     fn takes_all(&self) -> bool {
         true
+    }
+
+    /// Whether events may come [unhashed](MatchedEvent::is_unhashed): the outlet does not ask for the hash of each. Defaults to no.
+    fn may_hash_later(&self) -> bool {
+        false
+    }
+
+    /// Says that the unhashed event that was sent last is the newest for now: hashes it, and lets those before it count with it.
+    /// Until then none of them may be gone on from. Comes before anything else that is handed over, and before any wait. Gives
+    /// its anchor; defaults to `None`, for outlets that take no such events.
+    fn seal(&mut self) -> Option<Anchor> {
+        None
     }
 
     /// Hands over once more the event that an earlier run has numbered so, to those receivers alone that have not accepted it. The

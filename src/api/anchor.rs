@@ -31,12 +31,34 @@ enum Origin {
     ListedLast,
 }
 
+/// An [`Anchor`] without its hash. To make that costs as much as to read the object, and of events that come together only the
+/// newest one's is ever asked for.
+#[derive(Clone, Debug)]
+pub struct Unhashed(Anchor);
+
+impl Unhashed {
+    /// An event of a watch. `before` is the version that the watch had come to; `is_metadata`: metadata came without its object.
+    pub fn of_event(kind: WatchKind, object: &ObjectRef<'_>, before: Option<&ResourceVersion>, is_metadata: bool) -> Self {
+        let version = object.resource_version();
+        let before = before.filter(|_| version.number().is_none()).cloned().map(Box::new);
+        Self(Anchor { version, metadata_hash: u64::from(is_metadata), origin: Origin::Event(kind), before })
+    }
+
+    /// The version of the event.
+    pub fn version(&self) -> &ResourceVersion {
+        &self.0.version
+    }
+
+    /// The anchor. `object` is that of the event, or a copy.
+    pub fn hashed(self, object: &ObjectRef<'_>) -> Anchor {
+        Anchor { metadata_hash: hash_of(object) | self.0.metadata_hash, ..self.0 }
+    }
+}
+
 impl Anchor {
     /// An event of a watch. `before` is the version that the watch had come to.
     pub fn of_event(kind: WatchKind, object: &ObjectRef<'_>, before: Option<&ResourceVersion>) -> Self {
-        let version = object.resource_version();
-        let before = before.filter(|_| version.number().is_none()).cloned().map(Box::new);
-        Self { version, metadata_hash: hash_of(object), origin: Origin::Event(kind), before }
+        Unhashed::of_event(kind, object, before, false).hashed(object)
     }
 
     /// The newest object of a list.

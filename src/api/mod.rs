@@ -30,7 +30,7 @@ mod decode_tests;
 /// `DefaultMaxHeaderBytes`) and the library that sends them 64 KiB; the rest is room for the path and a list's token.
 pub(crate) const SELECTOR_BYTES_MAX: usize = 60 * 1024;
 
-pub use anchor::{ANCHOR_TEXTS, Anchor, HISTORY_FIRST};
+pub use anchor::{ANCHOR_TEXTS, Anchor, HISTORY_FIRST, Unhashed};
 pub use change::{Change, ToldId};
 pub use field_selector::{FieldSelector, FieldSelectorError};
 pub use file_position::FilePosition;

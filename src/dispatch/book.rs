@@ -17,6 +17,10 @@ pub(super) struct Book {
     /// The sequence of the oldest ticket.
     first: u64,
     pub(super) accepted: Accepted,
+    /// The first event whose anchor is still to come, and the last one: the prefix stands before them.
+    unsealed: Option<(u64, u64)>,
+    /// The ticket for which the prefix stood still the last time.
+    awaited: u64,
     /// A list is under way, as told; `accepted` follows.
     listing: bool,
     /// What the prefix has changed since [`progress`](Self::progress) was last asked for, in order.
@@ -57,6 +61,8 @@ pub(super) struct Ticket {
     version: Option<ResourceVersion>,
     /// The event that was reached; `None` where it does not change, but at the end of a list.
     anchor: Option<Anchor>,
+    /// Its anchor is that of a later event: the prefix goes over both or neither.
+    joins_next: bool,
     /// A list has ended here: of what came before it nothing is gone on from, also where it held no object.
     list_end: bool,
     /// The history that begins here.
@@ -88,6 +94,8 @@ pub(super) struct Reached {
     /// The version reached; `None` where there is nothing to resume from.
     pub(super) version: Option<ResourceVersion>,
     pub(super) anchor: Option<Anchor>,
+    /// The anchor is still to come, for this event or a later one.
+    pub(super) is_unsealed: bool,
     /// What it changes in what is known of the watch; `None` where nobody stores that.
     pub(super) change: Option<Change>,
 }
@@ -177,9 +185,14 @@ impl Book {
     /// Adds an event for `receivers`. Returns its sequence, and what comes of it where nobody receives it; `room`: how many changes
     /// the prefix may take in.
     pub(super) fn register(&mut self, receivers: Receivers, reached: Reached, room: usize) -> (u64, Gain) {
-        let Reached { version, anchor, change } = reached;
+        let Reached { version, anchor, is_unsealed, change } = reached;
         let (version, anchor) = if self.listing { (None, None) } else { (version, anchor) };
         let (sequence, is_ahead) = (self.next(), self.is_ahead(self.tickets.len(), room));
+        if is_unsealed {
+            let (first, last) = self.unsealed.unwrap_or((sequence, sequence));
+            (last..sequence).for_each(|before| self.join_next(before));
+            self.unsealed = Some((first, sequence));
+        }
         let has_credit = receivers.contains(Receivers::EXPORT) || is_ahead;
         let ticket = self.ticket(receivers);
         self.tickets.push_back(Ticket { has_credit, version, anchor, change, ..ticket });
@@ -190,6 +203,22 @@ impl Book {
         self.unfinished += 1;
         self.open += u64::from(receivers.to_bits().count_ones());
         (sequence, Gain { credits, is_complete: false })
+    }
+
+    /// The anchor of the last event that came without. Returns how many credits come back; `room`: how many changes the prefix may
+    /// take in.
+    pub(super) fn seal(&mut self, anchor: &Anchor, room: usize) -> usize {
+        let Some((_, last)) = self.unsealed.take() else { return 0 };
+        let index = self.index_of(last);
+        // Within a list nothing is gone on from.
+        let ticket = &mut self.tickets[index];
+        ticket.anchor = ticket.version.is_some().then(|| anchor.clone());
+        self.advance(room)
+    }
+
+    fn join_next(&mut self, sequence: u64) {
+        let index = self.index_of(sequence);
+        self.tickets[index].joins_next = true;
     }
 
     /// Adds a point without an event. Returns how many credits come back; `room`: how many changes the prefix may take in.
@@ -223,7 +252,8 @@ impl Book {
     /// One that changes nothing.
     fn ticket(&self, lacking: Receivers) -> Ticket {
         let (listing, is_mark, has_credit, is_unexported, is_restored) = (self.listing, false, false, false, false);
-        let (list_end, version, anchor, history, change, told, written_at) = (false, None, None, None, None, None, None);
+        let (list_end, joins_next, version, anchor, history) = (false, false, None, None, None);
+        let (change, told, written_at) = (None, None, None);
         Ticket {
             lacking,
             is_mark,
@@ -232,6 +262,7 @@ impl Book {
             is_restored,
             version,
             anchor,
+            joins_next,
             list_end,
             history,
             listing,
@@ -369,31 +400,51 @@ impl Book {
     pub(super) fn advance(&mut self, room: usize) -> usize {
         let (mut credits, full) = (0, self.weight.saturating_add(room));
         while let Some(front) = self.tickets.front() {
-            if !front.is_complete() || (front.change.is_some() && self.weight >= full) {
+            // Events that share an anchor come in together, where there is room for one.
+            if (front.change.is_some() && self.weight >= full) || !self.may_go_on() {
                 return credits;
             }
-            let ticket = self.tickets.pop_front().expect("it was looked at");
-            self.first += 1;
-            credits += usize::from(ticket.has_credit);
-            self.list_ended |= !ticket.listing && (ticket.listed || self.accepted.listing);
-            self.accepted.listing = ticket.listing;
-            self.listed |= ticket.listed;
-            self.accepted.version = ticket.version.or(self.accepted.version.take());
-            let before = self.accepted.anchor.take().filter(|_| !ticket.list_end);
-            self.accepted.anchor = ticket.anchor.or(before);
-            self.accepted.history = ticket.history.unwrap_or(self.accepted.history);
-            if !self.ended {
-                for change in ticket.change.into_iter().chain(ticket.told.map(Change::Told)) {
-                    self.weight += change.weight();
-                    self.changes.push(change);
-                }
-            }
-            if let Some(entering) = self.tickets.get_mut(WINDOW - 1).filter(|ticket| ticket.waits_for_prefix()) {
-                entering.has_credit = false;
-                credits += 1;
-            }
+            while self.tickets.front().is_some() && self.pass(&mut credits) {}
         }
         self.tickets.shrink_to(TICKETS_KEPT);
         credits
+    }
+
+    /// Whether the oldest ticket is complete, and with it all that share its anchor.
+    fn may_go_on(&mut self) -> bool {
+        let is_open = |ticket: &Ticket| !ticket.is_complete();
+        let is_unsealed = self.unsealed.is_some_and(|(first, _)| self.first >= first);
+        let awaited = self.awaited.checked_sub(self.first).and_then(|index| self.tickets.get(usize::try_from(index).ok()?));
+        if is_unsealed || awaited.is_some_and(is_open) {
+            return false;
+        }
+        let last = self.tickets.iter().position(|ticket| is_open(ticket) || !ticket.joins_next).unwrap_or_default();
+        self.awaited = self.first + last as u64;
+        !is_open(&self.tickets[last])
+    }
+
+    /// Moves the prefix over the oldest ticket. Returns whether the next one belongs to it.
+    fn pass(&mut self, credits: &mut usize) -> bool {
+        let ticket = self.tickets.pop_front().expect("it was looked at");
+        self.first += 1;
+        *credits += usize::from(ticket.has_credit);
+        self.list_ended |= !ticket.listing && (ticket.listed || self.accepted.listing);
+        self.accepted.listing = ticket.listing;
+        self.listed |= ticket.listed;
+        self.accepted.version = ticket.version.or(self.accepted.version.take());
+        let before = self.accepted.anchor.take().filter(|_| !ticket.list_end);
+        self.accepted.anchor = ticket.anchor.or(before);
+        self.accepted.history = ticket.history.unwrap_or(self.accepted.history);
+        if !self.ended {
+            for change in ticket.change.into_iter().chain(ticket.told.map(Change::Told)) {
+                self.weight += change.weight();
+                self.changes.push(change);
+            }
+        }
+        if let Some(entering) = self.tickets.get_mut(WINDOW - 1).filter(|ticket| ticket.waits_for_prefix()) {
+            entering.has_credit = false;
+            *credits += 1;
+        }
+        ticket.joins_next
     }
 }

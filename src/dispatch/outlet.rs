@@ -46,6 +46,8 @@ pub struct LaneOutlet {
     is_failing: bool,
     /// A list is under way.
     is_listing: bool,
+    /// The newest event, where it is still to be hashed.
+    unhashed: Option<MatchedEvent>,
 }
 
 /// An event that waits for the journal.
@@ -66,8 +68,21 @@ impl LaneOutlet {
     pub(super) fn new(ledger: Arc<Ledger>, export: Option<Arc<dyn Export>>, ways: Vec<Way>) -> Self {
         let (gvr_hash, watch_hash) = (hash_of(&ledger.watch().gvr), hash_of(&ledger.watch().id));
         let is_listing = ledger.accepted().listing;
-        let (has_credit, gathered, gathered_bytes, batch, is_failing) = Default::default();
-        Self { ledger, export, ways, gvr_hash, watch_hash, has_credit, gathered, gathered_bytes, batch, is_failing, is_listing }
+        let (has_credit, gathered, gathered_bytes, batch, is_failing, unhashed) = Default::default();
+        Self {
+            ledger,
+            export,
+            ways,
+            gvr_hash,
+            watch_hash,
+            has_credit,
+            gathered,
+            gathered_bytes,
+            batch,
+            is_failing,
+            is_listing,
+            unhashed,
+        }
     }
 
     /// The watch's tickets: how far everything was accepted, and the way to end a wait for credit.
@@ -87,22 +102,34 @@ impl LaneOutlet {
         }
     }
 
+    /// Takes a credit, waiting `limit` at most, and a place in every queue. Where there is none, gives the first queue that is full.
+    fn take_within(&self, limit: Duration) -> Result<Credit, usize> {
+        match self.ledger.take_credit(limit) {
+            Credit::Granted => {}
+            other @ (Credit::Exhausted | Credit::Closed) => return Ok(other),
+        }
+        let Some(full) = self.ways.iter().position(|way| !way.share.take()) else { return Ok(Credit::Granted) };
+        // Nothing is held while waiting for another queue: its watches must not wait for this one.
+        self.ways[..full].iter().for_each(|way| way.share.give_back());
+        self.ledger.give_back(1, 0);
+        Err(full)
+    }
+
     /// Takes a credit and a place in every queue, or nothing.
     fn take(&self, deadline: Instant) -> Credit {
         loop {
-            match self.ledger.take_credit(deadline.saturating_duration_since(Instant::now())) {
-                Credit::Granted => {}
-                other @ (Credit::Exhausted | Credit::Closed) => return other,
+            match self.take_within(deadline.saturating_duration_since(Instant::now())) {
+                Ok(credit) => return credit,
+                Err(_) if Instant::now() >= deadline => return Credit::Exhausted,
+                Err(full) => self.ways[full].share.wait(deadline, || self.ledger.is_closed()),
             }
-            let Some(full) = self.ways.iter().position(|way| !way.share.take()) else { return Credit::Granted };
-            // Nothing is held while waiting for another queue: its watches must not wait for this one.
-            self.ways[..full].iter().for_each(|way| way.share.give_back());
-            self.ledger.give_back(1, 0);
-            if Instant::now() >= deadline {
-                return Credit::Exhausted;
-            }
-            self.ways[full].share.wait(deadline, || self.ledger.is_closed());
         }
+    }
+
+    /// Whether what is handed out is journalled. Where nobody but the export is interested in this watch its lines say it. Else all of
+    /// it is journalled, so that each line is of an event that the journal has, too.
+    fn is_journalled(&self) -> bool {
+        self.ledger.recorder().is_some() && !self.ways.is_empty()
     }
 
     fn receivers_of(&self, event: &MatchedEvent) -> Receivers {
@@ -167,7 +194,7 @@ impl LaneOutlet {
         let object = event.metadata();
         let told = ToldId::new(object.uid_json(), object.resource_version().as_str(), event.event_type == EventType::Deleted);
         let (watch, flags) = (self.ledger.watch().id, recorder::flags_of(&event, self.is_listing));
-        let metadata_hash = event.anchor.as_ref().map(Anchor::metadata_hash);
+        let metadata_hash = event.anchor().map(Anchor::metadata_hash);
         let batch = &mut self.batch;
         let sequence = self.ledger.register_next(&event, receivers, |sequence, change| {
             if let Some(change) = change {
@@ -221,19 +248,21 @@ impl Outlet for LaneOutlet {
         if self.has_credit {
             return if self.ledger.is_closed() { Credit::Closed } else { Credit::Granted };
         }
-        let now = Instant::now();
         if self.is_failing {
             self.hand_over_gathered();
             if self.is_failing {
                 return self.ledger.wait_until_closed(limit.min(RETRY_PAUSE));
             }
         }
-        let mut credit = self.take(now);
-        if credit == Credit::Exhausted {
-            // Credit comes back from what is gathered.
-            self.flush();
-            credit = self.take(now + limit);
-        }
+        let credit = match self.take_within(Duration::ZERO) {
+            Ok(credit @ (Credit::Granted | Credit::Closed)) => credit,
+            Ok(Credit::Exhausted) | Err(_) => {
+                let deadline = Instant::now() + limit;
+                // Credit comes back from what is gathered.
+                self.flush();
+                self.take(deadline)
+            }
+        };
         self.has_credit = credit == Credit::Granted;
         credit
     }
@@ -242,13 +271,25 @@ impl Outlet for LaneOutlet {
         assert!(self.has_credit, "an event is handed over with credit, one each");
         self.has_credit = false;
         let receivers = self.receivers_of(&event);
-        // Where nobody but the export is interested in this watch its lines say what was handed out. Else all of it is journalled, so
-        // that each line is of an event that the journal has, too.
-        if self.ledger.recorder().is_some() && !self.ways.is_empty() {
+        if self.is_journalled() {
             return self.gather(event, receivers);
         }
         let sequence = self.ledger.register(&event, receivers);
         self.hand_over(&event, sequence, receivers);
+        if event.is_unhashed() {
+            self.unhashed = Some(event);
+        }
+    }
+
+    fn may_hash_later(&self) -> bool {
+        // The journal has the hash of each event.
+        !self.is_journalled()
+    }
+
+    fn seal(&mut self) -> Option<Anchor> {
+        let anchor = self.unhashed.take()?.to_anchor()?;
+        self.ledger.seal(&anchor);
+        Some(anchor)
     }
 
     fn takes_all(&self) -> bool {
@@ -267,7 +308,7 @@ impl Outlet for LaneOutlet {
         for receiver in lacking.without(wanting).each() {
             self.ledger.completion(sequence, receiver, 0, event.received).complete();
         }
-        match event.anchor.clone() {
+        match event.anchor().cloned() {
             // Behind everything of the earlier run: the version goes on when all of that is accepted.
             Some(anchor) => {
                 let object = event.metadata();
@@ -310,6 +351,7 @@ impl Outlet for LaneOutlet {
 
 impl Drop for LaneOutlet {
     fn drop(&mut self) {
+        self.seal();
         self.flush();
         self.drop_gathered();
         self.give_back();

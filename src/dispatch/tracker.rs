@@ -13,7 +13,7 @@ use super::queue::Share;
 use super::receivers::Receivers;
 use super::recorder::Recorder;
 use crate::api::{Anchor, Change, HISTORY_FIRST, Identity, ResourceVersion, Watch};
-use crate::event::{Credit, Emission, EventType, Kept, Mark, MatchedEvent};
+use crate::event::{Credit, Emission, EventType, Kept, Mark, MatchedEvent, Origin};
 use crate::metrics::WatchMetrics;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -260,11 +260,23 @@ impl Ledger {
     ) -> u64 {
         let object = event.metadata();
         // What was found by comparison carries the version at which the object was last seen: nothing to resume from.
-        let version = (!event.inferred).then(|| object.resource_version());
+        let version = || match &event.origin {
+            Origin::List => object.resource_version(),
+            Origin::Watch(anchor) => anchor.version().clone(),
+            Origin::Unhashed(unhashed) => unhashed.version().clone(),
+        };
+        let version = (!event.inferred).then(version);
         let change = self.backlog.is_some().then(|| Self::change_of(event));
         note(self.next.load(Ordering::Relaxed), change.as_ref());
-        let reached = Reached { version, anchor: event.anchor.clone(), change };
+        let reached = Reached { version, anchor: event.anchor().cloned(), is_unsealed: event.is_unhashed(), change };
         self.register_reached(receivers, reached, event.raw().len())
+    }
+
+    /// The event that was registered last is the newest for now: the prefix may go over it, and over those before it that were
+    /// registered without an anchor.
+    pub(super) fn seal(&self, anchor: &Anchor) {
+        let credits = self.moved(self.book(), |book, room| book.seal(anchor, room));
+        self.give_back(credits, 0);
     }
 
     /// Registers what nobody receives, with a credit that was taken; it is accepted at once.
@@ -274,7 +286,7 @@ impl Ledger {
             Kept::Replayed(id, anchor) => (Some(anchor.version().clone()), Some(anchor), Change::Replayed(id)),
         };
         let change = Some(change).filter(|_| self.backlog.is_some());
-        self.register_reached(Receivers::NONE, Reached { version, anchor, change }, 0);
+        self.register_reached(Receivers::NONE, Reached { version, anchor, is_unsealed: false, change }, 0);
     }
 
     pub(super) fn register_reached(&self, receivers: Receivers, reached: Reached, bytes: usize) -> u64 {

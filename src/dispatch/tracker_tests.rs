@@ -19,7 +19,7 @@ fn event(ledger: &Arc<Ledger>, number: u64) -> Completion {
 
 /// A ticket that the export has to accept.
 fn register(ledger: &Arc<Ledger>, version: Option<ResourceVersion>, change: Option<Change>) -> Completion {
-    reach(ledger, Reached { version, anchor: None, change })
+    reach(ledger, Reached { version, change, ..Reached::default() })
 }
 
 fn reach(ledger: &Arc<Ledger>, reached: Reached) -> Completion {
@@ -81,7 +81,7 @@ fn the_newest_event_follows_what_was_accepted_and_bookmarks_leave_it() {
     let ledger = ledger();
     let event = |number| {
         assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Granted);
-        reach(&ledger, Reached { version: Some(version(number)), anchor: anchor(number), change: None })
+        reach(&ledger, Reached { version: Some(version(number)), anchor: anchor(number), ..Reached::default() })
     };
     let accepted = || (ledger.accepted().anchor, ledger.accepted().history);
     ledger.mark(Mark::Listing);
@@ -103,6 +103,37 @@ fn the_newest_event_follows_what_was_accepted_and_bookmarks_leave_it() {
     assert_eq!((accepted(), told(&ledger).as_str()), ((anchor(21), 2), "21 listing"));
     ledger.mark(Mark::Listed(version(5), None));
     assert_eq!((accepted(), told(&ledger).as_str()), ((None, 2), "5"), "an empty list has no newest object");
+}
+
+#[test]
+fn events_without_an_anchor_count_once_the_newest_of_them_has_one() {
+    let ledger = ledger();
+    let event = |number, is_unsealed| {
+        assert_eq!(ledger.take_credit(Duration::ZERO), Credit::Granted);
+        let anchor = if is_unsealed { None } else { anchor(number) };
+        reach(&ledger, Reached { version: Some(version(number)), anchor, is_unsealed, ..Reached::default() })
+    };
+    let accepted = || (told(&ledger), ledger.accepted().anchor, ledger.progress().sequence);
+    event(7, false).complete();
+    let (a, b) = (event(8, true), event(9, true));
+    a.complete();
+    let before = ("7".to_owned(), anchor(7), 1);
+    assert_eq!(accepted(), before, "it may not be gone on from");
+    ledger.seal(&anchor(9).unwrap());
+    assert_eq!(accepted(), before, "nobody knows the event of its version");
+    b.complete();
+    assert_eq!(accepted(), ("9".to_owned(), anchor(9), 3));
+    let (c, d, e) = (event(10, true), event(11, true), event(12, true));
+    ledger.seal(&anchor(12).unwrap());
+    let f = event(13, false);
+    [e, f, c].into_iter().for_each(Completion::complete);
+    assert_eq!(accepted(), ("9".to_owned(), anchor(9), 3));
+    d.complete();
+    assert_eq!(accepted(), ("13".to_owned(), anchor(13), 7));
+    ledger.mark(Mark::Listing);
+    event(14, true).complete();
+    ledger.seal(&anchor(14).unwrap());
+    assert_eq!(accepted(), ("13 listing".to_owned(), anchor(13), 9), "within a list nothing is gone on from");
 }
 
 #[test]

@@ -167,6 +167,10 @@ impl WatchLines for Reads<'_> {
         Ok(PageReader::of(answer))
     }
 
+    fn is_ready(&mut self) -> bool {
+        self.quiet == 0 && self.heartbeats == 0 && matches!(self.reads.as_slice(), [Read::Line(_), ..])
+    }
+
     fn next(&mut self) -> Result<Line<'_>, Error> {
         loop {
             if self.quiet > 0 {

@@ -8,6 +8,7 @@ use super::handover::{Halt, Handover, Patience};
 use super::machine::{Action, Close, Comparison, End, Input, Line, Machine, Note, Page, Pause, Step};
 use super::replay::Replay;
 use super::store::Store;
+use super::stream::next_step;
 use super::teller::{Heard, Phase, Teller};
 use super::testing::{self, Outbox};
 use crate::api::{Anchor, Fault, HISTORY_FIRST, Identity, ListPage, Object, ObjectRef, ResourceVersion, Status, ToldId};
@@ -104,7 +105,7 @@ impl Scene {
     /// Steps, and does what the driver does without asking anyone.
     fn step(&mut self, input: Input) {
         self.collect();
-        let Step { action, note } = self.machine.step(input);
+        let Step { action, note } = next_step(&mut self.machine, &mut self.teller, input);
         self.out.extend(note.map(note_words));
         let phase = if self.machine.in_first_list() { Phase::FirstList } else { Phase::Relist };
         match &action {

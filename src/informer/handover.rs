@@ -20,6 +20,12 @@ pub(super) struct Handover {
     listing: bool,
     /// The number of the history that the events are of.
     history: u32,
+    /// How many events went out unhashed.
+    unhashed: u64,
+    /// The last of them is not hashed yet.
+    is_unsealed: bool,
+    /// The newest event, hashed after it was told, until someone asks.
+    newest: Option<Anchor>,
 }
 
 /// How long an event may wait for credit.
@@ -40,12 +46,16 @@ pub(super) enum Halt {
     Stop,
 }
 
+/// Of so many events in a row one is hashed at least, so that what is accepted soon counts.
+const UNHASHED_MAX: u64 = 16;
+
 /// How often a wait for credit looks for a stop request, which an outlet need not know of.
 const STOP_CHECK: Duration = Duration::from_millis(100);
 
 impl Handover {
     pub(super) fn new(watch: Arc<Watch>, outlet: Box<dyn Outlet>, context: Context, history: u32) -> Self {
-        Self { context, watch, permit: None, outlet, listing: false, history }
+        let (unhashed, is_unsealed, newest) = Default::default();
+        Self { context, watch, permit: None, outlet, listing: false, history, unhashed, is_unsealed, newest }
     }
 
     /// Waits until one more event may be told.
@@ -58,6 +68,7 @@ impl Handover {
             Credit::Closed => return Err(Halt::Stop),
             Credit::Exhausted => {}
         }
+        self.seal();
         self.context.pulse.waiting();
         let start = Instant::now();
         let end = self.wait_in_turns(patience, start);
@@ -92,7 +103,42 @@ impl Handover {
         event.metadata_only |= self.context.content_is_metadata;
         event.history = self.history;
         self.context.metrics.event(event.event_type, event.inferred, event.received);
+        if event.is_unhashed() {
+            (self.unhashed, self.is_unsealed) = (self.unhashed + 1, true);
+        } else {
+            self.seal();
+        }
         self.outlet.send(event);
+        if self.unhashed.is_multiple_of(UNHASHED_MAX) {
+            self.seal();
+        }
+    }
+
+    /// Whether events may go out unhashed.
+    pub(super) fn may_hash_later(&self) -> bool {
+        self.outlet.may_hash_later()
+    }
+
+    /// How many events went out unhashed.
+    pub(super) fn unhashed(&self) -> u64 {
+        self.unhashed
+    }
+
+    /// Takes the newest event, where it went out unhashed since this was last asked.
+    pub(super) fn take_newest(&mut self) -> Option<Anchor> {
+        self.seal();
+        self.newest.take()
+    }
+
+    fn seal(&mut self) {
+        if std::mem::take(&mut self.is_unsealed) {
+            self.newest = self.outlet.seal();
+        }
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        self.seal();
+        self.outlet.mark(mark);
     }
 
     /// Whether every event has a receiver, so that an earlier run has remembered each that came.
@@ -102,22 +148,26 @@ impl Handover {
 
     /// Hands over what nobody is told. The caller has waited for credit.
     pub(super) fn keep(&mut self, kept: Kept) {
+        self.seal();
         self.outlet.keep(kept);
     }
 
     /// Hands over an event of an earlier run once more. The caller has waited for credit.
     pub(super) fn send_again(&mut self, mut event: MatchedEvent, sequence: u64) {
         event.metadata_only |= self.context.content_is_metadata;
+        self.seal();
         self.outlet.send_again(event, sequence);
     }
 
     /// Says that a list has brought everything: what of earlier runs was not handed over again is out of date.
     pub(super) fn supersede(&mut self) {
+        self.seal();
         self.outlet.supersede();
     }
 
     /// Says that nothing more comes for now, as before any wait for the server.
     pub(super) fn flush(&mut self) {
+        self.seal();
         self.outlet.flush();
     }
 
@@ -133,31 +183,31 @@ impl Handover {
     pub(super) fn begin_history(&mut self) {
         self.history = self.context.histories.after(self.history);
         self.listing = true;
-        self.outlet.mark(Mark::OtherHistory(self.history));
+        self.mark(Mark::OtherHistory(self.history));
     }
 
     /// Marks that the version to resume from stands still until a list has ended.
     pub(super) fn mark_listing(&mut self) {
         if !self.listing {
             self.listing = true;
-            self.outlet.mark(Mark::Listing);
+            self.mark(Mark::Listing);
         }
     }
 
     /// Marks that the watch goes on from `version`, and the newest object of the list, where that is known.
     pub(super) fn mark_listed(&mut self, version: &ResourceVersion, newest: Option<Anchor>) {
         self.listing = false;
-        self.outlet.mark(Mark::Listed(version.clone(), newest));
+        self.mark(Mark::Listed(version.clone(), newest));
     }
 
     /// Marks that the first list has ended at `version`, from which nobody can go on.
     pub(super) fn mark_first_listed(&mut self, version: &ResourceVersion) {
-        self.outlet.mark(Mark::FirstListed(version.clone()));
+        self.mark(Mark::FirstListed(version.clone()));
     }
 
     pub(super) fn mark_bookmark(&mut self, version: &ResourceVersion) {
         if !self.listing {
-            self.outlet.mark(Mark::Bookmark(version.clone()));
+            self.mark(Mark::Bookmark(version.clone()));
         }
     }
 }

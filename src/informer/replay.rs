@@ -97,6 +97,11 @@ impl Replay {
         self.is_due() && version.number().zip(self.range.1).is_some_and(|(number, newest)| number > newest)
     }
 
+    /// Whether nothing comes again.
+    pub(super) fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
     /// Whether this event was handed out already.
     pub(super) fn holds(&mut self, kind: WatchKind, object: &ObjectRef<'_>) -> bool {
         if self.told.is_empty() {

@@ -153,7 +153,7 @@ impl<'a> Stream<'a> {
                 close = Some(why);
             }
             step = match input {
-                Some(input) => self.machine.step(input),
+                Some(input) => next_step(self.machine, self.teller, input),
                 None => Step { action: Action::Read, note: None },
             };
         }
@@ -248,7 +248,7 @@ impl<'a> Stream<'a> {
     /// Notes that the server said something: bytes that say nothing are no sign of life.
     fn note(&mut self, heard: &Result<teller::Heard, Halt>) {
         match heard {
-            Ok(teller::Heard::Line(line)) => self.course.has_event |= matches!(line, Heard::Event(_)),
+            Ok(teller::Heard::Line(line)) => self.course.has_event |= matches!(line, Heard::Event { .. }),
             Ok(teller::Heard::Error(_)) => {}
             Ok(teller::Heard::NotReplayed | teller::Heard::Unreadable(_) | teller::Heard::Spared(_)) | Err(_) => return,
         }
@@ -320,6 +320,15 @@ impl<'a> Stream<'a> {
         self.report.ended("no byte came");
         Some(Input::Close(Close::NoFirstByte))
     }
+}
+
+/// Gives `input` to the machine, and before it the anchor of the newest event, unless the input is a newer one.
+pub(super) fn next_step(machine: &mut Machine, teller: &mut Teller, input: Input) -> Step {
+    let is_newer = matches!(input, Input::Line(Heard::Event { newest: None, .. }));
+    if !is_newer && let Some(newest) = teller.out.take_newest() {
+        machine.newest(newest);
+    }
+    machine.step(input)
 }
 
 /// What a line, told as far as it could be, means for the machine.

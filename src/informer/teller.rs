@@ -14,9 +14,9 @@ use super::replay::Replay;
 use super::store::{Standing, Store};
 use super::unreadable::Unreadables;
 use crate::api::{
-    Anchor, DecodeError, Identity, ObjectRef, ResourceVersion, Status, StringMap, TextKey, WatchKind, WatchLine, mended,
+    Anchor, DecodeError, Identity, ObjectRef, ResourceVersion, Status, StringMap, TextKey, Unhashed, WatchKind, WatchLine, mended,
 };
-use crate::event::{EventType, Kept, MatchedEvent};
+use crate::event::{EventType, Kept, MatchedEvent, Origin};
 use ahead::Ahead;
 pub(super) use past::Past;
 use std::collections::VecDeque;
@@ -222,7 +222,8 @@ impl Teller {
                 if self.refuses(is_whole) {
                     return Ok(Heard::Unreadable("whole objects came where only metadata was asked for".to_owned()));
                 }
-                if self.is_doubtful(&object.resource_version()) {
+                let version = object.resource_version();
+                if self.is_doubtful(&version) {
                     return Ok(Heard::Line(Line::Doubtful));
                 }
                 Ok(Heard::Line(match self.phase {
@@ -234,13 +235,12 @@ impl Teller {
                         if self.replay.differs(kind, &object, self.is_metadata()) || self.replaces_due(kind, &object) {
                             return Ok(Heard::NotReplayed);
                         }
-                        let anchor = Anchor::of_event(kind, &object, self.reached.as_ref()).of_metadata(self.is_metadata());
-                        self.object(kind, &object, Some(&anchor), Patience::Limited)?;
+                        let newest = self.change(kind, &object)?;
                         if self.ahead.is_open() {
-                            self.ahead.anchor = Some(anchor.clone());
+                            self.ahead.anchor.clone_from(&newest);
                         }
-                        self.reach(anchor.version(), Patience::Limited)?;
-                        Line::Event(anchor)
+                        self.reach(&version, Patience::Limited)?;
+                        Line::Event { version, newest }
                     }
                 }))
             }
@@ -256,6 +256,29 @@ impl Teller {
             }
             WatchLine::Error(status) => Ok(Heard::Error(status)),
         }
+    }
+
+    /// Tells an event of a watch. Gives its anchor, but where the event went out without its hash.
+    fn change(&mut self, kind: WatchKind, object: &ObjectRef<'_>) -> Result<Option<Anchor>, Halt> {
+        let unhashed = Unhashed::of_event(kind, object, self.reached.as_ref(), self.is_metadata());
+        if !self.may_hash_later() {
+            let anchor = unhashed.hashed(object);
+            self.object(kind, object, &Origin::Watch(anchor.clone()), Patience::Limited)?;
+            return Ok(Some(anchor));
+        }
+        let before = self.out.unhashed();
+        let origin = Origin::Unhashed(unhashed);
+        self.object(kind, object, &origin, Patience::Limited)?;
+        match origin {
+            Origin::Unhashed(unhashed) if self.out.unhashed() == before => Ok(Some(unhashed.hashed(object))),
+            Origin::List | Origin::Watch(_) | Origin::Unhashed(_) => Ok(None),
+        }
+    }
+
+    /// Whether the hash of an event may be made of what is emitted of it, and nobody needs it before.
+    fn may_hash_later(&self) -> bool {
+        let is_whole_copy = !self.is_whole && !self.is_secret();
+        is_whole_copy && !self.ahead.is_open() && self.replay.is_empty() && self.out.may_hash_later()
     }
 
     /// Tells an object of a page.
@@ -279,7 +302,7 @@ impl Teller {
     fn listed(&mut self, kind: WatchKind, object: &ObjectRef<'_>, patience: Patience) -> Result<(), Halt> {
         // Before anything is emitted of an object that has one of their names now.
         self.send_deletes_again(patience)?;
-        self.object(kind, object, None, patience)?;
+        self.object(kind, object, &Origin::List, patience)?;
         if self.ahead.takes(&object.resource_version()) {
             return Ok(());
         }
@@ -290,15 +313,9 @@ impl Teller {
         Ok(())
     }
 
-    /// Tells what is new in an object. `anchor` is its place in the server's history, where a watch has brought it.
-    fn object(
-        &mut self,
-        kind: WatchKind,
-        object: &ObjectRef<'_>,
-        anchor: Option<&Anchor>,
-        patience: Patience,
-    ) -> Result<(), Halt> {
-        if let Some(anchor) = anchor
+    /// Tells what is new in an object.
+    fn object(&mut self, kind: WatchKind, object: &ObjectRef<'_>, origin: &Origin, patience: Patience) -> Result<(), Halt> {
+        if let Origin::Watch(anchor) = origin
             && self.replay.holds(kind, object)
         {
             self.out.wait_for_credit(patience)?;
@@ -306,7 +323,7 @@ impl Teller {
                 (id, None) => self.out.keep(Kept::Replayed(id, anchor.clone())),
                 (_, Some(emission)) => {
                     let mut event = self.event(emission.event_type, object);
-                    event.anchor = Some(anchor.clone());
+                    event.origin = origin.clone();
                     self.out.send_again(event, emission.sequence);
                 }
             }
@@ -320,7 +337,7 @@ impl Teller {
             self.publish_unreadables();
         }
         let key = self.store.key_of(object);
-        if anchor.is_some() && self.ahead.is_open() && self.store.is_beyond(key, object) {
+        if !matches!(origin, Origin::List) && self.ahead.is_open() && self.store.is_beyond(key, object) {
             return Ok(());
         }
         let standing = self.standing(kind, key, object);
@@ -329,7 +346,7 @@ impl Teller {
         }
         match (kind, standing) {
             (WatchKind::Deleted, Standing::Unknown | Standing::OtherUid) => Ok(()),
-            (WatchKind::Deleted, Standing::Same | Standing::Changed) => self.left(key, object, anchor, patience),
+            (WatchKind::Deleted, Standing::Same | Standing::Changed) => self.left(key, object, origin, patience),
             (WatchKind::Added | WatchKind::Modified, Standing::Same) => self.unchanged(object, patience),
             (WatchKind::Added | WatchKind::Modified, Standing::Unknown)
                 if self.phase == Phase::FirstList && self.out.context.skip_initial =>
@@ -338,7 +355,7 @@ impl Teller {
                 Ok(())
             }
             (WatchKind::Added | WatchKind::Modified, Standing::Unknown | Standing::OtherUid | Standing::Changed) => {
-                self.present(key, standing, kind, object, anchor, patience)
+                self.present(key, standing, kind, object, origin, patience)
             }
         }
     }
@@ -445,9 +462,9 @@ impl Teller {
         Ok(found)
     }
 
-    fn left(&mut self, key: TextKey, object: &ObjectRef<'_>, anchor: Option<&Anchor>, patience: Patience) -> Result<(), Halt> {
+    fn left(&mut self, key: TextKey, object: &ObjectRef<'_>, origin: &Origin, patience: Patience) -> Result<(), Halt> {
         let mut event = self.event(EventType::Deleted, object);
-        event.anchor = anchor.cloned();
+        event.origin = origin.clone();
         self.out.wait_for_credit(patience)?;
         self.store.forget(key);
         self.out.context.metrics.tracked_changed(-1);
@@ -461,12 +478,12 @@ impl Teller {
         standing: Standing,
         kind: WatchKind,
         object: &ObjectRef<'_>,
-        anchor: Option<&Anchor>,
+        origin: &Origin,
         patience: Patience,
     ) -> Result<(), Halt> {
         let event_type = if standing == Standing::Changed { EventType::Updated } else { EventType::Added };
         let mut event = self.event(event_type, object);
-        event.anchor = anchor.cloned();
+        event.origin = origin.clone();
         // Where nobody is told of initial ones, what took the name of a known object came after that.
         let skips = self.out.context.skip_initial;
         event.initial = self.phase == Phase::FirstList && event_type == EventType::Added && !skips;

@@ -1,7 +1,7 @@
 //! What several tests of the informer need: objects as a server sends them, and an outlet that remembers.
 
 use super::{Context, Histories, Limits, ListGate, Server};
-use crate::api::{Watch, WatchTarget};
+use crate::api::{Anchor, Watch, WatchTarget};
 use crate::change::{DigestKey, Redaction};
 use crate::event::{Credit, EventType, Kept, Mark, MatchedEvent, Outlet};
 use crate::health::Health;
@@ -25,6 +25,10 @@ struct Inside {
     refusals: usize,
     /// Nobody wants some of the events.
     is_choosy: bool,
+    /// The newest event, where it came unhashed and nobody has said that it is the newest.
+    unsealed: Option<MatchedEvent>,
+    /// How many were hashed for being the newest.
+    sealed: usize,
 }
 
 /// One thing that left.
@@ -51,6 +55,11 @@ impl Outbox {
     /// What nobody was told, in words.
     pub(super) fn kept(&self) -> Vec<String> {
         self.0.lock().unwrap().kept.clone()
+    }
+
+    /// How many events were hashed for being the newest of those that came together.
+    pub(super) fn sealed(&self) -> usize {
+        self.0.lock().unwrap().sealed
     }
 
     /// From now on there are events that nobody wants.
@@ -95,6 +104,8 @@ impl Outlet for Outbox {
         let mut inside = self.0.lock().unwrap();
         assert_ne!(inside.credit, Some(0), "an event was sent without credit");
         inside.credit = inside.credit.map(|credit| credit - 1);
+        assert!(event.is_unhashed() || inside.unsealed.is_none(), "what came before was the newest of its kind");
+        inside.unsealed = event.is_unhashed().then(|| event.clone());
         inside.told.push(Told::Event(event));
     }
 
@@ -110,11 +121,30 @@ impl Outlet for Outbox {
             }
             Kept::Replayed(id, anchor) => format!("replayed {} at {}", id.as_text(), anchor.version()),
         };
-        self.0.lock().unwrap().kept.push(words);
+        let mut inside = self.0.lock().unwrap();
+        assert!(inside.unsealed.is_none(), "the newest event was not hashed before {words}");
+        inside.kept.push(words);
     }
 
     fn mark(&mut self, mark: Mark) {
-        self.0.lock().unwrap().told.push(Told::Mark(mark));
+        let mut inside = self.0.lock().unwrap();
+        assert!(inside.unsealed.is_none(), "the newest event was not hashed before {mark:?}");
+        inside.told.push(Told::Mark(mark));
+    }
+
+    fn flush(&mut self) {
+        assert!(self.0.lock().unwrap().unsealed.is_none(), "the newest event was not hashed before a wait");
+    }
+
+    fn may_hash_later(&self) -> bool {
+        true
+    }
+
+    fn seal(&mut self) -> Option<Anchor> {
+        let mut inside = self.0.lock().unwrap();
+        inside.sealed += 1;
+        let newest = inside.unsealed.take().expect("there is an event to be hashed");
+        newest.to_anchor()
     }
 }
 

@@ -44,6 +44,25 @@ fn a_cut_goes_on_at_once_and_without_a_look_at_the_history_or_a_word() {
 }
 
 #[test]
+fn of_events_that_come_together_the_newest_is_hashed_and_gone_on_from() {
+    let change = |object: &str| Read::Line(line("MODIFIED", object));
+    let many = (11..11 + 40).map(|version| change(&format!("a@{version}")));
+    let surely = ticks(Limits::default().watch_timeout_max + Limits::default().silence_margin);
+    for (reads, newest, sealed) in [
+        (vec![Read::Quiet(1), change("a@11"), change("a@12"), Read::Quiet(surely)], "watch 11", 1),
+        // What nobody is told moves the place, too; a delete proves nothing.
+        (vec![Read::Quiet(1), change("a@11"), Read::Line(line("DELETED", "b@12")), Read::Quiet(surely)], "watch 12", 1),
+        (vec![Read::Quiet(1), Read::Line(line("DELETED", "b@11")), change("a@12"), Read::Quiet(surely)], "watch 11", 1),
+        (vec![Read::Quiet(1), change("a@11"), Read::Line(bookmark("13", false)), Read::Quiet(surely)], "watch 10", 1),
+        (many.chain([Read::Quiet(surely)]).collect(), "watch 49", 3),
+    ] {
+        let stage = Stage::new("v1/configmaps", vec![streamed(&["a@7"], "10", reads)], testing::hasty());
+        let outbox = stage.outbox.clone();
+        assert_eq!((stage.run().0.last().map(String::as_str), outbox.sealed()), (Some(newest), sealed));
+    }
+}
+
+#[test]
 fn a_cut_that_is_made_good_late_or_after_a_refusal_is_followed_by_a_look_at_the_history() {
     let cut = || streamed(&["a@10"], "10", vec![Read::Quiet(1), Read::Cut]);
     check(vec![cut(), Answer::Refusal], &["stream", "watch 10", "watch 9"], &["ADDED(initial) a@10"]);

@@ -33,7 +33,7 @@ impl Machine {
                 self.enter(list).noting(Note::Relist(RelistReason::Dirty))
             }
             Line::Listed
-            | Line::Event(_)
+            | Line::Event { .. }
             | Line::OldBookmark
             | Line::Doubtful
             | Line::Bookmark { .. }
@@ -83,7 +83,7 @@ impl Machine {
             | Line::OpenedLate
             | Line::Replayed
             | Line::Listed
-            | Line::Event(_)
+            | Line::Event { .. }
             | Line::Bookmark { .. }
             | Line::OldBookmark
             | Line::Doubtful

@@ -26,7 +26,7 @@ impl Machine {
     pub(super) fn list_line(&mut self, list: StreamingList, line: Line) -> Step {
         match line {
             Line::Opened => self.read_on(State::Streaming(StreamingList { opened: true, ..list })),
-            Line::Listed | Line::Event(_) => {
+            Line::Listed | Line::Event { .. } => {
                 self.untold = false;
                 self.read_on(State::Streaming(list))
             }

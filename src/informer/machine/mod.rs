@@ -60,6 +60,13 @@ impl Machine {
         self.streaming = Streaming::Usable;
     }
 
+    /// Takes the anchor of the event that came last. Comes before any input but another event.
+    pub(super) fn newest(&mut self, newest: Anchor) {
+        if let State::Watching(watching) = &mut self.state {
+            watching.resume.anchor = Some(newest);
+        }
+    }
+
     /// Takes what happened and says what to do next.
     ///
     /// # Panics

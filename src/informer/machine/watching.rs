@@ -18,10 +18,10 @@ impl Machine {
                 watching.heard = true;
                 watching.resume.advance(version);
             }
-            Line::Event(anchor) => {
+            Line::Event { version, newest } => {
                 watching.heard = true;
-                watching.resume.advance(anchor.version().clone());
-                watching.resume.anchor = Some(anchor);
+                watching.resume.advance(version);
+                watching.resume.anchor = newest;
             }
             Line::Listed | Line::Skipped | Line::Spared => watching.heard = true,
             // Where it comes from may be another server, which knows less, or another history.

@@ -47,8 +47,9 @@ pub(in crate::informer) enum Line {
     OpenedLate,
     /// An object of a streaming list was told, or was known already.
     Listed,
-    /// This event was told, or was known already.
-    Event(Anchor),
+    /// The event of this version was told, or was known already. Without its anchor that comes later, by
+    /// [`Machine::newest`](super::Machine::newest).
+    Event { version: ResourceVersion, newest: Option<Anchor> },
     /// The newest event that was told: the history is the same.
     Replayed,
     /// The head of an answer, after what was there at this version was found to be what was told.

@@ -53,6 +53,6 @@ impl Ahead {
 
     /// Whether the watch comes to it with this version.
     pub(super) fn is_reached(&self, version: &ResourceVersion) -> bool {
-        self.newest.zip(version.number()).is_some_and(|(newest, number)| number >= newest)
+        self.newest.is_some_and(|newest| version.number().is_some_and(|number| number >= newest))
     }
 }

@@ -43,7 +43,8 @@ impl Teller {
     /// Whether something comes after a replay from before what was reached. Either the history has parted from the one that was
     /// told between its newest event and there; or a list has told what became of objects, and their events come now.
     pub(super) fn is_doubtful(&mut self, version: &ResourceVersion) -> bool {
-        let Some((told, number)) = self.told_up_to.zip(version.number()) else { return false };
+        let Some(told) = self.told_up_to else { return false };
+        let Some(number) = version.number() else { return false };
         if number > told {
             self.told_up_to = None;
         }

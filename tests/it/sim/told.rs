@@ -54,7 +54,11 @@ impl Place {
             EventType::Added | EventType::Updated => self.known.insert(Identity::key_of(&metadata), Identity::of(&metadata)),
             EventType::Deleted => self.known.remove(&Identity::key_of(&metadata)),
         };
-        if let (Some(anchor), false) = (event.anchor(), self.listing) {
+        self.reach(event.anchor());
+    }
+
+    fn reach(&mut self, anchor: Option<&Anchor>) {
+        if let (Some(anchor), false) = (anchor, self.listing) {
             self.version = Some(anchor.version().clone());
             self.anchor = Some(anchor.clone());
         }
@@ -93,11 +97,15 @@ impl Place {
 pub(super) struct Receiver {
     told: Told,
     random: fastrand::Rng,
+    /// Events that nobody goes on from before the last of them is hashed.
+    unsealed: Vec<MatchedEvent>,
+    may_hash_later: bool,
 }
 
 impl Told {
     pub(super) fn receiver(&self, seed: u64) -> Receiver {
-        Receiver { told: self.clone(), random: fastrand::Rng::with_seed(seed) }
+        let mut random = fastrand::Rng::with_seed(seed);
+        Receiver { told: self.clone(), may_hash_later: random.bool(), random, unsealed: Vec::new() }
     }
 
     pub(super) fn events(&self) -> Vec<MatchedEvent> {
@@ -223,8 +231,29 @@ impl Outlet for Receiver {
 
     fn send(&mut self, event: MatchedEvent) {
         let mut book = self.told.0.lock().unwrap();
-        book.place.event(&event);
+        if event.is_unhashed() {
+            self.unsealed.push(event.clone());
+        } else {
+            assert!(self.unsealed.is_empty(), "{} comes before the newest event was hashed", words(&event));
+            book.place.event(&event);
+        }
         book.entries.push(Entry::Event(event));
+    }
+
+    fn may_hash_later(&self) -> bool {
+        self.may_hash_later
+    }
+
+    fn seal(&mut self) -> Option<Anchor> {
+        let newest = self.unsealed.last()?.to_anchor();
+        let mut book = self.told.0.lock().unwrap();
+        self.unsealed.drain(..).for_each(|event| book.place.event(&event));
+        book.place.reach(newest.as_ref());
+        newest
+    }
+
+    fn flush(&mut self) {
+        assert!(self.unsealed.is_empty(), "nothing is waited for before the newest event was hashed");
     }
 
     fn keep(&mut self, kept: Kept) {
@@ -241,7 +270,14 @@ impl Outlet for Receiver {
     }
 
     fn mark(&mut self, mark: Mark) {
+        assert!(self.unsealed.is_empty(), "{mark:?} comes before the newest event was hashed");
         self.told.0.lock().unwrap().place.mark(mark);
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.seal();
     }
 }
 
