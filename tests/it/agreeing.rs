@@ -12,32 +12,35 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// What became of a run: whether every watch of it is heard, or waits for its kind; and what it said.
-fn outcome(mut daemon: Daemon) -> (bool, String) {
-    let settled = eventually_some(SOON, "the run ends, or each watch is heard or is not", || {
+/// Waits until a run is good or is not: whether every watch of it is heard, or waits for its kind. Gives what it said.
+///
+/// One that may list and not watch is good for a moment.
+#[track_caller]
+fn await_outcome(mut daemon: Daemon, is_good: bool, what: &str) -> String {
+    eventually_some(SOON, &format!("a run is as the check says, good: {is_good}: {what}"), || {
         if daemon.code().is_some() {
-            return Some(false);
+            return (!is_good).then_some(());
         }
         let (_, body) = daemon.http("/ready?verbose=1")?;
         let ready: Value = serde_json::from_str(&body).unwrap();
         let watches = ready["every_watch"].as_array().filter(|watches| !watches.is_empty())?;
         let conditions: Vec<&str> = watches.iter().map(|watch| watch["condition"].as_str().unwrap()).collect();
-        let is_good = |condition: &&str| matches!(*condition, "synced" | "absent" | "version_gone");
+        let is_heard = |condition: &&str| matches!(*condition, "synced" | "absent" | "version_gone");
         let is_over = conditions.iter().all(|condition| !matches!(*condition, "starting" | "listing"));
-        is_over.then(|| conditions.iter().all(is_good))
+        (is_over && conditions.iter().all(is_heard) == is_good).then_some(())
     });
     let ended = if daemon.code().is_some() { daemon.wait_for_end(SOON) } else { daemon.stop() };
-    (settled, ended.log)
+    ended.log
 }
 
 /// Both say the same, and each of `words`. Returns whether that is good.
 #[track_caller]
 fn agree(what: &str, setup: &Setup, words: &[&str]) -> bool {
     let check = setup.clone().subcommand("check").run_to_end();
-    let (is_good, log) = outcome(setup.clone().start());
     let said = format!("{}{}", check.stdout, check.log);
-    let told = format!("{what}\n--- check {:?}\n{said}\n--- run, good: {is_good}\n{log}", check.code);
-    assert_eq!(check.code == Some(0), is_good, "{told}");
+    let (is_good, told) = (check.code == Some(0), format!("{what}\n--- check {:?}\n{said}", check.code));
+    let log = await_outcome(setup.clone().start(), is_good, &told);
+    let told = format!("{told}\n--- run\n{log}");
     // What ends both before anything is asked of a single kind is one sentence.
     if let (Some(ours), Some(theirs)) = (cause_of(&check.log), cause_of(&log)) {
         assert!(ours == theirs || check.code == Some(2), "{told}");
