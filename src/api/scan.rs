@@ -5,8 +5,6 @@
 //! one present under its key. Reading ends with `metadata`, or at `managedFields` where the rest is known to be behind:
 //! built-in types send it last, custom resources send keys in alphabetical order, with `name` and `uid` after it.
 
-mod whole;
-
 use super::DecodeError;
 use super::json_text::{check_text, unescape};
 use memchr::memchr2;

@@ -4,7 +4,6 @@
 //! events in one line, and one event over several lines. Takes bytes, gives where the value at their front ends, or that it is no
 //! JSON. Looking costs little where a line is as API servers write it.
 
-use crate::api::Scanner;
 use memchr::arch::all::packedpair::HeuristicFrequencyRank;
 use memchr::memmem::{Finder, FinderBuilder};
 use serde::de::IgnoredAny;
@@ -28,9 +27,6 @@ pub(super) fn front(bytes: &[u8]) -> Front {
     let start = bytes.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(bytes.len());
     if bytes.get(start).is_some_and(|&byte| byte != b'{') {
         return Front::Broken;
-    }
-    if Scanner::new(&bytes[start..]).is_one_object() {
-        return Front::Whole;
     }
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
     match values.next() {
