@@ -133,12 +133,13 @@ impl Worker {
         if !self.taken.is_empty() {
             return;
         }
-        self.settle();
         let look = self.parking.has_parked().then(|| Instant::now() + LOOK_PAUSE);
-        let due = [self.parking.next_due(), look].into_iter().flatten().min();
+        let settle = self.accepted_since.map(|since| since + ACCEPTED_PAUSE);
+        let due = [self.parking.next_due(), look, settle].into_iter().flatten().min();
         self.pulse.waiting();
         self.lane().wait(due, self.is_closed);
         self.pulse.working();
+        self.settle_late();
         self.relieve();
     }
 
@@ -199,14 +200,15 @@ impl Worker {
     }
 
     /// Does so when it has waited for long enough.
-    fn settle_late(&mut self, now: Instant) {
-        if self.accepted_since.is_some_and(|since| now.duration_since(since) >= ACCEPTED_PAUSE) {
+    fn settle_late(&mut self) {
+        if self.accepted_since.is_some_and(|since| since.elapsed() >= ACCEPTED_PAUSE) {
             self.settle();
         }
     }
 
-    /// Drops what waits of removed watches.
+    /// Drops what waits of removed watches. What was accepted of them is said before they are forgotten.
     fn sweep(&mut self) {
+        self.settle();
         for object in self.parking.objects(|row| row.ledger().is_retired()) {
             drop(self.parking.take(object));
         }
@@ -239,9 +241,9 @@ impl Worker {
         if self.parking.is_empty() {
             return false;
         }
-        let now = Instant::now();
         // Where something is always due, nothing else may ever come.
-        self.settle_late(now);
+        self.settle_late();
+        let now = Instant::now();
         self.look();
         let Some(mut row) = self.parking.due(now).and_then(|object| self.parking.take(object)) else { return false };
         if row.is_overdue(now) {
@@ -271,8 +273,8 @@ impl Worker {
     }
 
     fn park(&mut self, work: Work, cause: &str) {
+        self.settle_late();
         let now = Instant::now();
-        self.settle_late(now);
         let (pause, owed_after) = (self.subscriber.retry.pause_after(1), self.subscriber.owed_after);
         let (mut row, is_too_much) = Parking::begin(work, now, now + pause, now + owed_after);
         self.subscriber.name_waiting(&mut row, cause);
