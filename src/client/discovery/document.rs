@@ -24,17 +24,23 @@ impl Root {
         let list: GroupList = match kind.kind.as_ref() {
             "APIGroupDiscoveryList" => {
                 let list: AggregatedList = serde_json::from_slice(body)?;
-                return Ok(Self::Aggregated(list.items.into_iter().flat_map(AggregatedGroup::versions).collect()));
+                let mut versions = Vec::new();
+                list.items.into_iter().for_each(|group| group.add_versions(&mut versions));
+                return Ok(Self::Aggregated(versions));
             }
             "APIVersions" | "APIGroupList" => serde_json::from_slice(body)?,
             other => return Err(serde_json::Error::custom(format!("expected a discovery document, found kind {other:?}"))),
         };
-        let core = list.versions.into_iter().map(|version| (String::new(), version.into_owned()));
-        let named = list.groups.into_iter().flat_map(|group| {
-            let name = group.name;
-            group.versions.into_iter().map(move |version| (name.to_string(), version.version.into_owned()))
-        });
-        Ok(Self::Names(core.chain(named).collect()))
+        let mut names = Vec::new();
+        for version in list.versions {
+            names.push((String::new(), version.into_owned()));
+        }
+        for group in list.groups {
+            for version in group.versions {
+                names.push((group.name.to_string(), version.version.into_owned()));
+            }
+        }
+        Ok(Self::Names(names))
     }
 
     /// The versions of `group`, each with what is in it where the document says so.
@@ -65,12 +71,23 @@ pub(in crate::client) struct GroupVersions;
 impl GroupVersions {
     /// The names of the versions.
     pub(in crate::client) fn parse(body: &[u8]) -> Result<Vec<String>, serde_json::Error> {
-        let group: GroupDocument = serde_json::from_slice(body)?;
-        let name = |version| match version {
-            VersionName::Core(name) => name,
-            VersionName::Named(version) => version.version.into_owned(),
-        };
-        Ok(group.versions.into_iter().map(name).collect())
+        let kind: Kind = serde_json::from_slice(body)?;
+        let mut names = Vec::new();
+        match kind.kind.as_ref() {
+            "APIVersions" => {
+                let core: GroupList = serde_json::from_slice(body)?;
+                core.versions.into_iter().for_each(|version| names.push(version.into_owned()));
+            }
+            "APIGroup" => {
+                let group: Group = serde_json::from_slice(body)?;
+                group.versions.into_iter().for_each(|version| names.push(version.version.into_owned()));
+            }
+            other => return Err(serde_json::Error::custom(format!("expected the versions of a group, found kind {other:?}"))),
+        }
+        if names.is_empty() {
+            return Err(serde_json::Error::custom("the group names no version"));
+        }
+        Ok(names)
     }
 }
 
@@ -81,7 +98,10 @@ impl Resources {
     /// The resources, without subresources.
     pub(in crate::client) fn parse(group: &str, version: &str, body: &[u8]) -> Result<Vec<ApiResource>, serde_json::Error> {
         let list: ResourceList = serde_json::from_slice(body)?;
-        Ok(list.resources.into_iter().filter_map(|resource| resource.named(group, version)).collect())
+        if list.resources.iter().any(|resource| resource.namespaced.is_none()) {
+            return Err(serde_json::Error::custom("a resource says not whether it is `namespaced`"));
+        }
+        Ok(named(list.resources, group, version))
     }
 }
 
@@ -117,26 +137,9 @@ struct AggregatedVersion<'a> {
     #[serde(borrow)]
     version: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "null_as_empty")]
-    resources: Vec<AggregatedResource<'a>>,
+    resources: Vec<Resource<'a>>,
     #[serde(borrow, default)]
     freshness: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AggregatedResource<'a> {
-    #[serde(borrow)]
-    resource: Cow<'a, str>,
-    #[serde(borrow, default)]
-    response_kind: Option<Kind<'a>>,
-    #[serde(borrow, default)]
-    scope: Cow<'a, str>,
-    #[serde(borrow, default)]
-    singular_resource: Cow<'a, str>,
-    #[serde(default, deserialize_with = "null_as_empty")]
-    verbs: Vec<String>,
-    #[serde(default, deserialize_with = "null_as_empty")]
-    short_names: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -162,34 +165,29 @@ struct GroupVersion<'a> {
 }
 
 #[derive(Deserialize)]
-struct GroupDocument<'a> {
-    #[serde(borrow, deserialize_with = "null_as_empty")]
-    versions: Vec<VersionName<'a>>,
-}
-
-/// `APIVersions` writes plain names, `APIGroup` objects.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum VersionName<'a> {
-    Core(String),
-    Named(#[serde(borrow)] GroupVersion<'a>),
-}
-
-#[derive(Deserialize)]
 struct ResourceList<'a> {
     #[serde(borrow, deserialize_with = "null_as_empty")]
     resources: Vec<Resource<'a>>,
 }
 
+/// As both forms write it: each has names of its own for some of the fields.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Resource<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "resource")]
     name: Cow<'a, str>,
-    namespaced: bool,
+    /// Of the legacy form.
+    namespaced: Option<bool>,
+    /// Of the aggregated form.
+    #[serde(borrow, default)]
+    scope: Cow<'a, str>,
+    /// Of the legacy form.
     #[serde(borrow, default)]
     kind: Cow<'a, str>,
+    /// Of the aggregated form.
     #[serde(borrow, default)]
+    response_kind: Option<Kind<'a>>,
+    #[serde(borrow, default, alias = "singularResource")]
     singular_name: Cow<'a, str>,
     #[serde(default, deserialize_with = "null_as_empty")]
     verbs: Vec<String>,
@@ -198,55 +196,42 @@ struct Resource<'a> {
 }
 
 impl AggregatedGroup<'_> {
-    fn versions(self) -> impl Iterator<Item = (String, String, Version)> {
+    fn add_versions(self, versions: &mut Vec<(String, String, Version)>) {
         let group = self.metadata.name.into_owned();
-        self.versions.into_iter().map(move |version| {
+        for version in self.versions {
             let name = version.version.into_owned();
             let state = if version.freshness == "Stale" {
                 Version::Unavailable(STALE.to_owned())
             } else {
-                Version::Served(version.resources.into_iter().filter_map(|resource| resource.named(&group, &name)).collect())
+                Version::Served(named(version.resources, &group, &name))
             };
-            (group.clone(), name, state)
-        })
+            versions.push((group.clone(), name, state));
+        }
     }
 }
 
 /// The aggregator could not refresh what it knows of that version, mostly because its API server is down.
 const STALE: &str = "the server marks it as stale: the API server behind it does not answer";
 
-impl AggregatedResource<'_> {
-    fn named(self, group: &str, version: &str) -> Option<ApiResource> {
-        Some(ApiResource {
-            gvr: named(group, version, &self.resource)?,
-            kind: self.response_kind.map(|kind| kind.kind.into_owned()).unwrap_or_default(),
-            scope: if self.scope == "Cluster" { Scope::Cluster } else { Scope::Namespaced },
-            verbs: self.verbs,
-            singular: self.singular_resource.into_owned(),
-            short_names: self.short_names,
-        })
+/// Without subresources, whose names have a slash, and names that no configuration could spell.
+fn named(resources: Vec<Resource<'_>>, group: &str, version: &str) -> Vec<ApiResource> {
+    let mut named = Vec::new();
+    for resource in resources {
+        if resource.name.contains('/') {
+            continue;
+        }
+        let Ok(gvr) = GroupVersionResource::new(group, version, &resource.name) else { continue };
+        let is_namespaced = resource.namespaced.unwrap_or(resource.scope != "Cluster");
+        named.push(ApiResource {
+            gvr,
+            kind: resource.response_kind.map_or(resource.kind, |kind| kind.kind).into_owned(),
+            scope: if is_namespaced { Scope::Namespaced } else { Scope::Cluster },
+            verbs: resource.verbs,
+            singular: resource.singular_name.into_owned(),
+            short_names: resource.short_names,
+        });
     }
-}
-
-impl Resource<'_> {
-    fn named(self, group: &str, version: &str) -> Option<ApiResource> {
-        Some(ApiResource {
-            gvr: named(group, version, &self.name)?,
-            kind: self.kind.into_owned(),
-            scope: if self.namespaced { Scope::Namespaced } else { Scope::Cluster },
-            verbs: self.verbs,
-            singular: self.singular_name.into_owned(),
-            short_names: self.short_names,
-        })
-    }
-}
-
-/// `None` for subresources, whose names have a slash, and for names that no configuration could spell.
-fn named(group: &str, version: &str, resource: &str) -> Option<GroupVersionResource> {
-    if resource.contains('/') {
-        return None;
-    }
-    GroupVersionResource::new(group, version, resource).ok()
+    named
 }
 
 fn null_as_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
