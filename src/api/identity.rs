@@ -63,11 +63,8 @@ impl Identity {
 
     /// How many bytes its labels and annotations have.
     pub(crate) fn maps_bytes(&self) -> usize {
-        // Uid and version are short: what is behind them is not looked at.
-        let behind_key = &self.text.as_bytes()[self.key_len as usize + END.len_utf8()..];
-        let mut ends = behind_key.iter().enumerate().filter(|(_, byte)| **byte == END as u8).map(|(at, _)| at);
-        let version_end = ends.nth(1).expect("a uid and a version are ended");
-        behind_key.len() - version_end - 2 * END.len_utf8()
+        // They are not looked at: what they leave of the text is the key, uid and version, and four ends.
+        self.text.len() - self.key().len() - self.uid_json().len() - self.version().len() - 4 * END.len_utf8()
     }
 
     /// The same object without its labels and annotations.
